@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * Everything that the kernel programs and TypeScript share: the one source of truth.
+ * src/serve/vip/layout.gen.ts is generated from the BTF of the compiled objects; the
+ * generator rejects holes, unions and bit-fields, so every struct pads explicitly.
+ *
+ * Addresses are 16 bytes in wire order; an IPv4 address is IPv4-mapped (::ffff:a.b.c.d, RFC 4291 2.5.5.2).
+ * Integers are in host order unless the type says __be.
+ */
+#ifndef PORTICO_LAYOUT_H
+#define PORTICO_LAYOUT_H
+
+#include <linux/types.h>
+
+#define MAX_SUBJECTS 1024 /* VIPs and services together; index 0 is "no VIP" */
+#define MAX_BACKENDS 4096 /* machines of a site; index 0 is "none" */
+#define BUCKET_ENTRIES 8  /* connection table: 8 x 8 bytes is one cache line */
+
+/* The clock: bpf_ktime_get_coarse_ns() shifted right. Ages and slot ticks count 2^32 ns (4.29 s). */
+#define TICK_SHIFT 32
+/* Adoption deadlines are finer: 2^26 ns (67 ms). */
+#define FINE_SHIFT 26
+#define AGE_MASK 0xfff
+/* A connection entry touched at most this many ticks ago meets a SYN as a retransmission (4.3 to 8.6 s). */
+#define YOUNG_TICKS 1
+
+/* A slot of a lookup table, one aligned 64-bit word: current | previous << 16 | third << 32 | tick << 48. */
+#define SLOT_PREVIOUS_SHIFT 16
+#define SLOT_THIRD_SHIFT 32
+#define SLOT_TICK_SHIFT 48
+
+/* A connection entry, one 64-bit word: backend | age << 16 | fingerprint << 28. 0 is empty. */
+#define ENTRY_AGE_SHIFT 16
+#define ENTRY_FINGERPRINT_SHIFT 28
+
+/* What a role is in the root program's array, in the order in which a packet is offered to them. */
+enum role { ROLE_BALANCER, ROLE_DNS, ROLE_BACKEND, ROLE_COUNT };
+
+/* Where every packet that reaches balancer.bpf.c ends: exactly one each. */
+enum outcome {
+	OUTCOME_NOT_IP,     /* pass */
+	OUTCOME_NOT_VIP,    /* pass */
+	OUTCOME_MALFORMED,  /* for a VIP, but lengths or headers do not fit: drop */
+	OUTCOME_FRAGMENT,   /* for a VIP: drop */
+	OUTCOME_NO_SERVICE, /* for a VIP, no service on that port and protocol: pass */
+	OUTCOME_ICMP_ECHO,  /* echo request to a VIP, answered: tx */
+	OUTCOME_ICMP_OTHER, /* any other ICMP to a VIP: pass */
+	OUTCOME_NO_BACKEND, /* the slot names nobody: drop */
+	OUTCOME_SETTLED,    /* settled slot, to current */
+	OUTCOME_TRACKED,    /* unsettled slot, to the backend of the connection entry */
+	OUTCOME_NEW,        /* unsettled slot, new flow, inserted, to current */
+	OUTCOME_ADOPTED,    /* unsettled slot, UDP within the adoption time, inserted, to previous */
+	OUTCOME_UNTRACKED,  /* unsettled slot, not in the table and not inserted, to previous */
+	OUTCOME_PROBE,      /* from the prober, to the backend that its source address forces */
+	OUTCOME_FAILED,     /* the kernel refused: head room, tail call, redirect: drop */
+	OUTCOME_COUNT
+};
+
+/* What happens beside the outcome; a packet may cause several or none. */
+enum event {
+	EVENT_INSERTED,         /* a connection entry was written into a free or expired place */
+	EVENT_REPLACED,         /* a SYN took over an older entry of its flow */
+	EVENT_REFUSED_FULL,     /* both buckets full: not inserted */
+	EVENT_REFUSED_PRESSURE, /* above the service's limits: not inserted */
+	EVENT_CAS_LOST,         /* another CPU changed the word first; looked again */
+	EVENT_KEYED,            /* sent with other candidates in the GRE key */
+	EVENT_COUNT
+};
+
+/* What backend.bpf.c does with a packet. */
+enum agent_outcome {
+	AGENT_NOT_OURS,          /* not encapsulated for us: pass */
+	AGENT_DELIVERED,         /* decapsulated, handed up: pass */
+	AGENT_FORWARDED,         /* second chance: re-encapsulated to the next candidate: tx or redirect */
+	AGENT_NOT_MEMBER,        /* outer source is no member of the site: drop */
+	AGENT_NOT_OUR_VIP,       /* inner destination is no VIP of this backend: drop */
+	AGENT_MALFORMED,         /* drop */
+	AGENT_UNKNOWN_CANDIDATE, /* next candidate is not in the map of members: drop */
+	AGENT_FAILED,            /* the kernel refused: drop */
+	AGENT_COUNT
+};
+
+#define BACKEND_ALIVE 1 /* cleared: dead; packets of its flows go to current */
+#define BACKEND_AGENT 2 /* runs backend.bpf.c: understands the keyed GRE of second chance */
+#define BACKEND_IPV6 4  /* outer header is IPv6 */
+
+#define VIP_ECHO 1 /* answer ICMP echo */
+
+struct address {
+	__u8 bytes[16];
+};
+
+struct vip {
+	__u32 subject; /* index of its counters: 1 .. MAX_SUBJECTS - 1 */
+	__u32 flags;
+};
+
+struct service_key {
+	__u32 vip;   /* subject of the VIP */
+	__be16 port; /* 0: any port */
+	__u8 protocol;
+	__u8 zero;
+};
+
+struct service {
+	__u32 subject;        /* index of counters, slot table, notes and pressure */
+	__u32 slots;          /* size of its lookup table */
+	__u32 flags;          /* none yet: 0 */
+	__u32 lifetime_ticks; /* connection entries not touched for longer are expired; at most 3000 */
+	__u32 new_per_second; /* pressure: tracked flows per 2^30 ns (1.07 s) */
+	__u32 share_entries;  /* pressure: tracked flows per lifetime */
+};
+
+/* Beside each slot; read only while the slot is unsettled. */
+struct slot_note {
+	__u32 generation;  /* mixed into fingerprints; raised when the slot settles, so that old entries never
+			      match */
+	__u32 adopt_until; /* UDP: unknown flows count as old until then; clock >> FINE_SHIFT */
+};
+
+struct backend {
+	__u8 address[16]; /* outer destination */
+	__u8 source[16];  /* outer source */
+	__u8 next_hop_mac[6];
+	__u8 own_mac[6];
+	__u32 ifindex; /* to send on; the packet's own: XDP_TX, another: redirect */
+	__u32 flags;
+	__u32 header_sum; /* sum of the constant 16-bit words of the outer IPv4 header, not folded */
+	__u32 mtu;        /* of the path to the backend, in bytes of IP */
+	__u64 zero;
+};
+
+struct bucket {
+	__u64 entry[BUCKET_ENTRIES];
+};
+
+/* One for each subject; shared by all CPUs. Windows roll by compare-and-swap on the word that names them. */
+struct pressure {
+	__u64 second;    /* clock >> 30, in the upper 32 bits; flows tracked in it in the lower */
+	__u64 period[4]; /* clock / (lifetime / 4) in the upper 32 bits; flows tracked in it in the lower */
+	__u64 zero[3];
+};
+
+/* At [subject * cpus + cpu]: written by that CPU alone, mapped and summed by user space. */
+struct counters {
+	__u64 outcome[OUTCOME_COUNT];
+	__u64 event[EVENT_COUNT];
+	__u64 bytes; /* of IP packets as they arrived, of all outcomes */
+	__u64 zero[2];
+};
+
+struct agent_counters {
+	__u64 outcome[AGENT_COUNT];
+};
+
+/* A single entry: what all packets need. */
+struct settings {
+	__u64 key[2];        /* SipHash key of the site */
+	__u32 probe_ifindex; /* the prober's veth; 0: none */
+	__u32 bucket_mask;   /* buckets of the connection table - 1 */
+	__u32 cpus;          /* stride of the counters */
+	__u32 zero;
+};
+
+/* Agent: a member of the site by backend index, to forward second chances to. */
+struct member {
+	__u8 address[16];
+	__u8 next_hop_mac[6];
+	__u8 own_mac[6];
+	__u32 ifindex; /* 0: not a member */
+	__u32 flags;   /* BACKEND_IPV6 */
+	__u32 zero;
+};
+
+struct agent_settings {
+	__u8 address4[16]; /* this machine's outer addresses: source of forwarded packets; zero: none */
+	__u8 address6[16];
+};
+
+#endif
