@@ -10,16 +10,16 @@ const COMMON = {
 
 /** Reads what follows the command's name. Null: help was asked for. Throws `UsageError`. */
 export function readArguments(command: Command, args: readonly string[]): CommandArguments | null {
-  const options = { ...command.options, ...COMMON };
+  const options: Command['options'] = { ...command.options, ...COMMON };
   const config: ParseArgsConfig = { args: [...args], allowPositionals: true, strict: false, tokens: true, options: {} };
   for (const [name, option] of Object.entries(options)) {
-    config.options![name] = { type: option.type, ...('short' in option ? { short: option.short } : {}) };
+    config.options![name] = { type: option.type, ...(option.short === undefined ? {} : { short: option.short }) };
   }
   const { values, positionals, tokens = [] } = parseArgs(config);
   if (values.help === true) return null;
   for (const token of tokens) {
     if (token.kind !== 'option') continue;
-    const option = Object.hasOwn(options, token.name) ? options[token.name as keyof typeof options] : undefined;
+    const option = Object.hasOwn(options, token.name) ? options[token.name] : undefined;
     if (option === undefined) throw unknownOption(token.rawName, Object.keys(options));
     if (option.type === 'string' && (token.value === undefined || token.value === '')) {
       throw new UsageError(`${token.rawName} needs a value.`);

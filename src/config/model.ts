@@ -118,6 +118,8 @@ export interface Service {
   readonly health: HealthCheck;
   /** Share of a site's backends, 0 to 1: when more than this looks dead, all are used. */
   readonly panicShare: number;
+  /** Healthy backends below which a site stops announcing the service's VIPs; 0: it never does for this reason. */
+  readonly need: number;
   readonly tracking: Tracking;
 }
 
