@@ -1,0 +1,70 @@
+/** Numbers of the protocol (IANA "DNS Parameters"). */
+
+export const RECORD_TYPE = {
+  A: 1,
+  NS: 2,
+  CNAME: 5,
+  SOA: 6,
+  PTR: 12,
+  HINFO: 13,
+  MX: 15,
+  TXT: 16,
+  AAAA: 28,
+  SRV: 33,
+  NAPTR: 35,
+  DNAME: 39,
+  OPT: 41,
+  DS: 43,
+  SSHFP: 44,
+  RRSIG: 46,
+  NSEC: 47,
+  DNSKEY: 48,
+  TLSA: 52,
+  SVCB: 64,
+  HTTPS: 65,
+  TKEY: 249,
+  TSIG: 250,
+  IXFR: 251,
+  AXFR: 252,
+  ANY: 255,
+  CAA: 257,
+} as const;
+
+export const CLASS = { IN: 1, CH: 3 } as const;
+
+export const RCODE = {
+  NOERROR: 0,
+  FORMERR: 1,
+  SERVFAIL: 2,
+  NXDOMAIN: 3,
+  NOTIMP: 4,
+  REFUSED: 5,
+  /** Extended (RFC 6891 6.1.3): the upper 8 bits are in the OPT record. */
+  BADVERS: 16,
+} as const;
+
+export const OPTION = { NSID: 3, CLIENT_SUBNET: 8 } as const;
+
+/** Flags word of the header, host order. */
+export const FLAG = { QR: 0x8000, AA: 0x0400, TC: 0x0200, RD: 0x0100 } as const;
+
+const nameOfType = new Map<number, string>(Object.entries(RECORD_TYPE).map(([name, type]) => [type, name]));
+
+/** Mnemonic, or TYPEnnn (RFC 3597 section 5). */
+export function formatType(type: number): string {
+  return nameOfType.get(type) ?? `TYPE${type}`;
+}
+
+/** Number of a mnemonic in any letter case or of TYPEnnn; null: neither. */
+export function parseType(text: string): number | null {
+  const upper = text.toUpperCase();
+  if (Object.hasOwn(RECORD_TYPE, upper)) return RECORD_TYPE[upper as keyof typeof RECORD_TYPE];
+  const match = /^TYPE(0|[1-9][0-9]{0,4})$/.exec(upper);
+  return match !== null && Number(match[1]) <= 0xffff ? Number(match[1]) : null;
+}
+
+const nameOfRcode = new Map<number, string>(Object.entries(RCODE).map(([name, rcode]) => [rcode, name]));
+
+export function formatRcode(rcode: number): string {
+  return nameOfRcode.get(rcode) ?? `RCODE${rcode}`;
+}
