@@ -127,7 +127,7 @@ struct backend {
 	__u32 flags;
 	__u32 header_sum; /* sum of the constant 16-bit words of the outer IPv4 header, not folded */
 	__u32 mtu;        /* of the path to the backend, in bytes of IP */
-	__u64 zero;
+	__u32 zero;
 };
 
 struct bucket {
