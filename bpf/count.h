@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/* Each packet adds one to exactly one outcome of one subject. A CPU writes its own element, so nothing is
+ * atomic. */
+#ifndef PORTICO_COUNT_H
+#define PORTICO_COUNT_H
+
+#include "maps.h"
+#include "packet.h"
+
+static __always_inline void count(const struct packet *packet, enum outcome outcome)
+{
+	const struct settings *all = find_settings();
+	struct counters *own;
+	__u32 index;
+
+	if (!all)
+		return;
+	index = packet->subject * all->cpus + bpf_get_smp_processor_id();
+	own = bpf_map_lookup_elem(&counters, &index);
+	if (!own)
+		return;
+	own->outcome[outcome]++;
+	own->bytes += packet->ip_length;
+	if (!packet->events)
+		return;
+#pragma unroll
+	for (int event = 0; event < EVENT_COUNT; event++) {
+		if (event == EVENT_CAS_LOST)
+			own->event[event] += packet->lost_swaps;
+		else
+			own->event[event] += packet->events >> event & 1;
+	}
+}
+
+#endif

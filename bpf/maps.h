@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/* The maps of balancer.bpf.c. Sizes that depend on the site are set by the loader; those here suffice to
+ * load. */
+#ifndef PORTICO_MAPS_H
+#define PORTICO_MAPS_H
+
+#include <linux/bpf.h>
+#include <stdbool.h>
+#include <bpf/bpf_helpers.h>
+#include "layout.h"
+
+/* Destination address, IPv4-mapped: is it ours at all? The only lookup that other traffic costs. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_SUBJECTS);
+	__type(key, struct address);
+	__type(value, struct vip);
+} vips SEC(".maps");
+
+/* VIP, port (or 0 for any) and protocol. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_SUBJECTS);
+	__type(key, struct service_key);
+	__type(value, struct service);
+} services SEC(".maps");
+
+struct slot_table {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE | BPF_F_INNER_MAP);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+};
+
+/* By the service's subject: its lookup table, one word a slot. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, MAX_SUBJECTS);
+	__type(key, __u32);
+	__array(values, struct slot_table);
+} slot_tables SEC(".maps");
+
+struct slot_note_table {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE | BPF_F_INNER_MAP);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct slot_note);
+};
+
+/* By the service's subject: what belongs to a slot while it is unsettled. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, MAX_SUBJECTS);
+	__type(key, __u32);
+	__array(values, struct slot_note_table);
+} slot_notes SEC(".maps");
+
+/* The connection table: a power of two of buckets, at least 2. Shared by all CPUs and all services. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__type(value, struct bucket);
+} connections SEC(".maps");
+
+/* By backend index. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, MAX_BACKENDS);
+	__type(key, __u32);
+	__type(value, struct backend);
+} backends SEC(".maps");
+
+/* By subject * cpus + cpu. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, MAX_SUBJECTS);
+	__type(key, __u32);
+	__type(value, struct counters);
+} counters SEC(".maps");
+
+/* By the service's subject: how much of the connection table it is using up. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, MAX_SUBJECTS);
+	__type(key, __u32);
+	__type(value, struct pressure);
+} pressures SEC(".maps");
+
+/* Source address of the prober -> backend index that its packets go to. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_BACKENDS);
+	__type(key, struct address);
+	__type(value, __u32);
+} probe_sources SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct settings);
+} settings SEC(".maps");
+
+static __always_inline const struct settings *find_settings(void)
+{
+	__u32 only = 0;
+
+	return bpf_map_lookup_elem(&settings, &only);
+}
+
+static __always_inline const struct backend *find_backend(__u32 index)
+{
+	return bpf_map_lookup_elem(&backends, &index);
+}
+
+/* Index 0 is "none" and never alive. */
+static __always_inline bool is_alive(__u32 index)
+{
+	const struct backend *backend = find_backend(index);
+
+	return index && backend && backend->flags & BACKEND_ALIVE;
+}
+
+#endif

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/* What is known of the packet in hand. */
+#ifndef PORTICO_PACKET_H
+#define PORTICO_PACKET_H
+
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <stdbool.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include "layout.h"
+#include "wire.h"
+
+struct packet {
+	struct xdp_md *ctx;
+	void *frame;     /* the Ethernet header */
+	void *ip;        /* the IP header; both are only valid until the head is adjusted */
+	__u32 ip_offset; /* of the IP header in the frame: 14, 18 or 22 */
+	__u32 ip_length; /* bytes by the IP header; 0 if that is more than the frame has */
+	__u32 transport; /* offset of the transport header from the IP header */
+	__u32 ports;     /* source and destination, as they lie on the wire */
+	__u8 protocol;   /* of the transport header */
+	__u8 tcp_flags;
+	bool is_ipv6;
+	bool is_plain;    /* neither IPv4 options nor IPv6 extension headers */
+	__u32 subject;    /* whose counters: 0, the VIP's, the service's */
+	__u32 events;     /* bit for each enum event that happened */
+	__u32 lost_swaps; /* EVENT_CAS_LOST, which can happen more than once */
+};
+
+static __always_inline void *packet_end(const struct packet *packet)
+{
+	return (void *)(long)packet->ctx->data_end;
+}
+
+/* An IPv4 address as our maps know it: IPv4-mapped. */
+static __always_inline void map_ipv4(struct address *mapped, __be32 address)
+{
+	__u32 *words = (__u32 *)mapped->bytes;
+
+	words[0] = 0;
+	words[1] = 0;
+	words[2] = bpf_htonl(0xffff);
+	words[3] = address;
+}
+
+#endif
