@@ -1,0 +1,246 @@
+/**
+ * Reads the BTF (BPF Type Format) of a compiled object: which structs its maps have for keys and values, and where their
+ * fields lie. ELF: System V ABI, 64-bit little-endian; BTF: Documentation/bpf/btf.rst of the kernel, version 1.
+ * The objects are our own compiler's output, so what does not fit throws.
+ */
+
+const KIND_INT = 1;
+const KIND_PTR = 2;
+const KIND_ARRAY = 3;
+const KIND_STRUCT = 4;
+const KIND_UNION = 5;
+const KIND_ENUM = 6;
+const KIND_TYPEDEF = 8;
+const KIND_VOLATILE = 9;
+const KIND_CONST = 10;
+const KIND_RESTRICT = 11;
+const KIND_FUNC_PROTO = 13;
+const KIND_VAR = 14;
+const KIND_DATASEC = 15;
+const KIND_DECL_TAG = 17;
+const KIND_TYPE_TAG = 18;
+const KIND_ENUM64 = 19;
+
+/** Bytes that follow the 12 of each type, by kind: fixed ones, and one for each of its `vlen` parts. */
+const FIXED_BYTES: Record<number, number> = { [KIND_INT]: 4, [KIND_ARRAY]: 12, [KIND_VAR]: 4, [KIND_DECL_TAG]: 4 };
+const PART_BYTES: Record<number, number> = {
+  [KIND_STRUCT]: 12,
+  [KIND_UNION]: 12,
+  [KIND_ENUM]: 8,
+  [KIND_FUNC_PROTO]: 8,
+  [KIND_DATASEC]: 12,
+  [KIND_ENUM64]: 12,
+};
+const TRANSPARENT = [KIND_TYPEDEF, KIND_VOLATILE, KIND_CONST, KIND_RESTRICT, KIND_TYPE_TAG];
+
+interface RawType {
+  readonly kind: number;
+  readonly name: string;
+  /** Structs and unions: some member may be a bit-field. */
+  readonly flag: boolean;
+  readonly vlen: number;
+  /** Size in bytes, or the type that this one refers to. */
+  readonly sizeOrType: number;
+  /** Where what follows the 12 common bytes begins. */
+  readonly offset: number;
+}
+
+/** A whole number; `bigEndian` when its typedef is `__be16`, `__be32` or `__be64`. */
+export interface ScalarType {
+  readonly kind: 'scalar';
+  readonly sizeBytes: number;
+  readonly bigEndian: boolean;
+}
+
+export interface StructType {
+  readonly kind: 'struct' | 'union';
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly fields: readonly Field[];
+}
+
+export interface ArrayType {
+  readonly kind: 'array';
+  readonly element: Type;
+  readonly length: number;
+}
+
+export interface OtherType {
+  readonly kind: 'other';
+}
+
+export type Type = ScalarType | StructType | ArrayType | OtherType;
+
+export interface Field {
+  readonly name: string;
+  readonly offsetBits: number;
+  /** 0: no bit-field. */
+  readonly bitFieldBits: number;
+  readonly type: Type;
+}
+
+/** Size in bytes of a type that can stand in memory; 0 for those that we do not follow. */
+export function typeSizeBytes(type: Type): number {
+  if (type.kind === 'array') return type.length * typeSizeBytes(type.element);
+  return type.kind === 'other' ? 0 : type.sizeBytes;
+}
+
+/** The `.BTF` section of a 64-bit little-endian ELF file. */
+export function findBtfSection(file: Uint8Array): Uint8Array {
+  const view = new DataView(file.buffer, file.byteOffset, file.length);
+  if (file.length < 64 || view.getUint32(0) !== 0x7f454c46 || file[4] !== 2 || file[5] !== 1) {
+    throw new Error('not a 64-bit little-endian ELF file');
+  }
+  const headers = Number(view.getBigUint64(40, true));
+  const headerBytes = view.getUint16(58, true);
+  const count = view.getUint16(60, true);
+  const section = (index: number) => {
+    const at = headers + index * headerBytes;
+    return {
+      name: view.getUint32(at, true),
+      offset: Number(view.getBigUint64(at + 24, true)),
+      sizeBytes: Number(view.getBigUint64(at + 32, true)),
+    };
+  };
+  const names = section(view.getUint16(62, true));
+  for (let i = 0; i < count; i++) {
+    const { name, offset, sizeBytes } = section(i);
+    if (readString(file, names.offset + name) === '.BTF') return file.subarray(offset, offset + sizeBytes);
+  }
+  throw new Error('no .BTF section: compile with -g');
+}
+
+function readString(bytes: Uint8Array, start: number): string {
+  return Buffer.from(bytes.subarray(start, bytes.indexOf(0, start))).toString('latin1');
+}
+
+function readTypes(section: Uint8Array, view: DataView): RawType[] {
+  const headerBytes = view.getUint32(4, true);
+  const typesStart = headerBytes + view.getUint32(8, true);
+  const typesEnd = typesStart + view.getUint32(12, true);
+  const strings = headerBytes + view.getUint32(16, true);
+  // Type 0 is void and is not stored.
+  const types: RawType[] = [{ kind: 0, name: 'void', flag: false, vlen: 0, sizeOrType: 0, offset: 0 }];
+  for (let at = typesStart; at < typesEnd; ) {
+    const info = view.getUint32(at + 4, true);
+    const type = {
+      kind: (info >>> 24) & 0x1f,
+      name: readString(section, strings + view.getUint32(at, true)),
+      flag: info >>> 31 === 1,
+      vlen: info & 0xffff,
+      sizeOrType: view.getUint32(at + 8, true),
+      offset: at + 12,
+    };
+    types.push(type);
+    at = type.offset + (FIXED_BYTES[type.kind] ?? 0) + (PART_BYTES[type.kind] ?? 0) * type.vlen;
+  }
+  return types;
+}
+
+/** A section of data: which variable stands where. */
+export interface Variable {
+  readonly name: string;
+  readonly offset: number;
+  readonly sizeBytes: number;
+}
+
+export interface MapTypes {
+  readonly name: string;
+  /** Null: the map has no typed key (or value), as a program array. */
+  readonly key: Type | null;
+  /** Of a map of maps: the value type of the inner maps. */
+  readonly value: Type | null;
+}
+
+export interface Btf {
+  readonly maps: readonly MapTypes[];
+  /** Variables by section (`.rodata`, `.data`, `.bss`). */
+  readonly sections: ReadonlyMap<string, readonly Variable[]>;
+}
+
+/** Reads the BTF of a whole object file. */
+export function readBtf(file: Uint8Array): Btf {
+  const section = findBtfSection(file);
+  const view = new DataView(section.buffer, section.byteOffset, section.length);
+  if (view.getUint16(0, true) !== 0xeb9f) throw new Error('the .BTF section does not begin as BTF');
+  const strings = view.getUint32(4, true) + view.getUint32(16, true);
+  const types = readTypes(section, view);
+  const nameAt = (at: number) => readString(section, strings + view.getUint32(at, true));
+
+  const strip = (id: number): number => {
+    let at = id;
+    while (TRANSPARENT.includes(types[at].kind)) at = types[at].sizeOrType;
+    return at;
+  };
+  const isBigEndian = (id: number): boolean => {
+    for (let at = id; TRANSPARENT.includes(types[at].kind); at = types[at].sizeOrType) {
+      if (/^__be(16|32|64)$/.test(types[at].name)) return true;
+    }
+    return false;
+  };
+  const members = (type: RawType) =>
+    Array.from({ length: type.vlen }, (_, i) => {
+      const at = type.offset + 12 * i;
+      const place = view.getUint32(at + 8, true);
+      // With the flag set the upper byte is the width of a bit-field, else all 32 bits are the offset.
+      return {
+        name: nameAt(at),
+        type: view.getUint32(at + 4, true),
+        offsetBits: type.flag ? place & 0xffffff : place,
+        bitFieldBits: type.flag ? place >>> 24 : 0,
+      };
+    });
+  const resolve = (id: number): Type => {
+    const type = types[strip(id)];
+    switch (type.kind) {
+      case KIND_INT:
+      case KIND_ENUM:
+      case KIND_ENUM64:
+        return { kind: 'scalar', sizeBytes: type.sizeOrType, bigEndian: isBigEndian(id) };
+      case KIND_ARRAY: {
+        const element = resolve(view.getUint32(type.offset, true));
+        return { kind: 'array', element, length: view.getUint32(type.offset + 8, true) };
+      }
+      case KIND_STRUCT:
+      case KIND_UNION:
+        return {
+          kind: type.kind === KIND_STRUCT ? 'struct' : 'union',
+          name: type.name,
+          sizeBytes: type.sizeOrType,
+          fields: members(type).map((member) => ({ ...member, type: resolve(member.type) })),
+        };
+      default:
+        return { kind: 'other' }; // pointers, functions: not in shared structs
+    }
+  };
+  /** A map is declared by a struct of pointers: `key`, `value`, and `values`, an array of pointers to inner maps. */
+  const mapTypes = (name: string, id: number): MapTypes => {
+    const pointed = (memberName: string): number | null => {
+      const member = members(types[strip(id)]).find((candidate) => candidate.name === memberName);
+      if (member === undefined) return null;
+      let target = types[strip(member.type)];
+      if (target.kind === KIND_ARRAY) target = types[strip(view.getUint32(target.offset, true))];
+      return target.kind === KIND_PTR ? target.sizeOrType : null;
+    };
+    const inner = pointed('values');
+    if (inner !== null && types[strip(inner)].kind === KIND_STRUCT) return { ...mapTypes(name, inner), name };
+    const [key, value] = [pointed('key'), pointed('value')];
+    return { name, key: key === null ? null : resolve(key), value: value === null ? null : resolve(value) };
+  };
+
+  const maps: MapTypes[] = [];
+  const sections = new Map<string, Variable[]>();
+  for (const type of types) {
+    if (type.kind !== KIND_DATASEC) continue;
+    const variables: Variable[] = [];
+    for (let i = 0; i < type.vlen; i++) {
+      const at = type.offset + 12 * i;
+      const variable = types[view.getUint32(at, true)];
+      const [offset, sizeBytes] = [view.getUint32(at + 4, true), view.getUint32(at + 8, true)];
+      variables.push({ name: variable.name, offset, sizeBytes });
+      if (type.name === '.maps') maps.push(mapTypes(variable.name, variable.sizeOrType));
+    }
+    sections.set(type.name, variables);
+  }
+  return { maps, sections };
+}
