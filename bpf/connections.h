@@ -119,14 +119,18 @@ static __always_inline bool write_entry(const struct entry *entry, __u64 word)
 	return __sync_val_compare_and_swap(entry->place, entry->word, word) == entry->word;
 }
 
-/* Keeps an entry young. Lost races do not matter: whoever won touched it or took it over. */
-static __always_inline void touch_entry(const struct entry *entry, __u32 now)
+/*
+ * Keeps an entry from expiring. A SYN makes it new. Everything else makes it just not young: a SYN that meets
+ * a young entry is taken for a retransmission, and a stray packet of a closed connection must not make the
+ * next one look so. Lost races do not matter: whoever won touched it or took it over.
+ */
+static __always_inline void touch_entry(const struct entry *entry, __u32 now, bool is_syn)
 {
-	__u64 age = (__u64)(now & AGE_MASK) << ENTRY_AGE_SHIFT;
-	__u64 word = (entry->word & ~((__u64)AGE_MASK << ENTRY_AGE_SHIFT)) | age;
+	__u32 age = is_syn ? 0 : YOUNG_TICKS + 1;
+	__u64 touched = (__u64)((now - age) & AGE_MASK) << ENTRY_AGE_SHIFT;
 
-	if (word != entry->word)
-		write_entry(entry, word);
+	if (entry_age(entry->word, now) > age)
+		write_entry(entry, (entry->word & ~((__u64)AGE_MASK << ENTRY_AGE_SHIFT)) | touched);
 }
 
 #endif

@@ -162,7 +162,7 @@ static __always_inline enum outcome choose_candidate(struct unsettled *packet, c
 	/* A SYN that meets a young entry is a retransmission; one that meets an old entry is a new
 	 * connection. */
 	if (is_valid && (!is_syn || age <= YOUNG_TICKS || owner == slot->current)) {
-		touch_entry(&entry, slot->now);
+		touch_entry(&entry, slot->now, is_syn);
 		packet->backend = owner;
 		return OUTCOME_TRACKED;
 	}
@@ -192,7 +192,9 @@ __attribute__((noinline)) int select_unsettled(struct unsettled *packet)
 	outcome = choose_candidate(packet, &slot, &flow, note->adopt_until);
 	if (!packet->backend)
 		return OUTCOME_NO_BACKEND;
-	if (packet->backend != slot.current)
+	/* An untracked flow may live on another candidate, behind the second chance, wherever it is sent from
+	 * here. */
+	if (packet->backend != slot.current || outcome == OUTCOME_UNTRACKED)
 		write_tick(&slot);
 	packet->key = other_candidates(&slot, packet->backend);
 	if (packet->key)
