@@ -1,0 +1,275 @@
+/**
+ * The lookup tables of one site, and how they change on all its balancers: two phases, deaths at once, settling only
+ * where every balancer says so (docs/vip.md). What the tables should be comes from outside; this is who gets there.
+ */
+import { populateTable } from '../decide/maglev.ts';
+import {
+  createSlotTable,
+  killBackend,
+  markSlot,
+  planChange,
+  type SlotTable,
+  settleSlot,
+  switchSlot,
+} from '../decide/slots.ts';
+
+export interface TableMember {
+  readonly name: string;
+  readonly index: number;
+  /** Above 0. */
+  readonly weight: number;
+}
+
+export type SlotChange = 'load' | 'mark' | 'switch' | 'death' | 'settle';
+
+/** Whoever holds a copy of the tables: a balancer. */
+export interface TableTarget {
+  readonly name: string;
+  /** Resolves when the slots (indices in `slots`) stand in the kernel as in `table`: the acknowledgement. */
+  writeSlots(subject: number, table: SlotTable, slots: readonly number[], change: SlotChange): Promise<void>;
+  /** Clears `may[i]` for every slot that must not settle: a packet went elsewhere than to `current` within `silenceMs`. */
+  vetoSettling(subject: number, silenceMs: number, may: Uint8Array): Promise<void>;
+}
+
+interface ServiceTable {
+  readonly subject: number;
+  readonly table: SlotTable;
+  desired: Uint16Array;
+  members: readonly TableMember[];
+  settleAfterMs: number;
+  /** Slots whose planned change would need a fourth candidate. */
+  waiting: number;
+}
+
+export interface TableSummary {
+  readonly subject: number;
+  readonly slots: number;
+  readonly unsettled: number;
+  readonly waiting: number;
+  /** Slots of each backend index, as `current`. */
+  readonly slotsByIndex: ReadonlyMap<number, number>;
+}
+
+/** A balancer that takes longer than this to acknowledge is given up for this change and reported. */
+const ACKNOWLEDGE_MS = 2_000;
+
+/** Two ticks of the kernel's clock: what looks at several balancers, each a tick coarse, can be apart. */
+const SILENCE_MARGIN_MS = 9_000;
+
+export class SiteTables {
+  readonly #services = new Map<string, ServiceTable>();
+  readonly #targets = new Map<string, TableTarget>();
+  readonly #onUnresponsive: (target: string, error: Error) => void;
+  readonly #nowMs: () => number;
+  /** A balancer that leaves takes its ticks along: what it saw last is unknown. */
+  #lastDepartureMs: number;
+  #queue: Promise<void> = Promise.resolve();
+  /** The number of changes published so far. */
+  epoch = 0;
+
+  /** `nowMs` may be any steady clock. Departures before this object was made are unknown, so it counts as one. */
+  constructor(nowMs: () => number, onUnresponsive: (target: string, error: Error) => void) {
+    this.#nowMs = nowMs;
+    this.#onUnresponsive = onUnresponsive;
+    this.#lastDepartureMs = nowMs();
+  }
+
+  /** A balancer joins: it gets every table as it is now, unsettled slots with all their candidates. */
+  addTarget(target: TableTarget): Promise<void> {
+    return this.#serially(async () => {
+      this.#targets.set(target.name, target);
+      for (const { subject, table } of this.#services.values()) {
+        const all = Array.from({ length: table.current.length }, (_, slot) => slot);
+        await this.#publishTo([target], subject, table, all, 'load');
+      }
+    });
+  }
+
+  removeTarget(name: string): Promise<void> {
+    return this.#serially(async () => {
+      this.#drop(name);
+    });
+  }
+
+  /**
+   * The members of a service from now on. New tables are loaded settled; otherwise slots change in two phases.
+   * Backends in `dead` leave at once. Resolves when all balancers have acknowledged.
+   */
+  setMembers(
+    service: string,
+    options: { subject: number; slots: number; settleAfterMs: number; adopted?: SlotTable },
+    members: readonly TableMember[],
+    dead: ReadonlySet<number>,
+  ): Promise<void> {
+    return this.#serially(async () => {
+      let entry = this.#services.get(service);
+      if (entry === undefined) {
+        entry = this.#create(options, members);
+        this.#services.set(service, entry);
+        if (options.adopted === undefined) {
+          await this.#publishAll(entry, 'load');
+          return;
+        }
+      }
+      entry.settleAfterMs = options.settleAfterMs;
+      entry.members = members;
+      if (members.length > 0) populateTable(entry.table.current.length, members, entry.desired);
+      else entry.desired.fill(0);
+      await this.#bury(entry, dead);
+      if (members.length > 0) await this.#change(entry);
+    });
+  }
+
+  removeService(service: string): Promise<void> {
+    return this.#serially(async () => {
+      this.#services.delete(service);
+    });
+  }
+
+  /** One settling step for every table, then the changes that waited for it. Returns the slots settled. */
+  async settle(): Promise<number> {
+    let settled = 0;
+    await this.#serially(async () => {
+      for (const entry of this.#services.values()) settled += await this.#settleOne(entry);
+    });
+    return settled;
+  }
+
+  /** True while any slot names the backend. */
+  refersTo(index: number): boolean {
+    for (const { table, desired } of this.#services.values())
+      for (let slot = 0; slot < table.current.length; slot++)
+        if (
+          table.current[slot] === index ||
+          table.previous[slot] === index ||
+          table.third[slot] === index ||
+          desired[slot] === index
+        )
+          return true;
+    return false;
+  }
+
+  table(service: string): SlotTable | undefined {
+    return this.#services.get(service)?.table;
+  }
+
+  /** Cost O(slots). */
+  summary(service: string): TableSummary | undefined {
+    const entry = this.#services.get(service);
+    if (entry === undefined) return undefined;
+    const slotsByIndex = new Map<number, number>();
+    let unsettled = 0;
+    const { current, unsettled: flags } = entry.table;
+    for (let slot = 0; slot < current.length; slot++) {
+      const index = current[slot] as number;
+      slotsByIndex.set(index, (slotsByIndex.get(index) ?? 0) + 1);
+      if (flags[slot] !== 0) unsettled++;
+    }
+    return { subject: entry.subject, slots: current.length, unsettled, waiting: entry.waiting, slotsByIndex };
+  }
+
+  /** Resolves when everything asked for so far is done. */
+  idle(): Promise<void> {
+    return this.#queue;
+  }
+
+  #create(
+    options: { subject: number; slots: number; settleAfterMs: number; adopted?: SlotTable },
+    members: readonly TableMember[],
+  ): ServiceTable {
+    const table = options.adopted ?? createSlotTable(options.slots);
+    const desired = new Uint16Array(options.slots);
+    if (members.length > 0) populateTable(options.slots, members, desired);
+    if (options.adopted === undefined) table.current.set(desired);
+    return { subject: options.subject, table, desired, members, settleAfterMs: options.settleAfterMs, waiting: 0 };
+  }
+
+  async #bury(entry: ServiceTable, dead: ReadonlySet<number>): Promise<void> {
+    const { table, desired } = entry;
+    const alive = (index: number): boolean => index !== 0 && !dead.has(index);
+    const changed = new Set<number>();
+    for (const index of dead) for (const slot of killBackend(table, index, alive, desired)) changed.add(slot);
+    if (changed.size > 0) await this.#publish(entry, [...changed], 'death');
+  }
+
+  async #change(entry: ServiceTable): Promise<void> {
+    const { table, desired } = entry;
+    const { mark, ready, waiting } = planChange(table, desired);
+    entry.waiting = waiting;
+    for (const slot of mark) markSlot(table, slot, desired[slot] as number);
+    if (mark.length > 0) await this.#publish(entry, mark, 'mark');
+    const slots = [...mark, ...ready];
+    for (const slot of slots) switchSlot(table, slot, desired[slot] as number);
+    if (slots.length > 0) await this.#publish(entry, slots, 'switch');
+  }
+
+  /** One step for each slot that every balancer has seen silent; a slot needs up to three rounds (decide/slots.ts). */
+  async #settleOne(entry: ServiceTable): Promise<number> {
+    const { table, desired } = entry;
+    const silenceMs = entry.settleAfterMs + SILENCE_MARGIN_MS;
+    if (this.#nowMs() - this.#lastDepartureMs < silenceMs) return 0;
+    const may = table.unsettled.slice();
+    if (!may.includes(1)) return 0;
+    for (const target of this.#targets.values()) await target.vetoSettling(entry.subject, silenceMs, may);
+    const slots: number[] = [];
+    for (let slot = 0; slot < may.length; slot++) if (may[slot] !== 0) slots.push(slot);
+    let settled = 0;
+    for (const slot of slots) if (settleSlot(table, slot) === 'settled') settled++;
+    if (slots.length > 0) await this.#publish(entry, slots, 'settle');
+    if (slots.length > 0 && planChange(table, desired).waiting < entry.waiting) await this.#change(entry);
+    return settled;
+  }
+
+  #publishAll(entry: ServiceTable, change: SlotChange): Promise<void> {
+    return this.#publish(
+      entry,
+      Array.from({ length: entry.desired.length }, (_, slot) => slot),
+      change,
+    );
+  }
+
+  #publish(entry: ServiceTable, slots: readonly number[], change: SlotChange): Promise<void> {
+    this.epoch++;
+    return this.#publishTo([...this.#targets.values()], entry.subject, entry.table, slots, change);
+  }
+
+  async #publishTo(
+    targets: readonly TableTarget[],
+    subject: number,
+    table: SlotTable,
+    slots: readonly number[],
+    change: SlotChange,
+  ): Promise<void> {
+    const write = async (target: TableTarget): Promise<void> => {
+      try {
+        await within(ACKNOWLEDGE_MS, target.writeSlots(subject, table, slots, change));
+      } catch (error) {
+        this.#drop(target.name);
+        this.#onUnresponsive(target.name, error as Error);
+      }
+    };
+    await Promise.all(targets.map(write));
+  }
+
+  #drop(name: string): void {
+    if (this.#targets.delete(name)) this.#lastDepartureMs = this.#nowMs();
+  }
+
+  #serially(step: () => Promise<void>): Promise<void> {
+    const done = this.#queue.then(step);
+    this.#queue = done.catch(() => {});
+    return done;
+  }
+}
+
+async function within<T>(limitMs: number, work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no acknowledgement within ${limitMs} ms`)), limitMs);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
