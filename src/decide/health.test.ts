@@ -1,0 +1,86 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import {
+  afterProbe,
+  diagnose,
+  joinVerdicts,
+  nextProbeMs,
+  type PathHealth,
+  UNKNOWN_HEALTH,
+  usableBackends,
+  type Verdict,
+} from './health.ts';
+
+const thresholds = { rise: 3, fall: 2 };
+
+function run(results: readonly boolean[], start: PathHealth = UNKNOWN_HEALTH): PathHealth {
+  return results.reduce((state, ok, at) => afterProbe(state, ok ? null : 'refused', thresholds, at), start);
+}
+
+test('the first result decides at once', () => {
+  assert.equal(run([true]).verdict, 'healthy');
+  assert.equal(run([false]).verdict, 'unhealthy');
+});
+
+test('a healthy path falls only after `fall` failures in a row', () => {
+  assert.equal(run([true, false]).verdict, 'healthy');
+  assert.equal(run([true, false, true, false]).verdict, 'healthy');
+  const fallen = run([true, false, true, false, false]);
+  assert.deepEqual([fallen.verdict, fallen.sinceMs, fallen.reason], ['unhealthy', 4, 'refused']);
+});
+
+test('an unhealthy path rises only after `rise` successes in a row', () => {
+  assert.equal(run([false, true, true]).verdict, 'unhealthy');
+  assert.equal(run([false, true, true, false, true, true]).verdict, 'unhealthy');
+  assert.equal(run([false, true, true, true]).verdict, 'healthy');
+});
+
+test('a verdict changes exactly when as many results in a row contradict it as the threshold says', () => {
+  fc.assert(
+    fc.property(fc.array(fc.boolean(), { minLength: 1, maxLength: 60 }), (results) => {
+      let expected = results[0] as boolean;
+      let against = 0;
+      for (const ok of results.slice(1)) {
+        against = ok === expected ? 0 : against + 1;
+        if (against === (ok ? thresholds.rise : thresholds.fall)) {
+          expected = ok;
+          against = 0;
+        }
+      }
+      assert.equal(run(results).verdict, expected ? 'healthy' : 'unhealthy');
+    }),
+  );
+});
+
+test('the next probe is within a tenth of the interval', () => {
+  assert.equal(nextProbeMs(1000, 500, 0), 1450);
+  assert.equal(nextProbeMs(1000, 500, 0.5), 1500);
+  assert.ok(nextProbeMs(1000, 500, 0.999999) < 1550);
+});
+
+test('two paths together tell a dead machine from broken decapsulation', () => {
+  const up = run([true]);
+  const down = run([false]);
+  assert.equal(diagnose(up, up).diagnosis, 'healthy');
+  assert.equal(diagnose(down, up).diagnosis, 'decapsulation misconfigured');
+  assert.equal(diagnose(up, down).diagnosis, 'direct path broken');
+  assert.equal(diagnose(down, down).diagnosis, 'machine or service down');
+  assert.equal(diagnose(null, down).diagnosis, 'machine or service down');
+  assert.equal(diagnose(up, UNKNOWN_HEALTH).verdict, 'unknown');
+});
+
+test('a backend serves if one observer sees it serve', () => {
+  assert.equal(joinVerdicts(['unhealthy', 'healthy']), 'healthy');
+  assert.equal(joinVerdicts(['unhealthy', 'unhealthy']), 'unhealthy');
+  assert.equal(joinVerdicts(['unhealthy', 'unknown']), 'unknown');
+});
+
+test('when more than the panic share looks dead, all are used', () => {
+  const verdicts = (dead: number, all: number): Map<string, Verdict> =>
+    new Map(Array.from({ length: all }, (_, i) => [`b${i}`, i < dead ? 'unhealthy' : 'healthy']));
+  assert.deepEqual(usableBackends(verdicts(1, 3), 0.5), { usable: ['b1', 'b2'], panic: false });
+  assert.equal(usableBackends(verdicts(2, 3), 0.5).usable.length, 3);
+  assert.equal(usableBackends(verdicts(2, 4), 0.5).panic, false);
+  assert.equal(usableBackends(verdicts(3, 3), 1).usable.length, 0);
+});

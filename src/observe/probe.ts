@@ -1,0 +1,71 @@
+/** One probe of a target: a new TCP connection, and over it an HTTP request if the target wants one. */
+import { request } from 'node:http';
+import { connect } from 'node:net';
+import type { ProbeResult, ProbeTarget } from './probe-target.ts';
+
+const BODY_LIMIT_BYTES = 64 * 1024;
+
+/** Never rejects; ends within the target's timeout. */
+export async function probe(target: ProbeTarget): Promise<ProbeResult> {
+  const began = performance.now();
+  const limit = AbortSignal.timeout(target.timeoutMs);
+  const reason = await (target.type === 'http' ? probeHttp(target, limit) : probeTcp(target, limit));
+  return { id: target.id, reason, tookMs: performance.now() - began };
+}
+
+function explain(error: NodeJS.ErrnoException, limit: AbortSignal, target: ProbeTarget): string {
+  if (limit.aborted) return `no answer within ${target.timeoutMs} ms`;
+  return error.code ?? error.message;
+}
+
+function probeTcp(target: ProbeTarget, limit: AbortSignal): Promise<string | null> {
+  const { promise, resolve } = Promise.withResolvers<string | null>();
+  const socket = connect({
+    host: target.address,
+    port: target.port,
+    ...(target.sourceAddress === null ? {} : { localAddress: target.sourceAddress }),
+    signal: limit,
+  });
+  socket.once('connect', () => {
+    // A reset instead of an orderly end: nothing of the probe stays behind on either side.
+    socket.resetAndDestroy();
+    resolve(null);
+  });
+  socket.once('error', (error) => resolve(explain(error, limit, target)));
+  return promise;
+}
+
+function probeHttp(target: ProbeTarget, limit: AbortSignal): Promise<string | null> {
+  const { promise, resolve } = Promise.withResolvers<string | null>();
+  const sent = request({
+    host: target.address,
+    port: target.port,
+    path: target.path,
+    agent: false,
+    headers: { host: target.host, connection: 'close', 'user-agent': 'portico-health' },
+    signal: limit,
+    ...(target.sourceAddress === null ? {} : { localAddress: target.sourceAddress }),
+  });
+  sent.once('error', (error) => resolve(explain(error, limit, target)));
+  sent.once('response', (response) => {
+    const wrongStatus = response.statusCode !== target.expectStatus;
+    if (wrongStatus || target.expectBody === null) {
+      resolve(wrongStatus ? `status ${response.statusCode} instead of ${target.expectStatus}` : null);
+      response.destroy();
+      return;
+    }
+    const expected = target.expectBody;
+    let body = '';
+    response.setEncoding('utf8');
+    response.on('error', (error) => resolve(explain(error, limit, target)));
+    response.on('data', (text: string) => {
+      body += text;
+      if (!body.includes(expected) && body.length < BODY_LIMIT_BYTES) return;
+      resolve(body.includes(expected) ? null : `"${expected}" is not in the first 64 KiB of the body`);
+      response.destroy();
+    });
+    response.on('end', () => resolve(body.includes(expected) ? null : `"${expected}" is not in the body`));
+  });
+  sent.end();
+  return promise;
+}
