@@ -1,0 +1,108 @@
+/**
+ * What a DNS server counts. All only grow. The arithmetic:
+ *
+ *     queries.udp + queries.tcp = all of `responses` + all of `dropped`
+ *     all of `types`            = all of `responses`
+ *     all of `choices`          = all of `sites` = answers with addresses of a service
+ *     tcp.accepted - tcp.closed = connections open now; tcp.refused* were never accepted
+ *
+ * `edns`, `ecs`, `ecsMalformed`, `truncated` and `unsent` are parts of `responses`.
+ */
+import type { SiteChoice } from '../../decide/steer/nearest.ts';
+import { RECORD_TYPE } from './wire/numbers.ts';
+
+export type Transport = 'udp' | 'tcp';
+
+export interface DnsCounters {
+  readonly queries: Record<Transport, number>;
+  /** By RCODE. */
+  readonly responses: Record<ResponseCode, number>;
+  /** Never answered: shorter than a header; answers (QR set); UDP from port 0, 7, 17 or 19. */
+  readonly dropped: { short: number; response: number; port: number };
+  /** By the question's type; `none`: no question could be read. */
+  readonly types: Record<TypeClass, number>;
+  /** The query had EDNS. */
+  edns: number;
+  /** The query had a well-formed client subnet. */
+  ecs: number;
+  /** FORMERR because of the client subnet. */
+  ecsMalformed: number;
+  /** TC set. */
+  truncated: number;
+  /** Answers that the socket did not take, or whose connection went. */
+  unsent: number;
+  /** Why the site of a steered answer was chosen. */
+  readonly choices: Record<SiteChoice['reason'], number>;
+  /** Steered answers by service and site: where clients were sent. */
+  readonly sites: Record<string, Record<string, number>>;
+  readonly tcp: {
+    accepted: number;
+    closed: number;
+    /** Turned away: the client has too many connections already. */
+    refusedPerClient: number;
+    /** Closed to make room for a new connection. */
+    evicted: number;
+    /** Closed after silence, or because answers were not read. */
+    timedOut: number;
+  };
+}
+
+const RESPONSE_CODES = ['noerror', 'formerr', 'servfail', 'nxdomain', 'notimp', 'refused', 'badvers'] as const;
+export type ResponseCode = (typeof RESPONSE_CODES)[number];
+
+/** 16 is BADVERS; others than these are never sent. */
+export function responseCodeName(rcode: number): ResponseCode {
+  return rcode === 16 ? 'badvers' : RESPONSE_CODES[rcode];
+}
+
+const TYPE_CLASSES = {
+  a: RECORD_TYPE.A,
+  aaaa: RECORD_TYPE.AAAA,
+  any: RECORD_TYPE.ANY,
+  caa: RECORD_TYPE.CAA,
+  cname: RECORD_TYPE.CNAME,
+  ds: RECORD_TYPE.DS,
+  https: RECORD_TYPE.HTTPS,
+  mx: RECORD_TYPE.MX,
+  ns: RECORD_TYPE.NS,
+  ptr: RECORD_TYPE.PTR,
+  soa: RECORD_TYPE.SOA,
+  srv: RECORD_TYPE.SRV,
+  tlsa: RECORD_TYPE.TLSA,
+  txt: RECORD_TYPE.TXT,
+} as const;
+export type TypeClass = keyof typeof TYPE_CLASSES | 'other' | 'none';
+
+const classOfType = new Map<number, TypeClass>();
+for (const [name, type] of Object.entries(TYPE_CLASSES)) classOfType.set(type, name as TypeClass);
+
+export function typeClass(type: number): TypeClass {
+  return classOfType.get(type) ?? 'other';
+}
+
+function zeros<K extends string>(keys: readonly K[]): Record<K, number> {
+  return Object.fromEntries(keys.map((key) => [key, 0])) as Record<K, number>;
+}
+
+export function createDnsCounters(): DnsCounters {
+  return {
+    queries: { udp: 0, tcp: 0 },
+    responses: zeros(RESPONSE_CODES),
+    dropped: { short: 0, response: 0, port: 0 },
+    types: zeros<TypeClass>([...(Object.keys(TYPE_CLASSES) as TypeClass[]), 'other', 'none']),
+    edns: 0,
+    ecs: 0,
+    ecsMalformed: 0,
+    truncated: 0,
+    unsent: 0,
+    choices: { free: 0, full: 0, static: 0 },
+    sites: {},
+    tcp: { accepted: 0, closed: 0, refusedPerClient: 0, evicted: 0, timedOut: 0 },
+  };
+}
+
+export function countSite(counters: DnsCounters, service: string, site: string): void {
+  counters.sites[service] ??= {};
+  const sites = counters.sites[service];
+  sites[site] = (sites[site] ?? 0) + 1;
+}

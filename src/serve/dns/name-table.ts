@@ -1,0 +1,86 @@
+/** Names to values by their wire bytes, letters without case. A lookup allocates nothing. */
+import { LOWER_CASE, labelStarts, lowerName, type Name, sameName } from './wire/name.ts';
+import { hashSuffixes } from './wire/query.ts';
+
+interface Entry<V> {
+  /** Lower case. */
+  readonly name: Name;
+  readonly hash: number;
+  readonly value: V;
+}
+
+/** A name hashed for lookups: `hashes[i]` belongs to the suffix that starts at `starts[i]`; the last is the root. */
+export interface HashedName {
+  readonly bytes: Uint8Array;
+  /** After the root byte. */
+  readonly end: number;
+  readonly labels: number;
+  readonly starts: Uint16Array | readonly number[];
+  readonly hashes: Uint32Array;
+}
+
+export function hashName(name: Name): HashedName {
+  const starts = labelStarts(name);
+  const labels = starts.length - 1;
+  const hashes = new Uint32Array(labels + 1);
+  hashSuffixes(name, starts, labels, name.length, hashes);
+  return { bytes: name, end: name.length, labels, starts, hashes };
+}
+
+export class NameTable<V> {
+  #entries = 0;
+  /** Power of two of short lists. */
+  #buckets: Entry<V>[][] = [[]];
+
+  get size(): number {
+    return this.#entries;
+  }
+
+  get(name: Name): V | undefined {
+    return this.find(hashName(name), 0);
+  }
+
+  /** The value of the suffix of `name` that starts with its label number `label`. */
+  find(name: HashedName, label: number): V | undefined {
+    const hash = name.hashes[label];
+    const bucket = this.#buckets[hash & (this.#buckets.length - 1)];
+    const start = name.starts[label];
+    for (let i = 0; i < bucket.length; i++) {
+      const entry = bucket[i];
+      if (entry.hash === hash && equalsAt(entry.name, name.bytes, start, name.end)) return entry.value;
+    }
+    return undefined;
+  }
+
+  /** Replaces the value of a name that is there already. */
+  set(name: Name, value: V): void {
+    const lower = lowerName(name);
+    const hash = hashName(lower).hashes[0];
+    const bucket = this.#buckets[hash & (this.#buckets.length - 1)];
+    const known = bucket.findIndex((entry) => entry.hash === hash && sameName(entry.name, lower));
+    if (known >= 0) {
+      bucket[known] = { name: lower, hash, value };
+      return;
+    }
+    bucket.push({ name: lower, hash, value });
+    this.#entries++;
+    if (this.#entries > this.#buckets.length) this.#grow();
+  }
+
+  *values(): IterableIterator<V> {
+    for (const bucket of this.#buckets) for (const entry of bucket) yield entry.value;
+  }
+
+  #grow(): void {
+    const buckets: Entry<V>[][] = Array.from({ length: this.#buckets.length * 2 }, () => []);
+    for (const bucket of this.#buckets)
+      for (const entry of bucket) buckets[entry.hash & (buckets.length - 1)].push(entry);
+    this.#buckets = buckets;
+  }
+}
+
+function equalsAt(lower: Name, bytes: Uint8Array, start: number, end: number): boolean {
+  if (lower.length !== end - start) return false;
+  for (let i = 0; i < lower.length; i++) if (lower[i] !== LOWER_CASE[bytes[start + i]]) return false;
+  return true;
+}

@@ -1,0 +1,42 @@
+/** Zones while they are being built, with where everything came from, so that checks can name it. */
+import type { Zone } from '../../config/model.ts';
+import type { Path } from '../../config/problem.ts';
+import type { Name } from './wire/name.ts';
+import type { RecordData } from './wire/record-data.ts';
+import type { CompiledZone, RecordSet, SteeredName, ZoneNode } from './zones.ts';
+
+/** Where in the operator's file something stands. */
+export interface Origin {
+  readonly path: Path;
+  readonly value: unknown;
+  readonly line: number;
+}
+
+export interface ZoneReport {
+  error(origin: Origin, message: string, remedy: string): void;
+  warn(origin: Origin, message: string, remedy: string): void;
+}
+
+/** A node while it is being built; it satisfies `ZoneNode`. */
+export interface NodeDraft extends ZoneNode {
+  readonly sets: Map<number, SetDraft>;
+  cname: ZoneNode['cname'];
+  steered: SteeredName | null;
+  cut: NodeDraft | null;
+  wildcard: NodeDraft | null;
+  /** Of the steered name. */
+  steeredOrigin: Origin | null;
+}
+
+export interface SetDraft extends RecordSet {
+  ttlSeconds: number;
+  readonly records: RecordData[];
+  readonly additionals: { owner: Name; set: RecordSet }[];
+  readonly origins: Origin[];
+}
+
+export interface ZoneDraft {
+  readonly zone: CompiledZone;
+  readonly source: Zone;
+  readonly origin: Origin;
+}

@@ -1,0 +1,73 @@
+/** Zones ready for answering: every name of every zone in one table. Made by `zone-compile.ts`, never changed. */
+import type { ServiceSteering } from '../../decide/steer/nearest.ts';
+import type { HashedName, NameTable } from './name-table.ts';
+import type { Name } from './wire/name.ts';
+import type { RecordData } from './wire/record-data.ts';
+
+/** Records of one owner and type (RFC 2181 section 5); the class is IN. */
+export interface RecordSet {
+  readonly type: number;
+  readonly ttlSeconds: number;
+  readonly records: readonly RecordData[];
+  /** Addresses in the same zone that go with an NS set: at an apex as a kindness, at a delegation as glue (RFC 9471). */
+  readonly additionals: readonly { readonly owner: Name; readonly set: RecordSet }[];
+}
+
+/** A name whose A and AAAA records come from a service. */
+export interface SteeredName {
+  readonly service: string;
+  readonly ttlSeconds: number;
+  readonly steering: ServiceSteering;
+  /** By index of `steering.sites`; null: the service has no VIP of the family at all. */
+  readonly ipv4: readonly RecordSet[] | null;
+  readonly ipv6: readonly RecordSet[] | null;
+}
+
+export interface CompiledZone {
+  /** In the operator's words: lower case, no final dot. */
+  readonly text: string;
+  readonly name: Name;
+  readonly soa: RecordSet;
+  /** SOA for negative answers: its TTL is how long they hold (RFC 2308 section 3). */
+  readonly negativeSoa: RecordSet;
+  /** The same, at most 60 s, for names that steering can give other types at any time. */
+  readonly steeredNegativeSoa: RecordSet;
+}
+
+/** A name that exists: it has records, or names below it have (an empty non-terminal). */
+export interface ZoneNode {
+  readonly name: Name;
+  readonly zone: CompiledZone;
+  /** By type. */
+  readonly sets: ReadonlyMap<number, RecordSet>;
+  readonly cname: { readonly set: RecordSet; readonly target: HashedName } | null;
+  readonly steered: SteeredName | null;
+  /** The delegation at or above this name; null: the zone's own data. */
+  readonly cut: ZoneNode | null;
+  /** The name `*` below this one. */
+  readonly wildcard: ZoneNode | null;
+}
+
+export interface CompiledZones {
+  readonly zones: readonly CompiledZone[];
+  readonly names: NameTable<ZoneNode>;
+}
+
+/** The name itself, or else its closest encloser (RFC 4592 3.3.1); undefined: in none of the zones. Cost: one look a label. */
+export function findClosest(zones: CompiledZones, name: HashedName): ZoneNode | undefined {
+  for (let label = 0; label <= name.labels; label++) {
+    const node = zones.names.find(name, label);
+    if (node !== undefined) return node;
+  }
+  return undefined;
+}
+
+/** Whether what `findClosest` gave is the name itself. */
+export function isExact(node: ZoneNode, name: HashedName): boolean {
+  return node.name.length === name.end - name.starts[0];
+}
+
+/** CNAMEs that one answer follows; a zone with longer chains is refused, and a wildcard that leads to itself ends here. */
+export const MAX_CHAIN = 8;
+
+export const MAX_STEERED_NEGATIVE_SECONDS = 60;
