@@ -1,0 +1,180 @@
+/** Complete values of the file to a `Config`. Only called when there is no error: what is missing here is our fault. */
+import { formatAddress } from '../net/address.ts';
+import { ownTtlSeconds, recordsOf } from './check-records.ts';
+import { absoluteName, readDomainName } from './dns-names.ts';
+import type {
+  Backend,
+  Balancer,
+  Config,
+  HealthCheck,
+  Location,
+  NameServer,
+  NetworkEntry,
+  Service,
+  Site,
+  StaticRecord,
+  Zone,
+} from './model.ts';
+import type { Path } from './problem.ts';
+import { backendsAt, createRoster, entriesOf, type Roster } from './roster.ts';
+import type { BackendValues, BalancerValues, Entry, FileValues, ServiceValues, ZoneValues } from './schema.ts';
+
+/** `lineOf` tells the line of a path in the file, from 1. Throws only when the values have gaps: a broken invariant. */
+export function buildConfig(values: FileValues, lineOf: (path: Path) => number): Config {
+  const roster = createRoster(values);
+  const api = given(values.api?.listen);
+  const dns = given(values.dns);
+  return {
+    name: given(values.name),
+    sites: mapOf(values.sites, buildSite),
+    balancers: mapOf(values.balancers, buildBalancer),
+    backends: mapOf(values.backends, buildBackend),
+    services: mapOf(values.services, (name, service) => buildService(name, service, roster)),
+    nameServers: mapOf(dns.servers, (name, server): NameServer => ({ name, listen: given(server.listen).map(given) })),
+    zones: entriesOf(dns.zones).map(([key, zone]) => buildZone(key, zone, lineOf)),
+    networks: entriesOf(dns.networks).flatMap(([, network]): NetworkEntry[] =>
+      given(network.prefixes).map((prefix) => ({
+        prefix: given(prefix),
+        location: buildLocation(network.location),
+        site: network.site ?? null,
+      })),
+    ),
+    defaultLocation: buildLocation(dns.defaultLocation),
+    api: { host: formatAddress(api.address), port: api.port },
+    stateFolder: given(values.state),
+  };
+}
+
+function given<T>(value: T | undefined): T {
+  if (value === undefined) throw new Error('a checked configuration has a gap');
+  return value;
+}
+
+function mapOf<V, T>(
+  section: Readonly<Record<string, V | undefined>> | undefined,
+  build: (name: string, values: V) => T,
+) {
+  return new Map(entriesOf(section).map(([name, values]) => [name, build(name, values)]));
+}
+
+type LocationValues = { readonly latitude: number | undefined; readonly longitude: number | undefined };
+
+function buildLocation(values: LocationValues | undefined): Location | null {
+  if (values === undefined) return null;
+  return { latitudeDegrees: given(values.latitude), longitudeDegrees: given(values.longitude) };
+}
+
+function buildSite(name: string, values: Entry<FileValues['sites']>): Site {
+  const links = entriesOf(values.links).map(([link, bandwidth]) => ({ name: link, capacityBitsPerSecond: bandwidth }));
+  return {
+    name,
+    location: given(buildLocation(values.location) ?? undefined),
+    links,
+    capacityPerSecond: values.capacity ?? Number.POSITIVE_INFINITY,
+    hashKey: values.hashKey ?? null,
+  };
+}
+
+function buildBalancer(name: string, values: BalancerValues): Balancer {
+  const routers = (values.bgp?.routers ?? []).map(given);
+  return {
+    name,
+    site: given(values.site),
+    addresses: given(values.addresses).map(given),
+    interfaces: given(values.interfaces),
+    probePrefix: values.probes ?? null,
+    asn: values.bgp?.asn ?? 0,
+    routers: routers.map((router) => ({ address: given(router.address), asn: given(router.asn) })),
+    connections: given(values.connections),
+  };
+}
+
+function buildBackend(name: string, values: BackendValues): Backend {
+  return {
+    name,
+    site: given(values.site),
+    address: given(values.address),
+    weight: given(values.weight),
+    agent: given(values.agent),
+    interfaces: given(values.interfaces),
+    drain: given(values.drain),
+  };
+}
+
+function buildService(name: string, values: ServiceValues, roster: Roster): Service {
+  const vips = entriesOf(values.vips);
+  const tracking = given(values.tracking);
+  return {
+    name,
+    dnsName: values.dnsName ?? null,
+    trafficClass: given(values.class),
+    ttlSeconds: given(values.ttl),
+    vips: new Map(vips.map(([site, addresses]) => [site, addresses.map(given)])),
+    ports: given(values.ports).map(given),
+    scheduler: given(values.scheduler),
+    forwarding: given(values.forwarding),
+    slots: given(values.slots),
+    backends: new Map(vips.map(([site]) => [site, backendsAt(values, site, roster)])),
+    health: buildHealth(name, values),
+    panicShare: given(values.panic),
+    need: given(values.need),
+    tracking: {
+      settleAfterMs: given(tracking.settleAfter),
+      adoptionMs: given(tracking.adoption),
+      newPerSecond: given(tracking.newPerSecond),
+      tableShare: given(tracking.tableShare),
+    },
+  };
+}
+
+function buildHealth(name: string, values: ServiceValues): HealthCheck {
+  const health = given(values.health);
+  const firstTcp = given(values.ports).find((port) => port?.protocol === 'tcp' && port.port !== 0);
+  return {
+    type: given(health.type),
+    port: given(health.port ?? firstTcp?.port),
+    path: given(health.path),
+    host: health.host ?? values.dnsName ?? name,
+    expectStatus: given(health.status),
+    expectBody: health.body ?? null,
+    intervalMs: given(health.interval),
+    timeoutMs: given(health.timeout),
+    rise: given(health.rise),
+    fall: given(health.fall),
+    through: given(health.through),
+  };
+}
+
+function buildZone(key: string, values: ZoneValues, lineOf: (path: Path) => number): Zone {
+  const reading = readDomainName(key);
+  const name = given(reading.ok ? reading.value : undefined);
+  const soa = given(values.soa);
+  const ttlSeconds = given(values.ttl);
+  const records: StaticRecord[] = [];
+  for (const [owner, types] of entriesOf(values.records)) {
+    for (const [type, texts] of recordsOf(types)) {
+      for (const [index, data] of texts.entries()) {
+        records.push({
+          name: absoluteName(owner, name),
+          type,
+          ttlSeconds: ownTtlSeconds(types) ?? ttlSeconds,
+          data,
+          line: lineOf(['dns', 'zones', key, 'records', owner, type, index]),
+        });
+      }
+    }
+  }
+  return {
+    name,
+    primaryServer: given(soa.primary),
+    contact: given(soa.contact),
+    serial: given(soa.serial),
+    refreshSeconds: given(soa.refresh),
+    retrySeconds: given(soa.retry),
+    expireSeconds: given(soa.expire),
+    negativeTtlSeconds: given(soa.negativeTtl),
+    ttlSeconds,
+    nameServers: given(values.nameServers).map(given),
+    records,
+  };
+}

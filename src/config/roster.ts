@@ -1,0 +1,33 @@
+/** Who belongs where: machines by site, backends by service. Works on values that may have gaps, for checks and for building. */
+import type { BackendValues, BalancerValues, FileValues, ServiceValues } from './schema.ts';
+
+export interface SiteRoster {
+  readonly balancers: ReadonlyMap<string, BalancerValues>;
+  readonly backends: ReadonlyMap<string, BackendValues>;
+}
+
+/** By name of the sites in the file. Machines of unknown sites are in none. */
+export type Roster = ReadonlyMap<string, SiteRoster>;
+
+export function createRoster(values: FileValues): Roster {
+  const roster = new Map<string, { balancers: Map<string, BalancerValues>; backends: Map<string, BackendValues> }>();
+  for (const site of Object.keys(values.sites ?? {})) roster.set(site, { balancers: new Map(), backends: new Map() });
+  for (const [name, balancer] of entriesOf(values.balancers))
+    roster.get(balancer.site ?? '')?.balancers.set(name, balancer);
+  for (const [name, backend] of entriesOf(values.backends)) roster.get(backend.site ?? '')?.backends.set(name, backend);
+  return roster;
+}
+
+/** The entries of a section that are there and are maps at all. */
+export function entriesOf<T>(section: Readonly<Record<string, T | undefined>> | undefined): [string, T][] {
+  return Object.entries(section ?? {}).filter((entry): entry is [string, T] => entry[1] !== undefined);
+}
+
+/** Names of the service's backends at a site, sorted. */
+export function backendsAt(service: ServiceValues, site: string, roster: Roster): string[] {
+  const here = roster.get(site)?.backends;
+  if (here === undefined) return [];
+  const names =
+    service.backends === 'all' ? [...here.keys()] : (service.backends ?? []).filter((name) => here.has(name));
+  return [...new Set(names)].sort();
+}

@@ -1,0 +1,453 @@
+/** The shape of the operator's file: every key, its unit, range and default. What depends on several keys is in the `check-*` files. */
+import { z } from 'zod';
+import { readDomainName } from './dns-names.ts';
+import { createSchemaBuilder, type SchemaBuilder, type SchemaMode } from './fields.ts';
+import {
+  readAddress,
+  readBoolean,
+  readChoice,
+  readEndpoint,
+  readFolder,
+  readHashKey,
+  readHttpPath,
+  readInterface,
+  readName,
+  readNamesOrAll,
+  readPrefix,
+  readRecordData,
+  readServicePort,
+  readText,
+} from './readers.ts';
+import { readBandwidth, readDuration, readInteger, readNumber, readRate, readSeconds, readShare } from './units.ts';
+
+const SECOND = 1000;
+const HOUR = 3_600_000;
+/** RFC 2181 section 8. */
+const MAX_TTL_SECONDS = 2 ** 31 - 1;
+
+/** Maglev table sizes: the kernel's slot index is 32 bits; more than 16 Mi slots (128 MiB) serve nobody. */
+const MAX_SLOTS = 16_777_213;
+/** Ages of connection entries have 12 bits of 4.29 s; entries expire after at most 3,000 of them (bpf/layout.h). */
+const MAX_SETTLE_MS = 12_600 * SECOND;
+
+const duration = { type: 'string', pattern: '^[0-9.]+ ?(ms|s|m|h|d)$' } as const;
+
+function location(build: SchemaBuilder, description: string) {
+  const degrees = (limit: number) => (raw: unknown) => readNumber(raw, -limit, limit);
+  return {
+    description,
+    shape: {
+      latitude: build.field(
+        { type: 'number', description: 'degrees, north is positive', examples: [52.37] },
+        degrees(90),
+      ),
+      longitude: build.field(
+        { type: 'number', description: 'degrees, east is positive', examples: [4.9] },
+        degrees(180),
+      ),
+    },
+  };
+}
+
+function siteSchema(build: SchemaBuilder) {
+  const where = location(build, 'where the site is');
+  const bandwidth = { type: 'string', description: 'bandwidth of the link', examples: ['10Gbit/s'] };
+  return build.object('a datacenter or point of presence', {
+    location: build.object(where.description, where.shape),
+    links: build.names('links to the Internet and their bandwidth', build.field(bandwidth, readBandwidth), false),
+    capacity: build.optional(
+      {
+        type: 'string',
+        description: 'new connections that the site can take, a second; default: no limit',
+        examples: ['20000/s'],
+      },
+      readRate,
+    ),
+    hashKey: build.optional(
+      {
+        type: 'string',
+        description:
+          'key of the flow hash, 32 hexadecimal digits; default: made at the first start and kept in the state folder',
+        examples: ['00112233445566778899aabbccddeeff'],
+      },
+      readHashKey,
+    ),
+  });
+}
+
+function interfaces(build: SchemaBuilder) {
+  const read = (raw: unknown) => {
+    const list = Array.isArray(raw) ? raw : [raw];
+    const readings = list.map(readInterface);
+    const failed = readings.find((reading) => !reading.ok);
+    if (failed !== undefined && !failed.ok) return failed;
+    if (list.length === 0)
+      return { ok: false, message: 'the list is empty', remedy: 'name at least one interface' } as const;
+    return { ok: true, value: list as readonly string[] } as const;
+  };
+  const description = 'interfaces that carry the kernel program';
+  return build.optional({ type: ['array', 'string'], description, examples: [['eth0']] }, read, ['eth0']);
+}
+
+function siteName(build: SchemaBuilder) {
+  return build.field(
+    { type: 'string', description: 'name of the site that the machine is in', examples: ['eu'] },
+    readName,
+  );
+}
+
+function balancerSchema(build: SchemaBuilder) {
+  const asn = (description: string) =>
+    build.field({ type: 'integer', description, examples: [65_001] }, (raw) => readInteger(raw, 1, 4_294_967_294));
+  const address = (description: string) =>
+    build.field({ type: 'string', description, examples: ['10.0.0.1', '2001:db8::1'] }, readAddress);
+  return build.object('a machine that forwards the packets of VIPs', {
+    site: siteName(build),
+    addresses: build.list(
+      'sources of encapsulated packets: one IPv4 address, one IPv6 address or both',
+      address('address of the machine'),
+    ),
+    interfaces: interfaces(build),
+    probes: build.optional(
+      {
+        type: 'string',
+        description:
+          'prefix that is routed to this machine: sources of health probes through the VIP, one address a backend',
+        examples: ['10.0.201.0/26'],
+      },
+      readPrefix,
+    ),
+    bgp: build
+      .object('how the machine announces VIPs; without it, routes lead to it by other means', {
+        asn: asn('the autonomous system of this machine'),
+        routers: build.list(
+          'the routers to announce to',
+          build.object('a router', { address: address('address of the router'), asn: asn('its autonomous system') }),
+        ),
+      })
+      .optional(),
+    connections: build.optional(
+      {
+        type: 'integer',
+        description: 'entries of the connection table, 8 bytes each: a power of two',
+        examples: [4_194_304],
+      },
+      (raw) => readInteger(raw, 4096, 2 ** 30),
+      4_194_304,
+    ),
+  });
+}
+
+function backendSchema(build: SchemaBuilder) {
+  return build.object('a machine that serves behind VIPs', {
+    site: siteName(build),
+    address: build.field(
+      { type: 'string', description: 'where encapsulated packets are sent', examples: ['10.0.2.1'] },
+      readAddress,
+    ),
+    weight: build.optional(
+      { type: 'number', description: 'share of new connections, relative to other backends', examples: [1] },
+      (raw) => readNumber(raw, 0, 1000, true),
+      1,
+    ),
+    agent: build.optional(
+      {
+        type: 'boolean',
+        description: "runs Portico's backend role; false: a plain GRE device of the kernel",
+        examples: [true],
+      },
+      readBoolean,
+      true,
+    ),
+    interfaces: interfaces(build),
+    drain: build.optional(
+      { type: 'boolean', description: 'gets no new connections', examples: [false] },
+      readBoolean,
+      false,
+    ),
+  });
+}
+
+function healthSchema(build: SchemaBuilder) {
+  const text = (description: string, example: string) => ({ type: 'string', description, examples: [example] });
+  const count = (description: string, fallback: number) =>
+    build.optional({ type: 'integer', description, examples: [fallback] }, (raw) => readInteger(raw, 1, 100), fallback);
+  return build.optionalObject('how backends are probed', {
+    type: build.optional(
+      { enum: ['tcp', 'http'], description: 'what a probe does', examples: ['http'] },
+      (raw) => readChoice(raw, ['tcp', 'http'] as const),
+      'tcp',
+    ),
+    port: build.optional(
+      { type: 'integer', description: "default: the service's first TCP port", examples: [80] },
+      (raw) => readInteger(raw, 1, 65_535),
+    ),
+    path: build.optional(text('path and query of the request', '/healthz'), readHttpPath, '/'),
+    host: build.optional(text("Host header; default: the service's DNS name", 'www.example.net'), readText),
+    status: build.optional(
+      { type: 'integer', description: 'status of a healthy answer', examples: [200] },
+      (raw) => readInteger(raw, 100, 599),
+      200,
+    ),
+    body: build.optional(text('text that the first 64 KiB of the answer contain; default: any', 'ok'), readText),
+    interval: build.optional(
+      { ...duration, description: 'time between probes of a backend', examples: ['2s'] },
+      (raw) => readDuration(raw, 100, HOUR),
+      '2s',
+    ),
+    timeout: build.optional(
+      {
+        ...duration,
+        description: 'time until an unanswered probe has failed; less than the interval',
+        examples: ['1s'],
+      },
+      (raw) => readDuration(raw, 10, HOUR),
+      '1s',
+    ),
+    rise: count('successes in a row that make a backend healthy', 2),
+    fall: count('failures in a row that make a backend unhealthy', 3),
+    through: build.optional(
+      {
+        enum: ['vip', 'direct', 'both'],
+        description:
+          'the way of probes: as packets of users through the VIP, straight to the backend, or both, of which both must succeed',
+        examples: ['both'],
+      },
+      (raw) => readChoice(raw, ['vip', 'direct', 'both'] as const),
+      'both',
+    ),
+  });
+}
+
+function trackingSchema(build: SchemaBuilder) {
+  return build.optionalObject('how connections are kept while backends change', {
+    settleAfter: build.optional(
+      { ...duration, description: 'silence after which a changed part of the lookup table is final', examples: ['1h'] },
+      (raw) => readDuration(raw, SECOND, MAX_SETTLE_MS),
+      '1h',
+    ),
+    adoption: build.optional(
+      { ...duration, description: 'UDP: how long after a change unknown flows count as old', examples: ['30s'] },
+      (raw) => readDuration(raw, 0, HOUR),
+      '30s',
+    ),
+    newPerSecond: build.optional(
+      {
+        type: 'string',
+        description: 'connections tracked a second on a balancer; above it, none are',
+        examples: ['100k/s'],
+      },
+      readRate,
+      '100k/s',
+    ),
+    tableShare: build.optional(
+      { type: 'string', description: 'share of the connection table that the service may use', examples: ['50%'] },
+      (raw) => readShare(raw, true),
+      '50%',
+    ),
+  });
+}
+
+function serviceSchema(build: SchemaBuilder) {
+  const vip = build.field({ type: 'string', description: 'virtual IP address', examples: ['192.0.2.10'] }, readAddress);
+  return build.object('what users reach', {
+    dnsName: build.optional(
+      { type: 'string', description: 'name that DNS answers with VIPs; default: none', examples: ['www.example.net'] },
+      readDomainName,
+    ),
+    ttl: build.optional(
+      { ...duration, description: 'how long resolvers may keep such an answer', examples: ['30s'] },
+      (raw) => readSeconds(raw, 0, 86_400),
+      '30s',
+    ),
+    class: build.optional(
+      { enum: ['latency', 'throughput', 'batch'], description: 'what the service wants', examples: ['latency'] },
+      (raw) => readChoice(raw, ['latency', 'throughput', 'batch'] as const),
+      'latency',
+    ),
+    vips: build.names('virtual IP addresses by site', build.list('addresses at the site', vip), true),
+    ports: build.list(
+      'ports with their protocol',
+      build.field(
+        { type: 'string', description: 'PORT/tcp, PORT/udp, any/tcp or any/udp', examples: ['80/tcp'] },
+        readServicePort,
+      ),
+    ),
+    backends: build.optional(
+      {
+        type: ['string', 'array'],
+        description: 'all: those of the sites with VIPs; or a list of names',
+        examples: ['all'],
+      },
+      readNamesOrAll,
+      'all',
+    ),
+    scheduler: build.optional(
+      { enum: ['maglev'], description: 'how connections are spread over backends', examples: ['maglev'] },
+      (raw) => readChoice(raw, ['maglev'] as const),
+      'maglev',
+    ),
+    forwarding: build.optional(
+      { enum: ['gre'], description: 'how packets reach backends', examples: ['gre'] },
+      (raw) => readChoice(raw, ['gre'] as const),
+      'gre',
+    ),
+    slots: build.optional(
+      {
+        type: 'integer',
+        description: 'size of the lookup table: a prime, at least 100 times the number of backends',
+        examples: [65_537],
+      },
+      (raw) => readInteger(raw, 3, MAX_SLOTS),
+      65_537,
+    ),
+    health: healthSchema(build),
+    panic: build.optional(
+      {
+        type: 'string',
+        description: 'when more than this share of backends looks dead, all are used',
+        examples: ['50%'],
+      },
+      (raw) => readShare(raw, false),
+      '50%',
+    ),
+    need: build.optional(
+      { type: 'integer', description: 'healthy backends below which a site stops announcing the VIPs', examples: [2] },
+      (raw) => readInteger(raw, 0, 4095),
+      0,
+    ),
+    tracking: trackingSchema(build),
+  });
+}
+
+function zoneSchema(build: SchemaBuilder) {
+  const name = (description: string, example: string) =>
+    build.field({ type: 'string', description, examples: [example] }, readDomainName);
+  const ttl = (description: string, fallback: string, max = MAX_TTL_SECONDS) =>
+    build.optional({ ...duration, description, examples: [fallback] }, (raw) => readSeconds(raw, 0, max), fallback);
+  const contact = (raw: unknown) => {
+    const text = typeof raw === 'string' ? /^([^@\s]+)@([^@\s]+)$/.exec(raw) : null;
+    // RFC 1035 8: the first label is the local part, its dots escaped.
+    if (text !== null && readDomainName(text[2]).ok) return { ok: true, value: raw as string } as const;
+    return {
+      ok: false,
+      message: 'this is not a mail address',
+      remedy: 'write one like hostmaster@example.net',
+    } as const;
+  };
+  const data = build.field(
+    { type: ['string', 'array', 'number'], description: 'data as in a zone file', examples: ['192.0.2.1'] },
+    readRecordData,
+  );
+  return build.object('a zone that is served with authority', {
+    ttl: ttl('of records that say nothing else', '1h'),
+    nameServers: build.list('names of the name servers, in full', name('name in full', 'ns1.example.net')),
+    soa: build.object('start of authority', {
+      primary: name('primary name server, in full', 'ns1.example.net'),
+      contact: build.field(
+        { type: 'string', description: 'mail address', examples: ['hostmaster@example.net'] },
+        contact,
+      ),
+      serial: build.field(
+        { type: 'integer', description: 'raise it with each change of records', examples: [2_026_010_101] },
+        (raw) => readInteger(raw, 0, 4_294_967_295),
+      ),
+      refresh: ttl('for secondaries: how often they look', '1h'),
+      retry: ttl('for secondaries: how soon they look again after a failure', '15m'),
+      expire: ttl('for secondaries: how long they answer without the primary', '14d'),
+      negativeTtl: ttl('how long "there is no such name" may be kept', '60s', 86_400),
+    }),
+    records: build.names(
+      'static records: name, type, data. Names are relative to the zone, "@" is the zone',
+      build.names('by type: one text as in a zone file or several in a list; ttl for those of this name', data, true),
+      false,
+    ),
+  });
+}
+
+function dnsSchema(build: SchemaBuilder) {
+  const place = location(build, 'where clients of no network are taken to be; default: at the first site');
+  const users = location(build, 'where the users are');
+  const endpoint = {
+    type: 'string',
+    description: 'ADDRESS or ADDRESS:PORT; the port is 53 by default',
+    examples: ['192.0.2.53'],
+  };
+  const prefix = {
+    type: 'string',
+    description: 'addresses of users or of their resolvers',
+    examples: ['203.0.113.0/24'],
+  };
+  return build.optionalObject('the authoritative DNS servers', {
+    servers: build.names(
+      'machines that answer DNS',
+      build.object('a name server', {
+        listen: build.list(
+          'addresses to answer on',
+          build.field(endpoint, (raw) => readEndpoint(raw, 53)),
+        ),
+      }),
+      false,
+    ),
+    networks: build.names(
+      'where users are, by prefix; the longest prefix counts',
+      build.object('prefixes with either a location or a site', {
+        prefixes: build.list('the prefixes', build.field(prefix, readPrefix)),
+        location: build.object(users.description, users.shape).optional(),
+        site: build.optional(
+          { type: 'string', description: 'the site that these users get', examples: ['eu'] },
+          readName,
+        ),
+      }),
+      false,
+    ),
+    defaultLocation: build.object(place.description, place.shape).optional(),
+    zones: build.names('zones by name', zoneSchema(build), false),
+  });
+}
+
+/** The schema of the whole file. Its output has undefined where `loose` met something wrong. */
+export function createFileSchema(mode: SchemaMode) {
+  const build = createSchemaBuilder(mode);
+  const listen = {
+    type: 'string',
+    description: 'where API, metrics and dashboard are served',
+    examples: ['127.0.0.1:7077'],
+  };
+  return build.object('a Portico configuration', {
+    name: build.field(
+      {
+        type: 'string',
+        description: 'name of the installation: kernel objects are pinned under it',
+        examples: ['main'],
+      },
+      readName,
+    ),
+    sites: build.names('the sites by name', siteSchema(build), true),
+    balancers: build.names('the balancers by machine name', balancerSchema(build), false),
+    backends: build.names('the backends by machine name', backendSchema(build), false),
+    services: build.names('the services by name', serviceSchema(build), false),
+    dns: dnsSchema(build),
+    api: build.optionalObject('the HTTP interface', {
+      listen: build.optional(listen, (raw) => readEndpoint(raw, 7077), '127.0.0.1:7077'),
+    }),
+    state: build.optional(
+      { type: 'string', description: 'folder for what is kept over restarts', examples: ['/var/lib/portico'] },
+      readFolder,
+      '/var/lib/portico',
+    ),
+  });
+}
+
+export type FileValues = NonNullable<z.output<ReturnType<typeof createFileSchema>>>;
+export type Entry<Section> = NonNullable<NonNullable<Section>[keyof NonNullable<Section>]>;
+export type ServiceValues = Entry<FileValues['services']>;
+export type BalancerValues = Entry<FileValues['balancers']>;
+export type BackendValues = Entry<FileValues['backends']>;
+export type ZoneValues = Entry<NonNullable<FileValues['dns']>['zones']>;
+
+/** The JSON Schema for editors. */
+export function createJsonSchema(): Record<string, unknown> {
+  const schema = z.toJSONSchema(createFileSchema('strict'), { io: 'input', target: 'draft-7' });
+  return { ...schema, title: 'Portico configuration' } as Record<string, unknown>;
+}
