@@ -34,7 +34,7 @@ export interface TableTarget {
 interface ServiceTable {
   readonly subject: number;
   readonly table: SlotTable;
-  desired: Uint16Array;
+  desired: Uint16Array<ArrayBuffer>;
   members: readonly TableMember[];
   settleAfterMs: number;
   /** Slots whose planned change would need a fourth candidate. */

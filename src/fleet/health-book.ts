@@ -1,0 +1,97 @@
+/** What every observer has seen of every target, and what follows for backends and sites. */
+import {
+  afterProbe,
+  type Diagnosis,
+  diagnose,
+  joinVerdicts,
+  type PathHealth,
+  type Thresholds,
+  UNKNOWN_HEALTH,
+  type Verdict,
+} from '../decide/health.ts';
+import type { ProbeResult } from '../observe/probe-target.ts';
+import type { PlannedProbe } from './probe-plan.ts';
+
+interface Watched {
+  readonly probe: PlannedProbe;
+  readonly thresholds: Thresholds;
+  health: PathHealth;
+}
+
+export interface HealthSummary {
+  readonly verdict: Verdict;
+  readonly diagnosis: Diagnosis;
+  /** Why the last failed probe failed, if the verdict is unhealthy. */
+  readonly reason: string | null;
+}
+
+export class HealthBook {
+  /** observer -> target id -> what is known. */
+  readonly #observers = new Map<string, Map<string, Watched>>();
+  readonly #nowMs: () => number;
+  readonly #onVerdict: (probe: PlannedProbe, observer: string, before: Verdict, health: PathHealth) => void;
+
+  constructor(
+    nowMs: () => number,
+    onVerdict: (probe: PlannedProbe, observer: string, before: Verdict, health: PathHealth) => void,
+  ) {
+    this.#nowMs = nowMs;
+    this.#onVerdict = onVerdict;
+  }
+
+  /** What an observer watches from now on; what is known of targets that stay is kept. */
+  watch(observer: string, plan: readonly PlannedProbe[], thresholdsOf: (service: string) => Thresholds): void {
+    const before = this.#observers.get(observer);
+    const after = new Map<string, Watched>();
+    for (const probe of plan) {
+      const { id } = probe.target;
+      after.set(id, {
+        probe,
+        thresholds: thresholdsOf(probe.service),
+        health: before?.get(id)?.health ?? UNKNOWN_HEALTH,
+      });
+    }
+    this.#observers.set(observer, after);
+  }
+
+  /** An observer is gone: what it saw last says nothing any more. */
+  forget(observer: string): void {
+    this.#observers.delete(observer);
+  }
+
+  take(observer: string, result: ProbeResult): void {
+    const watched = this.#observers.get(observer)?.get(result.id);
+    if (watched === undefined) return;
+    const before = watched.health.verdict;
+    watched.health = afterProbe(watched.health, result.reason, watched.thresholds, this.#nowMs());
+    if (watched.health.verdict !== before) this.#onVerdict(watched.probe, observer, before, watched.health);
+  }
+
+  /** A backend as a service sees it: healthy if one observer finds all its paths healthy. */
+  backend(service: string, backend: string): HealthSummary {
+    const seen: HealthSummary[] = [];
+    for (const targets of this.#observers.values()) {
+      const vip = targets.get(`${service}/${backend}/vip`)?.health ?? null;
+      const direct = targets.get(`${service}/${backend}/direct`)?.health ?? null;
+      if (vip === null && direct === null) continue;
+      seen.push({ ...diagnose(vip, direct), reason: vip?.reason ?? direct?.reason ?? null });
+    }
+    const verdict = joinVerdicts(seen.map((one) => one.verdict));
+    const typical = seen.find((one) => one.verdict === verdict);
+    return {
+      verdict,
+      diagnosis: typical?.diagnosis ?? 'not probed yet',
+      reason: verdict === 'unhealthy' ? (typical?.reason ?? null) : null,
+    };
+  }
+
+  /** A site as a service's users see it: up if one observer reaches its VIP. */
+  site(service: string, site: string): Verdict {
+    const seen: Verdict[] = [];
+    for (const targets of this.#observers.values()) {
+      const watched = targets.get(`${service}/${site}`);
+      if (watched !== undefined) seen.push(watched.health.verdict);
+    }
+    return joinVerdicts(seen);
+  }
+}

@@ -1,0 +1,95 @@
+/** Which probes each observer sends: derived from the configuration, pure. */
+import type { Balancer, Config, HealthCheck, Service } from '../config/model.ts';
+import { type Address, addressInPrefix, formatAddress } from '../net/address.ts';
+import type { ProbeTarget } from '../observe/probe-target.ts';
+
+export type ProbePath = 'vip' | 'direct';
+
+/** A target with what it is about. */
+export interface PlannedProbe {
+  readonly service: string;
+  readonly site: string;
+  /** Null: the probe is of the site's VIP, whoever answers. */
+  readonly backend: string | null;
+  readonly path: ProbePath;
+  readonly target: ProbeTarget;
+}
+
+function targetOf(
+  health: HealthCheck,
+  id: string,
+  address: Address,
+  port: number,
+  source: Address | null,
+): ProbeTarget {
+  return {
+    id,
+    type: health.type,
+    sourceAddress: source === null ? null : formatAddress(source),
+    address: formatAddress(address),
+    port,
+    host: health.host,
+    path: health.path,
+    expectStatus: health.expectStatus,
+    expectBody: health.expectBody,
+    intervalMs: health.intervalMs,
+    timeoutMs: health.timeoutMs,
+  };
+}
+
+/**
+ * The address of a balancer's prober from which probes reach the backend of that index, through whatever VIP; null:
+ * the balancer has no prober, or its prefix has no such address. The first address of the prefix stays free.
+ */
+export function probeSource(balancer: Balancer, backendIndex: number): Address | null {
+  return balancer.probePrefix === null ? null : addressInPrefix(balancer.probePrefix, backendIndex);
+}
+
+function vipForProbes(service: Service, balancer: Balancer): Address | null {
+  const family = balancer.probePrefix?.address.family;
+  return service.vips.get(balancer.site)?.find((vip) => vip.family === family) ?? null;
+}
+
+/** What a balancer's prober watches: every backend of every service of its site. */
+export function planBackendProbes(
+  config: Config,
+  balancer: Balancer,
+  indexOf: (backend: string) => number | undefined,
+): PlannedProbe[] {
+  const plan: PlannedProbe[] = [];
+  for (const service of config.services.values()) {
+    const { health } = service;
+    const vip = vipForProbes(service, balancer);
+    for (const name of service.backends.get(balancer.site) ?? []) {
+      const backend = config.backends.get(name);
+      const index = indexOf(name);
+      if (backend === undefined || index === undefined) continue;
+      const source = probeSource(balancer, index);
+      const add = (path: ProbePath, address: Address, from: Address | null): void => {
+        const target = targetOf(health, `${service.name}/${name}/${path}`, address, health.port, from);
+        plan.push({ service: service.name, site: balancer.site, backend: name, path, target });
+      };
+      const throughVip = health.through !== 'direct' && vip !== null && source !== null;
+      if (throughVip) add('vip', vip, source);
+      // Where no probe can travel the VIP's path, the direct one is better than none.
+      if (health.through !== 'vip' || !throughVip)
+        add('direct', backend.address, source?.family === backend.address.family ? source : null);
+    }
+  }
+  return plan;
+}
+
+/** What a name server's prober watches: one VIP of each steered service at each site. */
+export function planSiteProbes(config: Config): PlannedProbe[] {
+  const plan: PlannedProbe[] = [];
+  for (const service of config.services.values()) {
+    if (service.dnsName === null) continue;
+    for (const [site, vips] of service.vips) {
+      const vip = vips[0];
+      if (vip === undefined) continue;
+      const target = targetOf(service.health, `${service.name}/${site}`, vip, service.health.port, null);
+      plan.push({ service: service.name, site, backend: null, path: 'vip', target });
+    }
+  }
+  return plan;
+}
