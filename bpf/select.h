@@ -3,15 +3,10 @@
 #ifndef PORTICO_SELECT_H
 #define PORTICO_SELECT_H
 
+#include "forward.h"
 #include "packet.h"
 #include "siphash.h"
 #include "unsettled.h"
-
-struct choice {
-	__u32 backend;
-	__u32 key; /* other candidates for the GRE key; 0: none */
-	__u32 flow_label;
-};
 
 static __always_inline void hash_flow(const struct packet *packet, const struct settings *all,
 				      struct siphash *state)

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * One turn of `bench vip`. The kernel's test-run repeats a program on the frame that the last turn left, so
+ * each turn first takes the last one's encapsulation off again, puts back what it overwrote, makes the frame
+ * one of the next flow, and then calls the program under test.
+ */
+#include <linux/bpf.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include "wire.h"
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} program_under_test SEC(".maps");
+
+/* Set by the bench before each sample, through the mapped section. */
+struct turn {
+	__u64 macs;         /* the first 8 bytes of the Ethernet header */
+	__u32 macs_end;     /* the next 4 */
+	__be16 type;        /* and its last 2 */
+	__u16 is_ipv6;      /* 0 or 1 */
+	__u32 frame_bytes;  /* of the frame as it arrives */
+	__u32 flow;         /* of the next turn: 0 .. flows - 1 */
+	__u32 stride;       /* from a turn's flow to the next one's; less than flows */
+	__u32 flows;        /* 0: all 2^32 */
+	__be16 destination; /* port */
+	__u16 zero;
+	__u32 zero_end;
+};
+
+struct turn turn_state SEC(".data") = {};
+
+static __always_inline __u32 next_flow(void)
+{
+	__u32 flow = turn_state.flow;
+	__u32 next = flow + turn_state.stride;
+
+	turn_state.flow = turn_state.flows && next >= turn_state.flows ? next - turn_state.flows : next;
+	return flow;
+}
+
+SEC("xdp.frags")
+int turn(struct xdp_md *ctx)
+{
+	int grown = (long)ctx->data_end - (long)ctx->data - turn_state.frame_bytes;
+	struct ports *ports;
+	void *data, *end;
+	__be32 *source;
+	__u32 flow;
+
+	if (grown && bpf_xdp_adjust_head(ctx, grown))
+		return XDP_ABORTED;
+	data = (void *)(long)ctx->data;
+	end = (void *)(long)ctx->data_end;
+	if (data + ETHERNET_BYTES + IPV6_BYTES + sizeof(struct ports) > end)
+		return XDP_ABORTED;
+	*(__u64 *)data = turn_state.macs;
+	*(__u32 *)(data + 8) = turn_state.macs_end;
+	*(__be16 *)(data + 12) = turn_state.type;
+	flow = next_flow();
+	if (turn_state.is_ipv6) {
+		source = data + ETHERNET_BYTES + 20; /* the last 4 bytes of it */
+		ports = data + ETHERNET_BYTES + IPV6_BYTES;
+	} else {
+		source = data + ETHERNET_BYTES + 12;
+		ports = data + ETHERNET_BYTES + IPV4_BYTES;
+	}
+	/* 16 million addresses, then the next port of each. */
+	*source = bpf_htonl(0x0a000000 | (flow & 0xffffff));
+	ports->source = bpf_htons(1024 + (flow >> 24));
+	ports->destination = turn_state.destination;
+	bpf_tail_call(ctx, &program_under_test, 0);
+	return XDP_ABORTED;
+}
+
+/* The baselines: what the loop costs, with the head moved as an encapsulation does, or left alone. */
+SEC("xdp.frags")
+int only_grow(struct xdp_md *ctx)
+{
+	return bpf_xdp_adjust_head(ctx, -(IPV4_BYTES + GRE_BYTES)) ? XDP_ABORTED : XDP_TX;
+}
+
+SEC("xdp.frags")
+int only_pass(struct xdp_md *ctx)
+{
+	return XDP_PASS;
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/* To the backend that was chosen. */
+#ifndef PORTICO_FORWARD_H
+#define PORTICO_FORWARD_H
+
+#include "encapsulate.h"
+#include "maps.h"
+#include "packet.h"
+
+struct choice {
+	__u32 backend;
+	__u32 key; /* other candidates for the GRE key; 0: none */
+	__u32 flow_label;
+};
+
+/* XDP_ABORTED: not possible. */
+static __always_inline int forward(struct packet *packet, const struct choice *choice)
+{
+	const struct backend *backend = find_backend(choice->backend);
+	struct tunnel tunnel;
+	__u32 bytes;
+
+	if (!backend || !backend->ifindex)
+		return XDP_ABORTED;
+	tunnel.source = backend->source;
+	tunnel.destination = backend->address;
+	tunnel.macs = backend->next_hop_mac;
+	tunnel.header_sum = backend->header_sum;
+	tunnel.flow_label = choice->flow_label;
+	tunnel.key = choice->key;
+	tunnel.is_ipv6 = backend->flags & BACKEND_IPV6;
+	bytes = outer_bytes(&tunnel);
+	if (packet->ip_length + bytes > MAX_LENGTH + (tunnel.is_ipv6 ? IPV6_BYTES : 0))
+		return XDP_ABORTED;
+	if (bpf_xdp_adjust_head(packet->ctx, -(int)bytes))
+		return XDP_ABORTED;
+	if (!write_outer(packet, &tunnel, bytes))
+		return XDP_ABORTED;
+	return send_out(packet->ctx, backend->ifindex);
+}
+
+#endif
