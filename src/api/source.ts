@@ -1,0 +1,187 @@
+/** What the API serves, and where it has it from: the fleet implements `ApiSource`; nothing here does anything. */
+import type { TransportProtocol } from '../config/model.ts';
+import type { Address, Prefix } from '../net/address.ts';
+
+/** What was asked for, or a sentence that says why not and one that says what would help. */
+export type ApiResult<T> =
+  | { readonly ok: true; readonly value: T }
+  | { readonly ok: false; readonly error: string; readonly remedy: string };
+
+export interface ApiSource {
+  /** The state of everything, as of now. Called about once a second while somebody looks: at most a few milliseconds. */
+  status(): Status;
+  /** All counters, as of now. Called about once a second, always: at most a millisecond. */
+  counters(): Counters;
+  explainFlow(query: FlowQuery): Promise<ApiResult<object>>;
+  explainDns(query: DnsQuery): Promise<ApiResult<object>>;
+  /** Stops new work of it; resolves when that is decided, not when the last connection has ended. */
+  drain(kind: DrainKind, name: string): Promise<ApiResult<object>>;
+  undrain(kind: DrainKind, name: string): Promise<ApiResult<object>>;
+  /** Reads the configuration file again. */
+  reload(): Promise<ApiResult<object>>;
+  /** Tells `listener` of every change of state from now on, until the function that it returns is called. */
+  subscribe(listener: (change: StateChange) => void): () => void;
+}
+
+export const DRAIN_KINDS = ['backend', 'balancer', 'site'] as const;
+export type DrainKind = (typeof DRAIN_KINDS)[number];
+
+export interface FlowQuery {
+  readonly source: Address;
+  readonly sourcePort: number;
+  readonly destination: Address;
+  readonly destinationPort: number;
+  readonly protocol: TransportProtocol;
+}
+
+export interface DnsQuery {
+  readonly name: string;
+  /** Mnemonic or TYPEnnn. */
+  readonly type: string;
+  /** The resolver that asks. */
+  readonly from: Address;
+  /** Client subnet in the query (RFC 7871); null: none. */
+  readonly ecs: Prefix | null;
+}
+
+/** One thing that happened: for the event stream and the page. */
+export interface StateChange {
+  readonly atMs: number;
+  readonly level: 'info' | 'warn' | 'error';
+  /** One sentence for people. */
+  readonly message: string;
+  /** What it is about, by name: site, service, backend, balancer. */
+  readonly fields: Readonly<Record<string, string | number | boolean | null>>;
+}
+
+// State -------------------------------------------------------------------------------------------
+
+export interface Status {
+  /** Of the configuration. */
+  readonly name: string;
+  /** Of the program. */
+  readonly version: string;
+  readonly epoch: number;
+  readonly uptimeSeconds: number;
+  /** What is wrong as a whole, a sentence each; empty: nothing. */
+  readonly problems: readonly string[];
+  readonly sites: readonly SiteStatus[];
+  readonly nameServers: readonly NameServerStatus[];
+}
+
+export interface SiteStatus {
+  readonly name: string;
+  readonly location: { readonly latitudeDegrees: number; readonly longitudeDegrees: number };
+  /** Serves clients: at least one of its services is reached. */
+  readonly up: boolean;
+  readonly drained: boolean;
+  readonly balancers: readonly BalancerStatus[];
+  readonly services: readonly SiteServiceStatus[];
+}
+
+export type BalancerState = 'starting' | 'forwarding' | 'drained' | 'withdrawn' | 'failed' | 'elsewhere';
+
+export interface BalancerStatus {
+  readonly name: string;
+  /** `withdrawn`: its VIPs are taken back. `elsewhere`: this process does not run it. */
+  readonly state: BalancerState;
+  /** Why it is not forwarding; null: it is, or nothing is known. */
+  readonly reason: string | null;
+  readonly attachments: readonly { readonly interface: string; readonly mode: 'native' | 'generic' | 'none' }[];
+  /** BGP sessions with routers. */
+  readonly sessions: readonly { readonly router: string; readonly up: boolean }[];
+  /** VIPs announced from here. */
+  readonly announced: readonly string[];
+}
+
+/** A service at a site. */
+export interface SiteServiceStatus {
+  readonly name: string;
+  readonly dnsName: string | null;
+  readonly trafficClass: string;
+  readonly vips: readonly { readonly address: string; readonly announced: boolean }[];
+  /** `80/tcp`; `any/udp`. */
+  readonly ports: readonly string[];
+  /** Reached through its VIP as name servers see it; unknown before the first probe. */
+  readonly reached: Verdict;
+  /** So many backends look dead that all are used. */
+  readonly panic: boolean;
+  readonly slots: number;
+  readonly unsettledSlots: number;
+  /** Slots whose change waits for room for another candidate. */
+  readonly waitingSlots: number;
+  readonly backends: readonly BackendStatus[];
+}
+
+export type Verdict = 'unknown' | 'healthy' | 'unhealthy';
+
+/** A backend as one service sees it. */
+export interface BackendStatus {
+  readonly name: string;
+  readonly address: string;
+  readonly verdict: Verdict;
+  /** What the two ways of probing together say. */
+  readonly diagnosis: string;
+  /** Why the last failed probe failed; null: none did. */
+  readonly reason: string | null;
+  readonly drained: boolean;
+  readonly weight: number;
+  /** Slots of the lookup table that send new flows to it. */
+  readonly slots: number;
+}
+
+export interface NameServerStatus {
+  readonly name: string;
+  readonly listen: readonly string[];
+  readonly state: 'starting' | 'answering' | 'failed' | 'elsewhere';
+  readonly reason: string | null;
+}
+
+// Counters: all only grow while the process runs --------------------------------------------------
+
+export interface Counters {
+  readonly balancers: readonly BalancerCounters[];
+  readonly agents: readonly AgentCounters[];
+  readonly nameServers: readonly NameServerCounters[];
+}
+
+export interface BalancerCounters {
+  readonly site: string;
+  readonly balancer: string;
+  readonly subjects: readonly SubjectCounters[];
+}
+
+/** A VIP, a service, or `none`: packets that are for no VIP. */
+export interface SubjectCounters {
+  readonly kind: 'none' | 'vip' | 'service';
+  /** Address or name; empty for `none`. */
+  readonly name: string;
+  /** Packets by outcome, lower case with underscores: `settled`, `no_backend`. They add up to all packets. */
+  readonly outcomes: Readonly<Record<string, number>>;
+  readonly events: Readonly<Record<string, number>>;
+  readonly bytes: number;
+}
+
+/** The agent on a backend machine. */
+export interface AgentCounters {
+  readonly site: string;
+  readonly backend: string;
+  readonly outcomes: Readonly<Record<string, number>>;
+}
+
+/** As src/serve/dns/counters.ts counts, with its names. */
+export interface NameServerCounters {
+  readonly server: string;
+  readonly queries: Readonly<Record<string, number>>;
+  readonly responses: Readonly<Record<string, number>>;
+  readonly dropped: Readonly<Record<string, number>>;
+  readonly types: Readonly<Record<string, number>>;
+  readonly choices: Readonly<Record<string, number>>;
+  /** Steered answers by service, then site. */
+  readonly sites: Readonly<Record<string, Readonly<Record<string, number>>>>;
+  readonly tcp: Readonly<Record<string, number>>;
+  /** Part of the responses. */
+  readonly edns: number;
+  readonly ecs: number;
+  readonly truncated: number;
+}
