@@ -1,0 +1,56 @@
+/** The targets of `bench vip`, of medians net of the baseline; each says in its words what the ratio with it would be. */
+import { type BenchCase, type BenchCheck, checkThat } from './report.ts';
+
+/** Two measurements of the same thing differ by this much. */
+const NOISE = 1.05;
+
+interface Search {
+  readonly ip: string | number;
+  readonly protocol: string | number;
+  readonly kind: string;
+  readonly flows: number;
+  readonly table: string;
+  readonly tracking: string;
+}
+
+function findCase(cases: readonly BenchCase[], search: Search): BenchCase | undefined {
+  const entries = Object.entries(search);
+  return cases.find((one) => entries.every(([name, value]) => one.params[name] === value));
+}
+
+/** One set of checks for each family and protocol, of the greatest number of flows that was measured. */
+export function checkTargets(cases: readonly BenchCase[]): BenchCheck[] {
+  const most = Math.max(...cases.map((one) => Number(one.params.flows)));
+  const checks: BenchCheck[] = [];
+  for (const ip of [4, 6]) {
+    for (const protocol of ['tcp', 'udp']) {
+      const find = (kind: string, flows: number, table: string, tracking: string) =>
+        findCase(cases, { ip, protocol, kind, flows, table, tracking });
+      const stable = find('established', most, 'stable', 'just-enough');
+      const one = find('established', 1, 'stable', 'just-enough');
+      const unsettled = find('established', most, 'unsettled100', 'just-enough');
+      const flood = find('new', most, 'stable', 'just-enough');
+      const classic = find('established', most, 'stable', 'classic');
+      if (!stable || !one || !unsettled || !flood || !classic) continue;
+      const where = `IPv${ip} ${protocol}, ${most} flows`;
+      checks.push(
+        ratioCheck(`${where}: stable faster than classic by`, classic, stable, 'at least', 4),
+        ratioCheck(`${where}: stable slower than with one flow by`, stable, one, 'at most', 4 / 3),
+        ratioCheck(`${where}: all unsettled faster than classic by`, classic, unsettled, 'at least', 1.5),
+        ratioCheck(`${where}: a flood on a stable table against established packets`, flood, stable, 'at most', NOISE),
+      );
+    }
+  }
+  return checks;
+}
+
+function ratioCheck(
+  text: string,
+  above: BenchCase,
+  below: BenchCase,
+  must: 'at least' | 'at most',
+  limit: number,
+): BenchCheck {
+  const gross = (above.gross?.median ?? Number.NaN) / (below.gross?.median ?? Number.NaN);
+  return checkThat(`${text} (gross ${gross.toFixed(2)})`, above.median / below.median, must, limit);
+}

@@ -1,0 +1,52 @@
+/** The frames of `bench vip`: right in all lengths; checksums of TCP and UDP are 0, because nothing here reads them. */
+import { parseAddress } from '../src/net/address.ts';
+import { foldChecksum, onesSum } from '../src/net/checksum.ts';
+import { type Family, PROTOCOL_NUMBER, type Protocol, VIP_ADDRESS } from './vip-bed.ts';
+
+const ETHERNET_BYTES = 14;
+const TCP_SYN = 0x02;
+const TCP_ACK = 0x10;
+
+/** The least that an Ethernet has, less the 4 bytes behind the frame; IPv6's header is 20 bytes longer. */
+export const FRAME_BYTES = { 4: 64, 6: 84 } as const;
+
+export interface FrameKind {
+  readonly family: Family;
+  readonly protocol: Protocol;
+  /** TCP only: with SYN, else with ACK. */
+  readonly isSyn: boolean;
+  /** A destination that is no VIP. */
+  readonly isStray: boolean;
+  readonly destinationPort: number;
+}
+
+/** One frame to a VIP, of FRAME_BYTES. Source address and ports are written anew each turn by bench/vip.bpf.c. */
+export function makeFrame(kind: FrameKind): Uint8Array {
+  const { family, protocol } = kind;
+  const frame = new Uint8Array(FRAME_BYTES[family]);
+  const view = new DataView(frame.buffer);
+  const headerBytes = family === 4 ? 20 : 40;
+  frame.set([2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 9]);
+  view.setUint16(12, family === 4 ? 0x0800 : 0x86dd);
+  const stray = { 4: '198.51.100.1', 6: '2001:db8:ffff::1' }[family];
+  const destination = parseAddress(kind.isStray ? stray : VIP_ADDRESS[family])!.bytes;
+  const number = PROTOCOL_NUMBER[protocol];
+  if (family === 4) {
+    frame.set([0x45, 0, 0, frame.length - ETHERNET_BYTES, 0, 0, 0x40, 0, 64, number], ETHERNET_BYTES);
+    frame.set(destination, ETHERNET_BYTES + 16);
+    view.setUint16(24, foldChecksum(onesSum(frame, ETHERNET_BYTES, ETHERNET_BYTES + 20)));
+  } else {
+    const payloadBytes = frame.length - ETHERNET_BYTES - headerBytes;
+    frame.set([0x60, 0, 0, 0, 0, payloadBytes, number, 64, 0x20, 0x01, 0x0d, 0xb8], ETHERNET_BYTES);
+    frame.set(destination, ETHERNET_BYTES + 24);
+  }
+  const transport = ETHERNET_BYTES + headerBytes;
+  view.setUint16(transport + 2, kind.destinationPort);
+  if (protocol === 'tcp') {
+    view.setUint8(transport + 12, 5 << 4);
+    view.setUint8(transport + 13, kind.isSyn ? TCP_SYN : TCP_ACK);
+  } else {
+    view.setUint16(transport + 4, frame.length - transport);
+  }
+  return frame;
+}
