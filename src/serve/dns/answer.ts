@@ -12,6 +12,7 @@ import { CLASS, FLAG, OPTION, RCODE, RECORD_TYPE } from './wire/numbers.ts';
 import { createQuery, decodeQuery, HEADER_BYTES, read16 } from './wire/query.ts';
 import { MessageWriter } from './wire/writer.ts';
 import {
+  type CompiledZone,
   type CompiledZones,
   findClosest,
   isExact,
@@ -228,7 +229,7 @@ export class Answerer {
       if (node === null) this.#rcode = RCODE.NXDOMAIN;
       const alias = type === RECORD_TYPE.CNAME || type === RECORD_TYPE.ANY ? null : (node?.cname ?? null);
       if (alias === null) {
-        if (node === null) this.#addNegative(closest);
+        if (node === null) this.#addNegative(zone, zone.negativeSoa);
         else this.#answerNode(node, owner);
         return;
       }
@@ -244,13 +245,13 @@ export class Answerer {
 
   #answerNode(node: ZoneNode, owner: Name): void {
     const { type } = this.#query;
-    const { steered } = node;
+    const { zone, steered } = node;
     const steeredSets = type === RECORD_TYPE.A ? steered?.ipv4 : type === RECORD_TYPE.AAAA ? steered?.ipv6 : null;
     const set = node.sets.get(type);
     const hasRecords = node.sets.size > 0 || steered !== null;
     if (steered != null && steeredSets != null) this.#addSteered(owner, steered, steeredSets);
     else if (type === RECORD_TYPE.ANY && hasRecords) this.#answerAny(node, owner);
-    else if (set === undefined) this.#addNegative(node);
+    else if (set === undefined) this.#addNegative(zone, steered === null ? zone.negativeSoa : zone.steeredNegativeSoa);
     else if (this.#addAnswers(owner, set)) this.#addHosts(set);
   }
 
@@ -354,10 +355,8 @@ export class Answerer {
     return true;
   }
 
-  /** SOA in the authority section (RFC 2308 2.1, 2.2). `node`: the name without the type, or what encloses the missing name. */
-  #addNegative(node: ZoneNode): void {
-    const { zone } = node;
-    const soa = node.steered === null ? zone.negativeSoa : zone.steeredNegativeSoa;
+  /** SOA in the authority section (RFC 2308 2.1, 2.2). */
+  #addNegative(zone: CompiledZone, soa: RecordSet): void {
     if (this.#writer.writeRecord(zone.name, soa.type, CLASS.IN, soa.ttlSeconds, soa.records[0])) this.#authorities++;
     else this.#truncate();
   }

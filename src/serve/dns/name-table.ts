@@ -1,5 +1,5 @@
 /** Names to values by their wire bytes, letters without case. A lookup allocates nothing. */
-import { LOWER_CASE, labelStarts, lowerName, type Name, sameName } from './wire/name.ts';
+import { LOWER_CASE, labelStarts, lowerName, type Name } from './wire/name.ts';
 import { hashSuffixes } from './wire/query.ts';
 
 interface Entry<V> {
@@ -28,12 +28,12 @@ export function hashName(name: Name): HashedName {
 }
 
 export class NameTable<V> {
-  #entries = 0;
+  readonly #values: V[] = [];
   /** Power of two of short lists. */
   #buckets: Entry<V>[][] = [[]];
 
   get size(): number {
-    return this.#entries;
+    return this.#values.length;
   }
 
   get(name: Name): V | undefined {
@@ -52,23 +52,19 @@ export class NameTable<V> {
     return undefined;
   }
 
-  /** Replaces the value of a name that is there already. */
-  set(name: Name, value: V): void {
+  /** Adds a name that is not there yet. */
+  add(name: Name, value: V): void {
+    if (this.get(name) !== undefined) throw new Error('the name is in the table already');
     const lower = lowerName(name);
     const hash = hashName(lower).hashes[0];
-    const bucket = this.#buckets[hash & (this.#buckets.length - 1)];
-    const known = bucket.findIndex((entry) => entry.hash === hash && sameName(entry.name, lower));
-    if (known >= 0) {
-      bucket[known] = { name: lower, hash, value };
-      return;
-    }
-    bucket.push({ name: lower, hash, value });
-    this.#entries++;
-    if (this.#entries > this.#buckets.length) this.#grow();
+    this.#buckets[hash & (this.#buckets.length - 1)].push({ name: lower, hash, value });
+    this.#values.push(value);
+    if (this.#values.length > this.#buckets.length) this.#grow();
   }
 
-  *values(): IterableIterator<V> {
-    for (const bucket of this.#buckets) for (const entry of bucket) yield entry.value;
+  /** In the order in which they were added. */
+  values(): readonly V[] {
+    return this.#values;
   }
 
   #grow(): void {

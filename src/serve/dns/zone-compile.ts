@@ -14,7 +14,7 @@ import {
   parseName,
   ROOT_NAME,
 } from './wire/name.ts';
-import { RECORD_TYPE } from './wire/numbers.ts';
+import { parseType, RECORD_TYPE } from './wire/numbers.ts';
 import { joinBytes, nameData, type RecordData } from './wire/record-data.ts';
 import { checkNodes } from './zone-check.ts';
 import type { NodeDraft, Origin, SetDraft, ZoneDraft, ZoneReport } from './zone-draft.ts';
@@ -41,6 +41,11 @@ export function compileZones(config: Config): ZonesResult {
   for (const source of config.zones) {
     const draft = createZone(source, names, report);
     if (draft !== null) zones.push(draft);
+  }
+  for (const { zone } of zones) {
+    // In the zone around it, the names on the way to a zone exist.
+    const around = deepestZone(parentName(zone.name), names);
+    if (around !== null && around !== zone) ensureNode(parentName(zone.name), around, names);
   }
   for (const draft of zones) for (const record of draft.source.records) addRecord(draft, record, names, report);
   addServices(config, names, report);
@@ -88,7 +93,7 @@ function createZone(source: Zone, names: NameTable<NodeDraft>, report: ZoneRepor
     steeredNegativeSoa: soaWith(Math.min(negativeSeconds, MAX_STEERED_NEGATIVE_SECONDS)),
   };
   const apex = createNode(name, zone);
-  names.set(name, apex);
+  names.add(name, apex);
   const { ttlSeconds } = source;
   addToSet(apex, RECORD_TYPE.SOA, ttlSeconds, soaData, origin);
   for (const server of servers) {
@@ -182,12 +187,13 @@ function readStatic(zone: CompiledZone, record: StaticRecord, names: NameTable<N
   if (!isAtOrBelow(name, zone.name)) {
     return refuse(`${record.name} is not in the zone ${zone.text}`, 'put it into the zone that it belongs to');
   }
+  const kind = parseType(record.type);
+  if (kind !== null && isMetaType(kind)) return refuse(`${record.type} is no type of data`, 'leave it out');
+  const remedy = kind === null ? undefined : REFUSED_TYPES.get(kind);
+  if (remedy !== undefined) return refuse(`a zone here has no ${record.type} records of its own`, remedy);
   const parsed = parseRecordData(record.type, record.data, zone.name);
   if (!parsed.ok) return refuse(`the ${record.type} record is not valid: ${parsed.reason}`, parsed.remedy);
   const { type } = parsed;
-  if (isMetaType(type)) return refuse(`${record.type} is no type of data`, 'leave it out');
-  const remedy = REFUSED_TYPES.get(type);
-  if (remedy !== undefined) return refuse(`a zone here has no ${record.type} records of its own`, remedy);
   if (type === RECORD_TYPE.NS && name.length === zone.name.length) {
     return refuse('name servers of the zone stand in its records', 'list them under "nameServers" of the zone');
   }
@@ -211,7 +217,7 @@ function ensureNode(name: Name, zone: CompiledZone, names: NameTable<NodeDraft>)
   if (known !== undefined) return known.zone === zone ? known : null;
   if (ensureNode(parentName(name), zone, names) === null) return null;
   const node = createNode(name, zone);
-  names.set(name, node);
+  names.add(name, node);
   return node;
 }
 

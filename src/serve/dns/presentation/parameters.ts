@@ -13,8 +13,9 @@ const KEY = {
   ECH: 5,
   IPV6HINT: 6,
   DOHPATH: 7,
+  OHTTP: 8,
 } as const;
-const KEY_NAMES = ['mandatory', 'alpn', 'no-default-alpn', 'port', 'ipv4hint', 'ech', 'ipv6hint', 'dohpath'];
+const KEY_NAMES = ['mandatory', 'alpn', 'no-default-alpn', 'port', 'ipv4hint', 'ech', 'ipv6hint', 'dohpath', 'ohttp'];
 
 /** Reads `key` and `key=value` fields in any order. */
 export function parseParameters(tokens: readonly Token[]): BytesResult {
@@ -75,6 +76,7 @@ function parseValue(key: number, value: Uint8Array): BytesResult {
     case KEY.ALPN:
       return parseProtocols(value);
     case KEY.NO_DEFAULT_ALPN:
+    case KEY.OHTTP: // RFC 9540
       return value.length === 0 ? { ok: true, bytes: value } : { ok: false, reason: 'takes no value' };
     case KEY.PORT: {
       const isPort = /^[0-9]{1,5}$/.test(text) && Number(text) <= 0xffff;
@@ -177,6 +179,7 @@ function formatValue(key: number, value: Uint8Array): string | null {
     case KEY.ALPN:
       return formatProtocols(value);
     case KEY.NO_DEFAULT_ALPN:
+    case KEY.OHTTP: // RFC 9540
       return value.length === 0 ? '' : null;
     case KEY.PORT:
       return value.length === 2 ? String(read16(value, 0)) : null;

@@ -1,0 +1,244 @@
+/** Why a client gets the answer that it gets: for `portico explain dns`. Every step is the one that answering takes. */
+import type { Config, NetworkEntry } from '../../config/model.ts';
+import { distanceKm } from '../../decide/steer/distance.ts';
+import {
+  chooseSite,
+  defaultPlace,
+  matchNetwork,
+  orderSites,
+  type Place,
+  placeOf,
+  type SiteChoice,
+  type SteeringView,
+} from '../../decide/steer/nearest.ts';
+import {
+  type Address,
+  addressBits,
+  formatAddress,
+  formatPrefix,
+  type Prefix,
+  prefixContains,
+} from '../../net/address.ts';
+import { Answerer, MAX_TCP_BYTES } from './answer.ts';
+import { createDnsCounters } from './counters.ts';
+import { hashName } from './name-table.ts';
+import { formatRecordData } from './presentation/record.ts';
+import { decodeMessage, encodeQuery, type ResourceRecord } from './wire/message.ts';
+import { formatName, isWildcard, lowerName, type Name, parseName, ROOT_NAME } from './wire/name.ts';
+import { CLASS, FLAG, formatRcode, formatType, OPTION, parseType, RECORD_TYPE } from './wire/numbers.ts';
+import type { CompiledZones, SteeredName, ZoneNode } from './zones.ts';
+import { findClosest, isExact, MAX_CHAIN } from './zones.ts';
+
+export interface ExplainDnsOptions {
+  readonly config: Config;
+  /** Of the same configuration. */
+  readonly zones: CompiledZones;
+  readonly view: SteeringView;
+  /** Domain name, absolute with or without final dot. */
+  readonly name: string;
+  /** Mnemonic or TYPEnnn. */
+  readonly type: string;
+  /** Whom the query comes from: a resolver. */
+  readonly from: Address;
+  /** Client subnet in the query; null: none. */
+  readonly ecs: Prefix | null;
+}
+
+export interface ExplainedCandidate {
+  readonly site: string;
+  /** From the place of the client's network, rounded. */
+  readonly distanceKm: number;
+  /** Null: this one is answered. */
+  readonly excluded: 'down' | 'full' | 'farther' | null;
+}
+
+export interface ExplainedSteering {
+  readonly service: string;
+  /** Whose place counts: the client subnet's, or that of whom the query comes from. */
+  readonly client: string;
+  readonly by: 'subnet' | 'resolver';
+  /** The network of the operator's list that matched; null: none, so the default location. */
+  readonly network: string | null;
+  /** The subnet holds several networks with different answers: this is the one for most of its addresses. */
+  readonly isMixed: boolean;
+  readonly place: {
+    readonly latitudeDegrees: number;
+    readonly longitudeDegrees: number;
+    /** The network names this site: it comes first whatever the distance. */
+    readonly site: string | null;
+  };
+  /** The best first. */
+  readonly candidates: readonly ExplainedCandidate[];
+  readonly site: string;
+  readonly reason: SiteChoice['reason'];
+  readonly ttlSeconds: number;
+}
+
+export interface ExplainedDns {
+  readonly name: string;
+  readonly type: string;
+  /** Null: the name is in none of the zones. */
+  readonly zone: string | null;
+  /** What was found, name after name: `records`, `service`, `alias`, `wildcard`, `delegation`, `missing`. */
+  readonly path: readonly { readonly name: string; readonly found: string }[];
+  /** Null: the answer does not depend on the client. */
+  readonly steering: ExplainedSteering | null;
+  readonly status: string;
+  readonly isAuthoritative: boolean;
+  /** Records in presentation format. */
+  readonly answer: readonly string[];
+  readonly authority: readonly string[];
+  /** Length of the prefix for which a resolver may keep the answer; null: the query had no client subnet. */
+  readonly scopeLength: number | null;
+}
+
+export type ExplainDnsResult =
+  | { readonly ok: true; readonly explained: ExplainedDns }
+  | { readonly ok: false; readonly reason: string };
+
+/** Asks the answering code itself for the answer (as by TCP, so never truncated), and tells how it came to it. */
+export function explainDns(options: ExplainDnsOptions): ExplainDnsResult {
+  const parsed = parseName(options.name, ROOT_NAME);
+  if (!parsed.ok) return { ok: false, reason: `"${options.name}" is no domain name: ${parsed.reason}` };
+  const type = parseType(options.type);
+  if (type === null) return { ok: false, reason: `"${options.type}" is no record type` };
+  const { path, zone, steered } = tracePath(options.zones, lowerName(parsed.name), type);
+  const response = askAnswerer(options, parsed.name, type);
+  const depends =
+    steered !== null && (type === RECORD_TYPE.A ? steered.ipv4 : type === RECORD_TYPE.AAAA ? steered.ipv6 : null);
+  return {
+    ok: true,
+    explained: {
+      name: formatName(parsed.name),
+      type: formatType(type),
+      zone,
+      path,
+      steering: steered !== null && depends !== null && depends !== false ? explainSteering(options, steered) : null,
+      ...response,
+    },
+  };
+}
+
+interface TracedPath {
+  readonly path: { name: string; found: string }[];
+  readonly zone: string | null;
+  readonly steered: SteeredName | null;
+}
+
+function tracePath(zones: CompiledZones, name: Name, type: number): TracedPath {
+  const path: { name: string; found: string }[] = [];
+  let zone: string | null = null;
+  for (let links = 0; links <= MAX_CHAIN; links++) {
+    const hashed = hashName(name);
+    const closest = findClosest(zones, hashed);
+    if (closest === undefined || (zone !== null && closest.zone.text !== zone)) {
+      path.push({ name: formatName(name), found: 'outside' });
+      return { path, zone, steered: null };
+    }
+    zone = closest.zone.text;
+    if (closest.cut !== null) {
+      path.push({ name: formatName(closest.cut.name), found: 'delegation' });
+      return { path, zone, steered: null };
+    }
+    const node = isExact(closest, hashed) ? closest : closest.wildcard;
+    path.push({ name: formatName(name), found: describeNode(node, name) });
+    const follows = node?.cname != null && type !== RECORD_TYPE.CNAME && type !== RECORD_TYPE.ANY;
+    if (!follows) return { path, zone, steered: node?.steered ?? null };
+    name = node.cname.target.bytes;
+  }
+  return { path, zone, steered: null };
+}
+
+function describeNode(node: ZoneNode | null, name: Name): string {
+  if (node === null) return 'missing';
+  const by = isWildcard(node.name) && !isWildcard(name) ? ` by ${formatName(node.name)}` : '';
+  if (node.cname !== null) return `alias${by}`;
+  if (node.steered !== null) return `service ${node.steered.service}${by}`;
+  return node.sets.size > 0 ? `records${by}` : 'nothing but names below';
+}
+
+function explainSteering(options: ExplainDnsOptions, steered: SteeredName): ExplainedSteering {
+  const { config, ecs, from, view } = options;
+  const bySubnet = ecs !== null && ecs.length > 0;
+  const client = bySubnet ? ecs.address : from;
+  const sourceLength = bySubnet ? ecs.length : addressBits(from.family);
+  const { steering, service } = steered;
+  const order = steering.orders.lookup(client, sourceLength).value ?? [];
+  const match = matchNetwork(config.networks, client, sourceLength);
+  const hasOrder = (each: NetworkEntry | null) => {
+    const where = each === null ? defaultPlace(config) : placeOf(config, each);
+    return orderSites(config, steering.sites, where).join() === order.join();
+  };
+  const inside = (each: NetworkEntry) => {
+    return bySubnet && each.prefix.length > ecs.length && prefixContains(ecs, each.prefix.address);
+  };
+  const isMixed = !hasOrder(match) || config.networks.some((each) => inside(each) && !hasOrder(each));
+  const entry = hasOrder(match) ? match : (config.networks.find((each) => inside(each) && hasOrder(each)) ?? null);
+  const place: Place = entry === null ? defaultPlace(config) : placeOf(config, entry);
+  const choice = chooseSite(steering, order, view);
+  const candidates = order.map((index): ExplainedCandidate => {
+    const site = steering.sites[index];
+    const location = config.sites.get(site)?.location ?? place.location;
+    return {
+      site,
+      distanceKm: Math.round(distanceKm(place.location, location)),
+      excluded: index === choice.site ? null : exclusion(view, service, site),
+    };
+  });
+  const { latitudeDegrees, longitudeDegrees } = place.location;
+  return {
+    service,
+    client: bySubnet ? formatPrefix(ecs) : formatAddress(from),
+    by: bySubnet ? 'subnet' : 'resolver',
+    network: entry === null ? null : formatPrefix(entry.prefix),
+    isMixed,
+    place: { latitudeDegrees, longitudeDegrees, site: place.site },
+    candidates,
+    site: steering.sites[choice.site],
+    reason: choice.reason,
+    ttlSeconds: steered.ttlSeconds,
+  };
+}
+
+function exclusion(view: SteeringView, service: string, site: string): 'down' | 'full' | 'farther' {
+  if (!view.siteUp(service, site)) return 'down';
+  return view.siteFull(service, site) ? 'full' : 'farther';
+}
+
+function askAnswerer(options: ExplainDnsOptions, name: Name, type: number) {
+  const query = encodeQuery(
+    0,
+    { name, type, class: CLASS.IN },
+    { payloadBytes: 1232, flags: 0, options: subnetOption(options.ecs) },
+  );
+  const sources = { zones: options.zones, view: options.view, serverName: null, epoch: null };
+  const out = new Uint8Array(MAX_TCP_BYTES);
+  const length = new Answerer(sources, createDnsCounters()).answer(query, query.length, options.from, 'tcp', out);
+  const decoded = decodeMessage(out.subarray(0, length));
+  if (!decoded.ok) throw new Error(`our own answer cannot be read: ${decoded.reason} at ${decoded.offset}`);
+  const { flags, answers, authorities, additionals } = decoded.message;
+  const opt = additionals.find((record) => record.type === RECORD_TYPE.OPT);
+  const extended = opt === undefined ? 0 : opt.ttlSeconds >>> 24;
+  return {
+    status: formatRcode((extended << 4) | (flags & 0xf)),
+    isAuthoritative: (flags & FLAG.AA) !== 0,
+    answer: answers.map(formatRecord),
+    authority: authorities.map(formatRecord),
+    // The only option that was asked for: code, length, family, source, scope.
+    scopeLength: options.ecs === null || opt === undefined ? null : opt.data.bytes[7],
+  };
+}
+
+function subnetOption(ecs: Prefix | null): Uint8Array {
+  if (ecs === null) return new Uint8Array(0);
+  const { address, length } = ecs;
+  const used = (length + 7) >> 3;
+  const family = address.family === 4 ? 1 : 2;
+  return Uint8Array.of(0, OPTION.CLIENT_SUBNET, 0, 4 + used, 0, family, length, 0, ...address.bytes.subarray(0, used));
+}
+
+function formatRecord(record: ResourceRecord): string {
+  const owner = formatName(record.owner);
+  const name = owner === '.' ? owner : `${owner}.`;
+  return `${name} ${record.ttlSeconds} IN ${formatType(record.type)} ${formatRecordData(record.type, record.data)}`;
+}
