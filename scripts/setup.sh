@@ -72,7 +72,7 @@ list_needs() {
 	done <<<"$1"
 }
 
-# step TEXT COMMAND...: runs it with its output in a log, tells about it every 5 s, shows the log's end when it fails.
+# step TEXT COMMAND...: runs it with its output in a log, tells about it every 5 s, shows the log when it fails.
 # quick_step: the same for what is mostly done at once; says nothing unless it takes over a second.
 step() {
 	say "$1 ..."
@@ -93,14 +93,16 @@ logged() {
 		while sleep 5 >/dev/null 2>&1; do
 			say "  $((SECONDS - begin)) s: $(tail -n 1 "$log" | cut -c 1-100)"
 		done
-	} &
+	} 9>&- &
 	local ticker=$!
-	"$@" >"$log" 2>&1 </dev/null || status=$?
+	"$@" >"$log" 2>&1 </dev/null 9>&- || status=$?
 	kill "$ticker" 2>/dev/null || true
 	wait "$ticker" 2>/dev/null || true
 	if [ "$status" -ne 0 ]; then
 		say "$text failed (status $status):" >&2
-		tail -n 25 "$log" >&2
+		sed -n -e '1,12p' "$log" >&2
+		if [ "$(wc -l <"$log")" -gt 30 ]; then echo '...' >&2; fi
+		sed -n -e '13,$p' "$log" | tail -n 18 >&2
 		return 1
 	fi
 	if [ "$((SECONDS - begin))" -ge "$quiet" ]; then say "$text: done in $((SECONDS - begin)) s"; fi
