@@ -247,11 +247,12 @@ class RunningLab implements Lab {
 
   async #die(name: string): Promise<void> {
     const machine = this.#machine(name);
-    killByPidFiles(this.folderOf(name));
+    // Links first: the kernel would say good-bye on behalf of killed programs.
     await runIp(
       machine.netns,
       machine.interfaces.map((own) => `link set dev ${own.name} down`),
     );
+    killByPidFiles(this.folderOf(name));
   }
 
   async #revive(name: string): Promise<void> {

@@ -18,6 +18,8 @@ export function settingsOf(machine: LabMachine): ReadonlyMap<string, string> {
     // A link that goes down and comes back must find its addresses again.
     ['net/ipv6/conf/all/keep_addr_on_down', '1'],
     ['net/ipv6/conf/default/keep_addr_on_down', '1'],
+    // IPv6 binds to an address of a local prefix only where any address may be bound to.
+    ['net/ipv6/ip_nonlocal_bind', machine.ownPrefixes.length > 0 ? '1' : '0'],
     // Spread flows, not pairs of addresses, over equal paths.
     ['net/ipv4/fib_multipath_hash_policy', '1'],
     ['net/ipv6/fib_multipath_hash_policy', '1'],
