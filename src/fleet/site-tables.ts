@@ -97,7 +97,7 @@ export class SiteTables {
    */
   setMembers(
     service: string,
-    options: { subject: number; slots: number; settleAfterMs: number; adopted?: SlotTable },
+    options: { subject: number; slots: number; settleAfterMs: number; adopted: SlotTable | null },
     members: readonly TableMember[],
     dead: ReadonlySet<number>,
   ): Promise<void> {
@@ -106,10 +106,8 @@ export class SiteTables {
       if (entry === undefined) {
         entry = this.#create(options, members);
         this.#services.set(service, entry);
-        if (options.adopted === undefined) {
-          await this.#publishAll(entry, 'load');
-          return;
-        }
+        await this.#publishAll(entry, 'load');
+        if (options.adopted === null) return;
       }
       entry.settleAfterMs = options.settleAfterMs;
       entry.members = members;
@@ -174,13 +172,13 @@ export class SiteTables {
   }
 
   #create(
-    options: { subject: number; slots: number; settleAfterMs: number; adopted?: SlotTable },
+    options: { subject: number; slots: number; settleAfterMs: number; adopted: SlotTable | null },
     members: readonly TableMember[],
   ): ServiceTable {
     const table = options.adopted ?? createSlotTable(options.slots);
     const desired = new Uint16Array(options.slots);
     if (members.length > 0) populateTable(options.slots, members, desired);
-    if (options.adopted === undefined) table.current.set(desired);
+    if (options.adopted === null) table.current.set(desired);
     return { subject: options.subject, table, desired, members, settleAfterMs: options.settleAfterMs, waiting: 0 };
   }
 

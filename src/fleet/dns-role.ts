@@ -1,0 +1,48 @@
+/** A name server: sockets in its machine's namespace, answers from zones and steering. */
+import type { Config, NameServer } from '../config/model.ts';
+import type { SteeringView } from '../decide/steer/nearest.ts';
+import { createDnsServer, type DnsServer } from '../serve/dns/server.ts';
+import { openTcpListener, openUdpSocket } from '../serve/vip/netns.ts';
+import type { Log } from './log.ts';
+import type { Machine } from './machine.ts';
+
+export interface DnsRole {
+  readonly name: string;
+  readonly machine: Machine;
+  readonly server: DnsServer;
+  /** Answers from the new configuration from the next query on; a listen address cannot change without a restart. */
+  apply(config: Config): void;
+  close(): Promise<void>;
+}
+
+/** UDP queries wait here while the process does something else: about 3,000 of them. */
+const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024;
+
+export async function startDns(
+  config: Config,
+  nameServer: NameServer,
+  machine: Machine,
+  steering: SteeringView,
+  log: Log,
+): Promise<DnsRole> {
+  const sockets = nameServer.listen.map(({ address, port }) => ({
+    udp: {
+      family: address.family,
+      fd: openUdpSocket(machine.netns, address, port, { receiveBufferBytes: RECEIVE_BUFFER_BYTES }),
+    },
+    tcp: { family: address.family, fd: openTcpListener(machine.netns, address, port) },
+  }));
+  const server = createDnsServer({ config, sockets, steering, log, serverName: nameServer.name });
+  await server.start();
+  return {
+    name: nameServer.name,
+    machine,
+    server,
+    apply(next: Config): void {
+      const result = server.reload(next);
+      if (!result.ok)
+        throw new Error(result.problems.map((problem) => `${problem.path}: ${problem.message}`).join('; '));
+    },
+    close: () => server.stop(),
+  };
+}

@@ -1,0 +1,64 @@
+/** What a site's machines have to hold in their kernels, with names turned into numbers. Pure but for the allocations. */
+import type { Backend, Config, Service } from '../config/model.ts';
+import { type Address, formatAddress } from '../net/address.ts';
+import type { Allocation } from './allocation.ts';
+
+export interface PlannedVip {
+  readonly address: Address;
+  readonly subject: number;
+}
+
+export interface PlannedService {
+  readonly service: Service;
+  readonly subject: number;
+  readonly vips: readonly PlannedVip[];
+}
+
+export interface PlannedBackend {
+  readonly backend: Backend;
+  readonly index: number;
+}
+
+export interface SitePlan {
+  readonly site: string;
+  readonly vips: readonly PlannedVip[];
+  readonly services: readonly PlannedService[];
+  readonly backends: readonly PlannedBackend[];
+}
+
+export class OutOfNumbers extends Error {}
+
+function numberFor(numbers: Allocation, name: string, what: string): number {
+  const number = numbers.allocate(name);
+  if (number === null) throw new OutOfNumbers(`no room for ${what} ${name}: all numbers are taken`);
+  return number;
+}
+
+export function vipName(address: Address): string {
+  return `vip ${formatAddress(address)}`;
+}
+
+export function serviceName(service: string): string {
+  return `service ${service}`;
+}
+
+/** Throws `OutOfNumbers`; then no number was given out that the site does not have use for later. */
+export function planSite(config: Config, site: string, indices: Allocation, subjects: Allocation): SitePlan {
+  const vips = new Map<string, PlannedVip>();
+  const services: PlannedService[] = [];
+  for (const service of config.services.values()) {
+    const own: PlannedVip[] = [];
+    for (const address of service.vips.get(site) ?? []) {
+      const name = vipName(address);
+      const vip = vips.get(name) ?? { address, subject: numberFor(subjects, name, 'the VIP') };
+      vips.set(name, vip);
+      own.push(vip);
+    }
+    if (own.length === 0) continue;
+    services.push({ service, subject: numberFor(subjects, serviceName(service.name), 'the service'), vips: own });
+  }
+  const backends = [...config.backends.values()]
+    .filter((backend) => backend.site === site)
+    .map((backend) => ({ backend, index: numberFor(indices, backend.name, 'the backend') }));
+  return { site, vips: [...vips.values()], services, backends };
+}

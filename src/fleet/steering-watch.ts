@@ -1,0 +1,53 @@
+/**
+ * What DNS answers take into account: which sites are up, drained or full. A name server probes one VIP of every service
+ * at every site, so that a site whose links are gone is left although its own probes are content.
+ */
+import type { Config } from '../config/model.ts';
+import type { SteeringView } from '../decide/steer/nearest.ts';
+import type { HealthBook } from './health-book.ts';
+import type { SiteRuntime } from './site-runtime.ts';
+
+/** A full site counts as having room again below this share of its capacity, so that it does not flap. */
+const ROOM_AGAIN_SHARE = 0.9;
+
+export class SteeringWatch implements SteeringView {
+  readonly drainedSites = new Set<string>();
+  readonly #health: HealthBook;
+  readonly #sites: ReadonlyMap<string, SiteRuntime>;
+  readonly #full = new Set<string>();
+  #config: Config;
+
+  constructor(config: Config, health: HealthBook, sites: ReadonlyMap<string, SiteRuntime>) {
+    this.#config = config;
+    this.#health = health;
+    this.#sites = sites;
+  }
+
+  setConfig(config: Config): void {
+    this.#config = config;
+  }
+
+  siteUp(serviceName: string, site: string): boolean {
+    if (this.drainedSites.has(site)) return false;
+    if (this.#health.site(serviceName, site) === 'unhealthy') return false;
+    const service = this.#config.services.get(serviceName);
+    const runtime = this.#sites.get(site);
+    // A site that other machines run is judged by the probe of its VIP alone.
+    if (service === undefined || runtime === undefined || runtime.balancers.size === 0) return true;
+    return runtime.canServe(service);
+  }
+
+  siteFull(_service: string, site: string): boolean {
+    return this.#full.has(site);
+  }
+
+  /** New connections a second at a site, as its balancers counted them. Returns whether `siteFull` changed. */
+  setRate(site: string, newPerSecond: number): boolean {
+    const capacity = this.#config.sites.get(site)?.capacityPerSecond ?? Number.POSITIVE_INFINITY;
+    const was = this.#full.has(site);
+    const is = newPerSecond >= capacity * (was ? ROOM_AGAIN_SHARE : 1);
+    if (is) this.#full.add(site);
+    else this.#full.delete(site);
+    return was !== is;
+  }
+}
