@@ -1,0 +1,111 @@
+/**
+ * The connection table as the kernel keeps it (bpf/connections.h): buckets of eight 64-bit entries of backend (16 bits),
+ * age (12 bits, in ticks) and fingerprint (36 bits). Here a word is two 32-bit halves, low first, so that the memory of
+ * a table is, on a little-endian machine, the memory of the kernel's map. A place is the index of an entry.
+ */
+import { AGE_MASK, BUCKET_ENTRIES, YOUNG_TICKS } from './layout.ts';
+
+export interface ConnectionTable {
+  /** Two for each entry: `backend | age << 16 | fingerprint << 28`, and the upper 32 bits of the fingerprint. */
+  readonly words: Uint32Array;
+}
+
+/** Where a flow's entry may lie, and what marks it. */
+export interface FlowPlaces {
+  firstBucket: number;
+  secondBucket: number;
+  /** The lowest 4 bits of the fingerprint. */
+  fingerprintLow: number;
+  /** The other 32. */
+  fingerprintHigh: number;
+}
+
+/** `buckets`: a power of two, at least 2. */
+export function createConnectionTable(buckets: number): ConnectionTable {
+  return { words: new Uint32Array(buckets * BUCKET_ENTRIES * 2) };
+}
+
+/** The flow's entry: the lowest of the first bucket, then of the second. -1: none. */
+export function findEntry(table: ConnectionTable, flow: FlowPlaces): number {
+  const place = findIn(table, flow.firstBucket, flow);
+  return place >= 0 ? place : findIn(table, flow.secondBucket, flow);
+}
+
+function findIn(table: ConnectionTable, bucket: number, flow: FlowPlaces): number {
+  const { words } = table;
+  const begin = bucket * BUCKET_ENTRIES;
+  for (let place = begin; place < begin + BUCKET_ENTRIES; place++) {
+    const low = words[2 * place];
+    const high = words[2 * place + 1];
+    if (high === flow.fingerprintHigh && low >>> 28 === flow.fingerprintLow && (low | high) !== 0) return place;
+  }
+  return -1;
+}
+
+/** A place for a new entry: of the first bucket, then of the second, an empty one, else an expired one. -1: none. */
+export function findRoom(table: ConnectionTable, flow: FlowPlaces, ticks: number, lifetimeTicks: number): number {
+  const place = findRoomIn(table, flow.firstBucket, ticks, lifetimeTicks);
+  return place >= 0 ? place : findRoomIn(table, flow.secondBucket, ticks, lifetimeTicks);
+}
+
+function findRoomIn(table: ConnectionTable, bucket: number, ticks: number, lifetimeTicks: number): number {
+  const begin = bucket * BUCKET_ENTRIES;
+  let expired = -1;
+  for (let place = begin; place < begin + BUCKET_ENTRIES; place++) {
+    if ((table.words[2 * place] | table.words[2 * place + 1]) === 0) return place;
+    if (expired < 0 && entryAge(table, place, ticks) > lifetimeTicks) expired = place;
+  }
+  return expired;
+}
+
+export function entryBackend(table: ConnectionTable, place: number): number {
+  return table.words[2 * place] & 0xffff;
+}
+
+/** Ticks since the entry was touched, modulo 4096. */
+export function entryAge(table: ConnectionTable, place: number, ticks: number): number {
+  return (ticks - (table.words[2 * place] >>> 16)) & AGE_MASK;
+}
+
+export function writeEntry(
+  table: ConnectionTable,
+  place: number,
+  flow: FlowPlaces,
+  backend: number,
+  ticks: number,
+): void {
+  table.words[2 * place] = backend | ((ticks & AGE_MASK) << 16) | (flow.fingerprintLow << 28);
+  table.words[2 * place + 1] = flow.fingerprintHigh;
+}
+
+/**
+ * Keeps an entry from expiring. A SYN makes it new; everything else makes it just not young, so that an entry is young
+ * by its last SYN only: a SYN that meets a young entry is taken for a retransmission.
+ */
+export function touchEntry(table: ConnectionTable, place: number, ticks: number, isSyn: boolean): void {
+  const touched = isSyn ? ticks : ticks - YOUNG_TICKS - 1;
+  if (!isSyn && entryAge(table, place, ticks) <= YOUNG_TICKS + 1) return;
+  setAge(table, place, touched);
+}
+
+function setAge(table: ConnectionTable, place: number, ticks: number): void {
+  table.words[2 * place] = (table.words[2 * place] & 0xf000ffff) | ((ticks & AGE_MASK) << 16);
+}
+
+/** Makes the entry the age of which counts from `ticks`: what a touch by data would do if it made entries young (a mutant). */
+export function touchEntryFully(table: ConnectionTable, place: number, ticks: number): void {
+  setAge(table, place, ticks);
+}
+
+/** Clears every entry of `backend`: before its index is given to another machine. Returns how many. Cost O(table). */
+export function purgeBackend(table: ConnectionTable, backend: number): number {
+  let purged = 0;
+  for (let place = 0; place * 2 < table.words.length; place++) {
+    if ((table.words[2 * place] | table.words[2 * place + 1]) === 0) continue;
+    if (entryBackend(table, place) !== backend) continue;
+    table.words[2 * place] = 0;
+    table.words[2 * place + 1] = 0;
+    purged++;
+  }
+  return purged;
+}

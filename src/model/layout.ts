@@ -1,0 +1,73 @@
+/**
+ * The names and numbers of bpf/layout.h that the model needs. They stand here once more because the model imports
+ * nothing of serve/; test/diff compares them with the generated view.
+ */
+
+/** By the value of `enum outcome`. */
+export const OUTCOMES = [
+  'not-ip',
+  'not-vip',
+  'malformed',
+  'fragment',
+  'no-service',
+  'icmp-echo',
+  'icmp-other',
+  'no-backend',
+  'settled',
+  'tracked',
+  'new',
+  'adopted',
+  'untracked',
+  'probe',
+  'failed',
+] as const;
+export type Outcome = (typeof OUTCOMES)[number];
+
+/** By the value of `enum event`. */
+export const EVENTS = ['inserted', 'replaced', 'refused-full', 'refused-pressure', 'cas-lost', 'keyed'] as const;
+export type Event = (typeof EVENTS)[number];
+
+/** By the value of `enum agent_outcome`. */
+export const AGENT_OUTCOMES = [
+  'not-ours',
+  'delivered',
+  'forwarded',
+  'not-member',
+  'not-our-vip',
+  'malformed',
+  'unknown-candidate',
+  'failed',
+] as const;
+export type AgentOutcome = (typeof AGENT_OUTCOMES)[number];
+
+export const EVENT_INSERTED = 1 << 0;
+export const EVENT_REPLACED = 1 << 1;
+export const EVENT_REFUSED_FULL = 1 << 2;
+export const EVENT_REFUSED_PRESSURE = 1 << 3;
+export const EVENT_KEYED = 1 << 5;
+
+export const MAX_BACKENDS = 4096;
+export const BUCKET_ENTRIES = 8;
+export const AGE_MASK = 0xfff;
+export const YOUNG_TICKS = 1;
+
+export const BACKEND_ALIVE = 1;
+export const BACKEND_AGENT = 2;
+export const BACKEND_IPV6 = 4;
+export const VIP_ECHO = 1;
+
+/** Time since boot in ns as two 32-bit halves: `high` counts ticks of 2^32 ns. */
+export interface Clock {
+  readonly high: number;
+  readonly low: number;
+}
+
+/** `clock >> 30`, 32 bits. */
+export function clockSecond(clock: Clock): number {
+  return ((clock.high << 2) | (clock.low >>> 30)) >>> 0;
+}
+
+/** `clock >> 26`, 32 bits. */
+export function clockFine(clock: Clock): number {
+  return ((clock.high << 6) | (clock.low >>> 26)) >>> 0;
+}

@@ -1,0 +1,43 @@
+/**
+ * How many flows a service tracked in this second (2^30 ns) and in the last lifetime (four periods of a quarter each), as
+ * bpf/pressure.h counts them. A window is a 64-bit word, here two halves: its count (low) and its name (high).
+ */
+import { type Clock, clockSecond } from './layout.ts';
+
+/** `struct pressure` as 32-bit words: second, four periods, three of nothing; each low half first. */
+export type PressureWords = Uint32Array;
+
+export const PRESSURE_WORDS = 16;
+const PERIODS = 4;
+
+export interface PressureLimits {
+  readonly lifetimeTicks: number;
+  readonly newPerSecond: number;
+  readonly shareEntries: number;
+}
+
+function periodOf(limits: PressureLimits, clock: Clock): number {
+  return Math.floor(clock.high / Math.max(1, limits.lifetimeTicks >>> 2));
+}
+
+/** May one flow more be tracked? */
+export function hasRoom(words: PressureWords, limits: PressureLimits, clock: Clock): boolean {
+  const inSecond = words[1] === clockSecond(clock) ? words[0] : 0;
+  if (inSecond >= limits.newPerSecond) return false;
+  const period = periodOf(limits, clock);
+  let tracked = 0;
+  for (let i = 0; i < PERIODS; i++) if ((period - words[2 * i + 3]) >>> 0 < PERIODS) tracked += words[2 * i + 2];
+  return tracked < limits.shareEntries;
+}
+
+/** One flow more is tracked. */
+export function countTracked(words: PressureWords, limits: PressureLimits, clock: Clock): void {
+  countIn(words, 0, clockSecond(clock));
+  const period = periodOf(limits, clock);
+  countIn(words, 2 + 2 * (period % PERIODS), period);
+}
+
+function countIn(words: PressureWords, at: number, name: number): void {
+  words[at] = words[at + 1] === name ? words[at] + 1 : 1;
+  words[at + 1] = name;
+}
