@@ -1,4 +1,5 @@
 /** What the kernel and TypeScript share, as TypeScript: from BTF and the header's names to the text of `layout.gen.ts`. */
+import { createHash } from 'node:crypto';
 import { type Btf, type Field, type StructType, type Type, typeSizeBytes } from './btf.ts';
 import type { Header, HeaderEnum } from './c-header.ts';
 
@@ -164,5 +165,10 @@ export function generateLayout(btfs: readonly Btf[], header: Header): Generated 
   if (problems.length > 0) return { ok: false, problems };
   const constants = header.constants.map(({ name, value }) => `export const ${name} = ${value};\n`).join('');
   const enums = header.enums.map(renderEnum).join('');
-  return { ok: true, text: `${HEAD}\n${constants}${enums}${structs.map(renderStruct).join('')}` };
+  const body = `${constants}${enums}${structs.map(renderStruct).join('')}`;
+  const digest = createHash('sha256')
+    .update(JSON.stringify([header.constants, header.enums, structs]))
+    .digest('hex');
+  const note = '/** SHA-256 of all that follows from the header: pinned maps of another layout are not adopted. */';
+  return { ok: true, text: `${HEAD}\n${note}\nexport const LAYOUT_DIGEST =\n  '${digest}';\n\n${body}` };
 }

@@ -3,7 +3,7 @@
  * is captured; when the verifier refuses a program, the error ends with the last lines of its log.
  */
 import koffi from 'koffi';
-import { libbpf, libbpfErrno } from './bpf.ts';
+import { libbpf, libbpfErrno, type MapDefinition } from './bpf.ts';
 import { systemError } from './errno.ts';
 import { formatVariadic } from './libc.ts';
 
@@ -19,6 +19,14 @@ interface Functions {
   readonly load: (object: bigint) => number;
   readonly findMap: (object: bigint, name: string) => bigint | null;
   readonly findProgram: (object: bigint, name: string) => bigint | null;
+  readonly nextMap: (object: bigint, map: bigint | null) => bigint | null;
+  readonly mapName: (map: bigint) => string;
+  readonly isInternal: (map: bigint) => boolean;
+  readonly mapType: (map: bigint) => number;
+  readonly keySize: (map: bigint) => number;
+  readonly valueSize: (map: bigint) => number;
+  readonly maxEntries: (map: bigint) => number;
+  readonly mapFlags: (map: bigint) => number;
   readonly mapFd: (map: bigint) => number;
   readonly setMaxEntries: (map: bigint, entries: number) => number;
   readonly reuseFd: (map: bigint, fd: number) => number;
@@ -50,6 +58,14 @@ function bindings(): Functions {
     load: library.func('int bpf_object__load(void *object)'),
     findMap: library.func('void *bpf_object__find_map_by_name(void *object, const char *name)'),
     findProgram: library.func('void *bpf_object__find_program_by_name(void *object, const char *name)'),
+    nextMap: library.func('void *bpf_object__next_map(void *object, void *map)'),
+    mapName: library.func('const char *bpf_map__name(void *map)'),
+    isInternal: library.func('bool bpf_map__is_internal(void *map)'),
+    mapType: library.func('int bpf_map__type(void *map)'),
+    keySize: library.func('uint32_t bpf_map__key_size(void *map)'),
+    valueSize: library.func('uint32_t bpf_map__value_size(void *map)'),
+    maxEntries: library.func('uint32_t bpf_map__max_entries(void *map)'),
+    mapFlags: library.func('uint32_t bpf_map__map_flags(void *map)'),
     mapFd: library.func('int bpf_map__fd(void *map)'),
     setMaxEntries: library.func('int bpf_map__set_max_entries(void *map, uint32_t entries)'),
     reuseFd: library.func('int bpf_map__reuse_fd(void *map, int fd)'),
@@ -108,12 +124,28 @@ export class BpfObject {
     return result;
   }
 
-  hasMap(name: string): boolean {
-    return bindings().findMap(this.#handle, name) !== null;
+  /** Names of the declared maps; those that libbpf makes of data sections are left out. */
+  mapNames(): string[] {
+    const { nextMap, isInternal, mapName } = bindings();
+    const names: string[] = [];
+    for (let map = nextMap(this.#handle, null); map !== null; map = nextMap(this.#handle, map)) {
+      if (!isInternal(map)) names.push(mapName(map));
+    }
+    return names;
   }
 
-  hasProgram(name: string): boolean {
-    return bindings().findProgram(this.#handle, name) !== null;
+  /** What the map is declared as, with the size that was set. */
+  mapDefinition(name: string): MapDefinition {
+    const { mapType, keySize, valueSize, maxEntries, mapFlags } = bindings();
+    const map = this.#map(name);
+    return {
+      name,
+      type: mapType(map),
+      keySizeBytes: keySize(map),
+      valueSizeBytes: valueSize(map),
+      maxEntries: maxEntries(map),
+      flags: mapFlags(map),
+    };
   }
 
   /** Before `load`. */

@@ -1,0 +1,193 @@
+/**
+ * The root program on the interfaces. All roles of an instance on this machine (balancer, DNS, backend) share one root and
+ * its array `roles`; a role joins by putting its program there. Links are pinned, so attachment outlives the process; the
+ * root of a new version takes over each link in place, without a gap.
+ */
+import { join } from 'node:path';
+import {
+  createXdpLink,
+  deleteElement,
+  linkInfo,
+  openPinned,
+  pinObject,
+  queryXdp,
+  updateElement,
+  updateLink,
+  type XdpMode,
+} from './bpf.ts';
+import { isErrno } from './errno.ts';
+import { LAYOUT_DIGEST, type ROLE, ROLE_NAMES } from './layout.gen.ts';
+import { closeFd } from './libc.ts';
+import { agreeOnLayout, LAYOUT_PIN, pinMaps, prepareMaps } from './maps.ts';
+import { inNamespace, interfaceIndexIn } from './netns.ts';
+import { BpfObject } from './object.ts';
+import { listPins, removePin, replacePin } from './pins.ts';
+
+export interface Attachment {
+  readonly interfaceName: string;
+  readonly ifindex: number;
+  /** `native`: in the driver, before the kernel makes a packet of the frame. `generic`: after that, several times slower. */
+  readonly mode: XdpMode;
+  /** The link was there already and its program was exchanged. */
+  readonly adopted: boolean;
+  /** What the operator should know; null: nothing. */
+  readonly note: string | null;
+}
+
+export type RoleIndex = (typeof ROLE)[keyof typeof ROLE];
+
+const GENERIC_NOTE =
+  'generic XDP: switch GRO and LRO off (ethtool -K DEV gro off lro off), since merged packets cannot be forwarded';
+
+function roleKey(role: number): Uint8Array {
+  return new Uint8Array(new Uint32Array([role]).buffer);
+}
+
+function attachAnew(programFd: number, ifindex: number, name: string): { fd: number; mode: XdpMode; reason: string } {
+  const other = queryXdp(ifindex);
+  if (other.nativeProgramId !== 0 || other.genericProgramId !== 0) {
+    throw new Error(
+      `interface ${name} carries XDP program ${other.nativeProgramId || other.genericProgramId} of somebody else (bpftool net show)`,
+    );
+  }
+  try {
+    return { fd: createXdpLink(programFd, ifindex, 'native'), mode: 'native', reason: '' };
+  } catch (refusal) {
+    if (isErrno(refusal, 'EPERM')) throw refusal;
+    const reason = (refusal as Error).message;
+    try {
+      return { fd: createXdpLink(programFd, ifindex, 'generic'), mode: 'generic', reason };
+    } catch (error) {
+      throw new Error(`interface ${name}: ${reason}; and ${(error as Error).message}`);
+    }
+  }
+}
+
+/** Attaches to one interface, or takes over its pinned link. Runs inside the interface's namespace. */
+function attach(programFd: number, name: string, ifindex: number, pin: string | null, fds: number[]): Attachment {
+  const pinned = pin === null ? null : openPinned(pin);
+  if (pinned !== null) {
+    // An interface that was deleted leaves a link to nothing; a new one of the same name has another index.
+    if (linkInfo(pinned).ifindex === ifindex) {
+      fds.push(pinned);
+      updateLink(pinned, programFd);
+      const mode = queryXdp(ifindex).nativeProgramId !== 0 ? 'native' : 'generic';
+      return { interfaceName: name, ifindex, mode, adopted: true, note: mode === 'generic' ? GENERIC_NOTE : null };
+    }
+    closeFd(pinned);
+    removePin(pin!);
+  }
+  const { fd, mode, reason } = attachAnew(programFd, ifindex, name);
+  fds.push(fd);
+  if (pin !== null) pinObject(fd, pin);
+  const note = mode === 'generic' ? `${GENERIC_NOTE}. Native refused: ${reason}` : null;
+  return { interfaceName: name, ifindex, mode, adopted: false, note };
+}
+
+function linkPin(folder: string, interfaceName: string): string {
+  return join(folder, `link-${interfaceName.replaceAll('.', '_')}`); // no dots in this file system (VLANs have them)
+}
+
+export interface RootOptions {
+  /** Null: the namespace of this process. */
+  readonly netns: string | null;
+  readonly interfaces: readonly string[];
+  /** Folder of the pins; null: nothing is pinned, all goes with the process. */
+  readonly folder: string | null;
+  /** Folder of the compiled objects. */
+  readonly objects: string;
+}
+
+/**
+ * Loaded by the constructor, which adopts or creates `roles`. Then `join`, then `attach`: so that no packet meets a root
+ * without a role. Whoever opened it closes it.
+ */
+export class Root {
+  readonly #options: RootOptions;
+  readonly #object: BpfObject;
+  readonly #linkFds: number[] = [];
+
+  constructor(options: RootOptions) {
+    this.#options = options;
+    if (options.folder !== null) agreeOnLayout(options.folder, LAYOUT_DIGEST);
+    this.#object = new BpfObject(join(options.objects, 'root.bpf.o'));
+    try {
+      const created = prepareMaps(this.#object, options.folder, {});
+      this.#object.load();
+      if (options.folder !== null) pinMaps(this.#object, options.folder, created);
+    } catch (error) {
+      this.#object.close();
+      throw error;
+    }
+  }
+
+  get rolesFd(): number {
+    return this.#object.mapFd('roles');
+  }
+
+  get programFd(): number {
+    return this.#object.programFd('root');
+  }
+
+  /** Puts a role's program into its place, or in place of its older version, between two packets; pins it. */
+  join(role: RoleIndex, programFd: number): void {
+    updateElement(this.rolesFd, roleKey(role), roleKey(programFd));
+    if (this.#options.folder !== null) replacePin(programFd, join(this.#options.folder, ROLE_NAMES[role]));
+  }
+
+  /**
+   * Attaches to every interface, natively where the driver can, else generically, which the attachment's note tells. An
+   * interface that carries somebody else's XDP program is refused. Links that are pinned already, also those of the
+   * instance's other roles, get this version of root.
+   */
+  attach(): Attachment[] {
+    const { folder, netns } = this.#options;
+    if (folder !== null) replacePin(this.programFd, join(folder, 'root'));
+    const attachments: Attachment[] = [];
+    for (const name of this.#options.interfaces) {
+      const ifindex = interfaceIndexIn(netns, name);
+      const pin = folder === null ? null : linkPin(folder, name);
+      attachments.push(inNamespace(netns, () => attach(this.programFd, name, ifindex, pin, this.#linkFds)));
+    }
+    if (folder !== null) this.#takeOverOthers(folder);
+    return attachments;
+  }
+
+  #takeOverOthers(folder: string): void {
+    const own = this.#options.interfaces.map((name) => linkPin(folder, name));
+    for (const pin of listPins(folder)) {
+      const path = join(folder, pin);
+      if (!pin.startsWith('link-') || own.includes(path)) continue;
+      const fd = openPinned(path);
+      if (fd === null) continue;
+      try {
+        if (linkInfo(fd).ifindex === 0) removePin(path);
+        else updateLink(fd, this.programFd);
+      } finally {
+        closeFd(fd);
+      }
+    }
+  }
+
+  /**
+   * Takes a role out and removes its pin. When it was the last one, root is detached from all interfaces and its pins go
+   * too; with other roles left, all interfaces stay attached.
+   */
+  leave(role: RoleIndex): void {
+    deleteElement(this.rolesFd, roleKey(role));
+    const { folder } = this.#options;
+    if (folder === null) return;
+    removePin(join(folder, ROLE_NAMES[role]));
+    const pins = listPins(folder);
+    if (ROLE_NAMES.some((name) => pins.includes(name))) return;
+    for (const pin of pins) {
+      if (pin.startsWith('link-') || ['root', 'roles', LAYOUT_PIN].includes(pin)) removePin(join(folder, pin));
+    }
+  }
+
+  /** Closes descriptors. What is pinned lives on; without pins the program is detached. */
+  close(): void {
+    for (const fd of this.#linkFds.splice(0)) closeFd(fd);
+    this.#object.close();
+  }
+}

@@ -1,0 +1,95 @@
+/** `balancer.bpf.o`, loaded in the sizes of the site, with its maps adopted from pins or made and pinned. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { runSyscallProgram } from './bpf.ts';
+import { readBtf } from './btf.ts';
+import { MAX_SUBJECTS } from './layout.gen.ts';
+import { type MappedMemory, mapMemory } from './libc.ts';
+import { pinMaps, prepareMaps } from './maps.ts';
+import { BpfObject } from './object.ts';
+
+const MAP_NAMES = [
+  'vips',
+  'services',
+  'slot_tables',
+  'slot_notes',
+  'connections',
+  'backends',
+  'counters',
+  'pressures',
+  'probe_sources',
+  'settings',
+  'sweeper',
+] as const;
+
+export type MapName = (typeof MAP_NAMES)[number];
+export type MapFds = Readonly<Record<MapName, number>>;
+
+export interface BalancerObjectOptions {
+  readonly objects: string;
+  readonly folder: string | null;
+  readonly rolesFd: number;
+  readonly buckets: number;
+  readonly cpus?: number;
+  readonly testClock?: boolean;
+}
+
+export interface BalancerObject {
+  readonly object: BpfObject;
+  readonly maps: MapFds;
+  readonly cpus: number;
+  readonly adopted: boolean;
+  /** Where in the mapped memory the 64-bit word stands that the programs take for the time. */
+  readonly testClock: { readonly memory: MappedMemory; readonly offset: number } | null;
+  startSweeper(): void;
+}
+
+/** Highest number of CPUs that the kernel may ever bring on line: `0-7` in /sys gives 8. */
+export function countPossibleCpus(): number {
+  const text = readFileSync('/sys/devices/system/cpu/possible', 'utf8').trim();
+  return Number(text.slice(Math.max(text.lastIndexOf('-'), text.lastIndexOf(',')) + 1)) + 1;
+}
+
+/** Before `load`: the 32-bit constant `use_test_clock` becomes 1. Returns where `test_clock_ns` lies in `.data`. */
+function chooseTestClock(object: BpfObject, path: string): number {
+  const { sections } = readBtf(readFileSync(path));
+  const find = (section: string, name: string): number => {
+    const variable = sections.get(section)?.find((candidate) => candidate.name === name);
+    if (variable === undefined) throw new Error(`${path} has no variable ${name} in ${section}`);
+    return variable.offset;
+  };
+  object.initialValue('.rodata')[find('.rodata', 'use_test_clock')] = 1;
+  return find('.data', 'test_clock_ns');
+}
+
+export function openBalancer(options: BalancerObjectOptions): BalancerObject {
+  const path = join(options.objects, 'balancer.bpf.o');
+  const cpus = options.cpus ?? countPossibleCpus();
+  const { folder } = options;
+  const object = new BpfObject(path);
+  try {
+    const sizes = { connections: options.buckets, counters: MAX_SUBJECTS * cpus };
+    const created = prepareMaps(object, folder, sizes, new Map([['roles', options.rolesFd]]));
+    const clockOffset = options.testClock ? chooseTestClock(object, path) : -1;
+    object.load();
+    if (folder !== null) pinMaps(object, folder, created);
+    const maps = Object.fromEntries(MAP_NAMES.map((name) => [name, object.mapFd(name)])) as Record<MapName, number>;
+    return {
+      object,
+      maps,
+      cpus,
+      adopted: !created.includes('connections'),
+      testClock:
+        clockOffset < 0
+          ? null
+          : { memory: mapMemory(object.mapFd('.data'), clockOffset + 8, 'map .data'), offset: clockOffset },
+      startSweeper() {
+        const result = runSyscallProgram(object.programFd('sweeper_start'));
+        if (result !== 0) throw new Error(`the sweeper of the connection table does not start (step ${result})`);
+      },
+    };
+  } catch (error) {
+    object.close();
+    throw error;
+  }
+}

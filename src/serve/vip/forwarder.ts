@@ -1,0 +1,335 @@
+/**
+ * The balancer's kernel side: loads the programs, owns the maps, attaches, and takes over what an earlier process left.
+ * What should stand in the maps is decided elsewhere; here is how it gets there.
+ */
+import { join } from 'node:path';
+import type { Address } from '../../net/address.ts';
+import { type Attachment, Root } from './attach.ts';
+import { type MapFds, openBalancer } from './balancer-object.ts';
+import { BPF_F_INNER_MAP, BPF_F_MMAPABLE, createMap, MAP_TYPE_ARRAY, updateElement } from './bpf.ts';
+import { ConnectionView } from './connections.ts';
+import { CounterView } from './counters.ts';
+import {
+  BACKEND,
+  BUCKET_ENTRIES,
+  COUNTERS,
+  MAX_BACKENDS,
+  MAX_SUBJECTS,
+  PRESSURE,
+  ROLE,
+  SETTINGS,
+  SettingsView,
+} from './layout.gen.ts';
+import { closeFd, coarseClockNs, type MappedMemory, mapMemory } from './libc.ts';
+import { type BackendEntry, type BackendFields, BackendTable, sourceFor } from './machine-entry.ts';
+import { LayoutMismatch } from './maps.ts';
+import { interfaceIndexIn } from './netns.ts';
+import type { BpfObject } from './object.ts';
+import { makePinFolder, pinFolder, removeEmptyFolders, removeInstance, removePin } from './pins.ts';
+import { type Pressure, PressureReader } from './pressure.ts';
+import { ProbeSourceMap, type ServiceFields, type ServiceKey, ServiceMap, VipMap } from './service-maps.ts';
+import { openSlotTable, removeSlotTable, type SlotTable, tableSize } from './slot-table.ts';
+
+export interface ForwarderOptions {
+  /** Names the pins, /sys/fs/bpf/portico/NAME/. Null: nothing is pinned and all goes with the process (tests, bench, replay). */
+  readonly name: string | null;
+  /** Namespace of the interfaces; null: this process's. */
+  readonly netns: string | null;
+  /** Interfaces that carry users' packets; may be empty. */
+  readonly interfaces: readonly string[];
+  /** The prober's veth: packets that come in on it may choose their backend by source address. Null: none. */
+  readonly probeInterface: string | null;
+  /** Outer sources of encapsulated packets, one a family. */
+  readonly addresses: readonly Address[];
+  /** Of the connection table: a power of two, 8 entries of 8 bytes each. */
+  readonly buckets: number;
+  /** Stride of the counters; at least every CPU that may ever be on line. Default: what the kernel calls possible. */
+  readonly cpus?: number;
+  /** 16 bytes: the site's SipHash key. */
+  readonly hashKey: Uint8Array;
+  /** Folder of the compiled objects; default build/bpf of this tree. */
+  readonly objects?: string;
+  /** The programs' clock stands still and is set by `setTestClock`. */
+  readonly testClock?: boolean;
+}
+
+const DEFAULT_OBJECTS = join(import.meta.dirname, '../../../build/bpf');
+
+/**
+ * Opens the forwarder of a balancer. When pins of that name exist they are adopted: VIPs, services, tables, connections
+ * and counters stay, and the programs are exchanged between two packets. Throws `LayoutMismatch` when what is pinned has another
+ * layout, size or hash key; then nothing was changed. Some 200 ms, most of it the verifier; synchronous.
+ */
+export function openForwarder(options: ForwarderOptions): Forwarder {
+  checkOptions(options);
+  const folder = options.name === null ? null : pinFolder(options.name);
+  const isNew = folder !== null && makePinFolder(folder);
+  try {
+    return new Forwarder(options, folder);
+  } catch (error) {
+    if (isNew && options.name !== null) removeInstance(options.name);
+    throw error;
+  }
+}
+
+function checkOptions({ buckets, hashKey, name, testClock }: ForwarderOptions): void {
+  if (!Number.isInteger(Math.log2(buckets)) || buckets < 2 || buckets > 2 ** 26) {
+    throw new RangeError(`${buckets} buckets: not a power of two from 2 to 2^26`);
+  }
+  if (hashKey.length !== 16) throw new RangeError(`the hash key has ${hashKey.length} bytes, not 16`);
+  if (testClock && name !== null) throw new Error('a pinned forwarder cannot have the test clock');
+}
+
+export class Forwarder {
+  /** How each interface is attached, and what the operator should know about it. */
+  readonly attachments: readonly Attachment[];
+  /** Maps of an earlier process were taken over. */
+  readonly adopted: boolean;
+  readonly vips: VipMap;
+  readonly services: ServiceMap;
+  readonly probeSources: ProbeSourceMap;
+  readonly backends: BackendTable;
+  readonly counters: CounterView;
+  readonly connections: ConnectionView;
+  /** Descriptors of the maps by name: for tests and tools. They close with the forwarder. */
+  readonly maps: MapFds;
+  readonly cpus: number;
+  readonly #options: ForwarderOptions;
+  readonly #folder: string | null;
+  readonly #root: Root;
+  readonly #object: BpfObject;
+  readonly #memories: MappedMemory[] = [];
+  readonly #tables = new Map<number, SlotTable>();
+  readonly #pressure: PressureReader;
+  readonly #testClock: BigUint64Array | null;
+  #graceMapFd: number | null = null;
+  #closed = false;
+
+  /** Use `openForwarder`. */
+  constructor(options: ForwarderOptions, folder: string | null) {
+    this.#options = options;
+    this.#folder = folder;
+    const interfaces = [...options.interfaces];
+    if (options.probeInterface !== null) interfaces.push(options.probeInterface);
+    const objects = options.objects ?? DEFAULT_OBJECTS;
+    this.#root = new Root({ netns: options.netns, interfaces, folder, objects });
+    let opened: ReturnType<typeof openBalancer> | null = null;
+    try {
+      opened = openBalancer({ ...options, objects, folder, rolesFd: this.#root.rolesFd });
+      this.#object = opened.object;
+      this.maps = opened.maps;
+      this.cpus = opened.cpus;
+      this.adopted = opened.adopted;
+      const clock = opened.testClock;
+      this.#testClock = clock === null ? null : new BigUint64Array(this.#keep(clock.memory), clock.offset, 1);
+      this.backends = new BackendTable(this.#map('backends', MAX_BACKENDS * BACKEND.sizeBytes));
+      this.counters = new CounterView(this.#map('counters', MAX_SUBJECTS * this.cpus * COUNTERS.sizeBytes), this.cpus);
+      this.connections = new ConnectionView(this.#map('connections', options.buckets * BUCKET_ENTRIES * 8));
+      this.#pressure = new PressureReader(this.#map('pressures', MAX_SUBJECTS * PRESSURE.sizeBytes));
+      this.vips = new VipMap(this.maps.vips);
+      this.services = new ServiceMap(this.maps.services);
+      this.probeSources = new ProbeSourceMap(this.maps.probe_sources);
+      this.#writeSettings();
+      this.#root.join(ROLE.BALANCER, this.programFd);
+      opened.startSweeper();
+      this.attachments = this.#root.attach();
+    } catch (error) {
+      for (const memory of this.#memories) memory.unmap();
+      opened?.object.close();
+      this.#root.close();
+      throw error;
+    }
+  }
+
+  #keep(memory: MappedMemory): ArrayBuffer {
+    this.#memories.push(memory);
+    return memory.buffer;
+  }
+
+  #map(name: keyof MapFds, lengthBytes: number): ArrayBuffer {
+    return this.#keep(mapMemory(this.maps[name], lengthBytes, `map ${name}`));
+  }
+
+  #writeSettings(): void {
+    const { hashKey, netns, probeInterface, buckets } = this.#options;
+    const settings = new SettingsView(this.#map('settings', SETTINGS.sizeBytes));
+    const key = new DataView(hashKey.buffer, hashKey.byteOffset, 16);
+    const words = [key.getBigUint64(0, true), key.getBigUint64(8, true)];
+    const isSet = settings.cpus !== 0;
+    if (isSet && (settings.key(0) !== words[0] || settings.key(1) !== words[1])) {
+      throw new LayoutMismatch(
+        `the pinned forwarder ${this.#options.name} hashes with another key; a new key would break connections. Take it down first.`,
+      );
+    }
+    settings.setKey(0, words[0]);
+    settings.setKey(1, words[1]);
+    settings.bucketMask = buckets - 1;
+    settings.cpus = this.cpus;
+    settings.probeIfindex = probeInterface === null ? 0 : interfaceIndexIn(netns, probeInterface);
+  }
+
+  /** The program `balancer`, for `runProgram`. */
+  get programFd(): number {
+    return this.#object.programFd('balancer');
+  }
+
+  /** The program `root`, which hands on to `balancer`, for `runProgram`. */
+  get rootProgramFd(): number {
+    return this.#root.programFd;
+  }
+
+  /** The clock of the kernel programs: CLOCK_MONOTONIC_COARSE, or the test clock. */
+  clockNs(): bigint {
+    return this.#testClock === null ? coarseClockNs() : this.#testClock[0];
+  }
+
+  /** Only with the option `testClock`. */
+  setTestClock(ns: bigint): void {
+    if (this.#testClock === null) throw new Error('this forwarder runs by the real clock');
+    this.#testClock[0] = ns;
+  }
+
+  /** Packets to `address` are for a VIP from now on. `flags`: `VIP_ECHO` or 0. */
+  setVip(address: Address, subject: number, flags: number): void {
+    checkSubject(subject);
+    this.vips.set(address, { subject, flags });
+  }
+
+  /** False: there was none. */
+  removeVip(address: Address): boolean {
+    return this.vips.remove(address);
+  }
+
+  /** The service's table must be there (`createTable`), or its packets are dropped as `no-backend`. */
+  setService(key: ServiceKey, fields: ServiceFields): void {
+    checkSubject(fields.subject);
+    this.services.set(key, fields);
+  }
+
+  removeService(key: ServiceKey): boolean {
+    return this.services.remove(key);
+  }
+
+  /**
+   * Opens a service's lookup table: an existing one as it is (`adopted`), else a new one of settled slots that name nobody,
+   * for which the kernel waits 2 x 9 ms. Throws when there is one of another size.
+   */
+  createTable(subject: number, slots: number, adoptionMs = 30_000): SlotTable {
+    checkSubject(subject);
+    const open = this.#tables.get(subject);
+    if (open !== undefined && open.slots === slots) {
+      open.adoptionMs = adoptionMs;
+      return open;
+    }
+    const { slot_tables: slotTables, slot_notes: slotNotes } = this.maps;
+    const clockNs = () => this.clockNs();
+    const table = openSlotTable({ subject, slots, slotTables, slotNotes, adoptionMs, clockNs });
+    this.#tables.set(subject, table);
+    return table;
+  }
+
+  /** Remove the service first. False: there was none. */
+  removeTable(subject: number): boolean {
+    this.#tables.get(subject)?.close();
+    this.#tables.delete(subject);
+    return removeSlotTable(this.maps.slot_tables, this.maps.slot_notes, subject);
+  }
+
+  /** Subjects that have a lookup table in the kernel, with its size: what a restart recovers its allocation from. */
+  listTables(): { readonly subject: number; readonly slots: number }[] {
+    const tables = [];
+    for (let subject = 1; subject < MAX_SUBJECTS; subject++) {
+      const slots = tableSize(this.maps.slot_tables, subject);
+      if (slots > 0) tables.push({ subject, slots });
+    }
+    return tables;
+  }
+
+  /** Entry of a backend machine; `index` from 1 to MAX_BACKENDS - 1. Throws without an outer source of its family. */
+  setBackend(index: number, fields: BackendFields): void {
+    this.backends.set(index, sourceFor(this.#options.addresses, fields.address), fields);
+  }
+
+  setBackendAlive(index: number, alive: boolean): void {
+    this.backends.setAlive(index, alive);
+  }
+
+  /** No slot may name the index any more. Before it is given to another machine: `waitForPackets`, then `connections.purgeBackend`. */
+  clearBackend(index: number): void {
+    this.backends.clear(index);
+  }
+
+  listBackends(): BackendEntry[] {
+    return this.backends.list();
+  }
+
+  /** Packets from `address` that come in on the probe interface go to that backend, alive or not. */
+  setProbeSource(address: Address, backendIndex: number): void {
+    this.probeSources.set(address, backendIndex);
+  }
+
+  removeProbeSource(address: Address): boolean {
+    return this.probeSources.remove(address);
+  }
+
+  /** How much of its limits a service is using. `lifetimeTicks` as in its fields. */
+  readPressure(subject: number, lifetimeTicks: number): Pressure {
+    return this.#pressure.read(subject, lifetimeTicks, this.clockNs());
+  }
+
+  /** Counters and pressure of a subject to zero, before it gets another meaning; no packet may meet it meanwhile. */
+  clearSubject(subject: number): void {
+    checkSubject(subject);
+    this.counters.clear(subject);
+    this.#pressure.clear(subject);
+  }
+
+  /**
+   * Returns when every packet that was under way has left the programs: none still acts on what stood in the maps before.
+   * About 10 ms: the kernel's grace period, which an exchange of an inner map waits for. (Subject 0 has no table.)
+   */
+  waitForPackets(): void {
+    this.#graceMapFd ??= createMap({
+      name: 'grace',
+      type: MAP_TYPE_ARRAY,
+      keySizeBytes: 4,
+      valueSizeBytes: 8,
+      maxEntries: 1,
+      flags: BPF_F_MMAPABLE | BPF_F_INNER_MAP,
+    });
+    updateElement(this.maps.slot_tables, new Uint8Array(4), bytesOf(this.#graceMapFd));
+  }
+
+  /**
+   * `keep` true: forwarding goes on without the process. False: detaches, removes pins, maps and the folder, except
+   * what other roles of the instance use. Without a name there are no pins and everything goes. Views read undefined afterwards.
+   */
+  close({ keep }: { readonly keep: boolean }): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const table of this.#tables.values()) table.close();
+    for (const memory of this.#memories) memory.unmap();
+    if (this.#graceMapFd !== null) closeFd(this.#graceMapFd);
+    if (!keep) {
+      this.#root.leave(ROLE.BALANCER);
+      if (this.#folder !== null) this.#removePins(this.#folder);
+    }
+    this.#object.close();
+    this.#root.close();
+  }
+
+  #removePins(folder: string): void {
+    for (const name of Object.keys(this.maps)) removePin(join(folder, name));
+    removeEmptyFolders(folder);
+  }
+}
+
+function bytesOf(value: number): Uint8Array {
+  return new Uint8Array(new Uint32Array([value]).buffer);
+}
+
+function checkSubject(subject: number): void {
+  if (!Number.isInteger(subject) || subject < 1 || subject >= MAX_SUBJECTS) {
+    throw new RangeError(`subject ${subject} is not in 1 .. ${MAX_SUBJECTS - 1}`);
+  }
+}

@@ -1,0 +1,172 @@
+/**
+ * Where packets are sent: entries of backends (on a balancer) and of second-chance candidates (on a backend), in mapped
+ * arrays that packets read at any moment.
+ */
+import { type Address, formatAddress, fromMapped, toMapped } from '../../net/address.ts';
+import { BACKEND, BACKEND_AGENT, BACKEND_ALIVE, BACKEND_IPV6, BackendView, MEMBER, MemberView } from './layout.gen.ts';
+import type { NextHop } from './next-hop.ts';
+
+/**
+ * Copies a struct into an array by 64-bit words, the word at `lastWord` last. That word holds `ifindex`: an entry that
+ * names no interface is not used, so a new entry counts only when all of it is there. When an entry that is in use
+ * changes, a packet may go out with half of the old addresses: one lost packet, which its sender repeats.
+ */
+function publish(target: BigUint64Array, start: number, source: BigUint64Array, lastWord: number): void {
+  for (let i = 0; i < source.length; i++) {
+    if (i !== lastWord) Atomics.store(target, start + i, source[i]);
+  }
+  Atomics.store(target, start + lastWord, source[lastWord]);
+}
+
+/** Not in use any more: the interface first. */
+function withdraw(target: BigUint64Array, start: number, words: number, firstWord: number): void {
+  Atomics.store(target, start + firstWord, 0n);
+  for (let i = 0; i < words; i++) Atomics.store(target, start + i, 0n);
+}
+
+/**
+ * Sum of the constant 16-bit words of an outer IPv4 header, not folded: version, header length and class; DF; TTL 64 and
+ * protocol 47 (GRE); both addresses. Identification is 0 (RFC 6864 4.1 allows it with DF); length and checksum are the packet's.
+ */
+export function outerHeaderSum(source: Uint8Array, destination: Uint8Array): number {
+  let sum = 0x4500 + 0x4000 + ((64 << 8) | 47);
+  for (const bytes of [source, destination]) {
+    for (let i = 0; i < 4; i += 2) sum += (bytes[i] << 8) | bytes[i + 1];
+  }
+  return sum;
+}
+
+export interface BackendFields {
+  /** Outer destination. */
+  readonly address: Address;
+  readonly nextHop: NextHop;
+  readonly alive: boolean;
+  /** Runs the backend role: understands the keyed GRE of second chance. */
+  readonly agent: boolean;
+}
+
+export interface BackendEntry {
+  readonly index: number;
+  readonly address: Address;
+  readonly alive: boolean;
+  readonly agent: boolean;
+  readonly ifindex: number;
+}
+
+/** The source with the family of `destination`; throws when there is none. */
+export function sourceFor(addresses: readonly Address[], destination: Address): Address {
+  const source = addresses.find((address) => address.family === destination.family);
+  if (source !== undefined) return source;
+  throw new Error(`no IPv${destination.family} address to send to ${formatAddress(destination)} from`);
+}
+
+/** Fills a scratch entry. */
+export function fillBackend(view: BackendView, source: Address, fields: BackendFields): void {
+  const { address, nextHop } = fields;
+  view.memory.fill(0);
+  view.setAddress(toMapped(address));
+  view.setSource(toMapped(source));
+  view.setNextHopMac(nextHop.mac);
+  view.setOwnMac(nextHop.ownMac);
+  view.ifindex = nextHop.ifindex;
+  view.flags =
+    (fields.alive ? BACKEND_ALIVE : 0) | (fields.agent ? BACKEND_AGENT : 0) | (address.family === 6 ? BACKEND_IPV6 : 0);
+  view.headerSum = address.family === 4 ? outerHeaderSum(source.bytes, address.bytes) : 0;
+  view.mtu = nextHop.mtuBytes;
+}
+
+const BACKEND_WORDS = BACKEND.sizeBytes / 8;
+const BACKEND_IFINDEX_WORD = Math.floor(BACKEND.offsets.ifindex / 8);
+
+/** Over the map `backends`. */
+export class BackendTable {
+  /** For reading. */
+  readonly view: BackendView;
+  readonly #words: BigUint64Array;
+  readonly #halves: Uint32Array;
+  readonly #scratch = new BackendView();
+  readonly #scratchWords = new BigUint64Array(this.#scratch.view.buffer as ArrayBuffer);
+
+  constructor(buffer: ArrayBuffer) {
+    this.view = new BackendView(buffer);
+    this.#words = new BigUint64Array(buffer);
+    this.#halves = new Uint32Array(buffer);
+  }
+
+  #check(index: number): void {
+    if (!Number.isInteger(index) || index < 1 || index * BACKEND_WORDS >= this.#words.length) {
+      throw new RangeError(`backend index ${index} is not in 1 .. ${this.#words.length / BACKEND_WORDS - 1}`);
+    }
+  }
+
+  set(index: number, source: Address, fields: BackendFields): void {
+    this.#check(index);
+    fillBackend(this.#scratch, source, fields);
+    publish(this.#words, index * BACKEND_WORDS, this.#scratchWords, BACKEND_IFINDEX_WORD);
+  }
+
+  /** Changes nothing but the flag. */
+  setAlive(index: number, alive: boolean): void {
+    this.#check(index);
+    const at = (index * BACKEND.sizeBytes + BACKEND.offsets.flags) / 4;
+    if (alive) Atomics.or(this.#halves, at, BACKEND_ALIVE);
+    else Atomics.and(this.#halves, at, ~BACKEND_ALIVE);
+  }
+
+  /** Entries that can be sent to, by index. */
+  list(): BackendEntry[] {
+    const entries: BackendEntry[] = [];
+    const count = this.#words.length / BACKEND_WORDS;
+    for (let index = 1; index < count; index++) {
+      const { ifindex, flags } = this.view.at(index);
+      if (ifindex === 0) continue;
+      const address = fromMapped(this.view.copyAddress(new Uint8Array(16)));
+      const has = (flag: number) => (flags & flag) !== 0;
+      entries.push({ index, address, alive: has(BACKEND_ALIVE), agent: has(BACKEND_AGENT), ifindex });
+    }
+    return entries;
+  }
+
+  clear(index: number): void {
+    this.#check(index);
+    withdraw(this.#words, index * BACKEND_WORDS, BACKEND_WORDS, BACKEND_IFINDEX_WORD);
+  }
+}
+
+export interface MemberFields {
+  readonly address: Address;
+  readonly nextHop: NextHop;
+}
+
+const MEMBER_WORDS = MEMBER.sizeBytes / 8;
+const MEMBER_IFINDEX_WORD = Math.floor(MEMBER.offsets.ifindex / 8);
+
+/** Over the map `agent_candidates`. */
+export class CandidateTable {
+  readonly #words: BigUint64Array;
+  readonly #scratch = new MemberView();
+  readonly #scratchWords = new BigUint64Array(this.#scratch.view.buffer as ArrayBuffer);
+
+  constructor(buffer: ArrayBuffer) {
+    this.#words = new BigUint64Array(buffer);
+  }
+
+  /** `fields` null: no candidate (any more). */
+  set(index: number, fields: MemberFields | null): void {
+    const start = index * MEMBER_WORDS;
+    if (!Number.isInteger(index) || index < 1 || start >= this.#words.length) {
+      throw new RangeError(`candidate index ${index} is not in 1 .. ${this.#words.length / MEMBER_WORDS - 1}`);
+    }
+    if (fields === null) {
+      withdraw(this.#words, start, MEMBER_WORDS, MEMBER_IFINDEX_WORD);
+      return;
+    }
+    this.#scratch.memory.fill(0);
+    this.#scratch.setAddress(toMapped(fields.address));
+    this.#scratch.setNextHopMac(fields.nextHop.mac);
+    this.#scratch.setOwnMac(fields.nextHop.ownMac);
+    this.#scratch.ifindex = fields.nextHop.ifindex;
+    this.#scratch.flags = fields.address.family === 6 ? BACKEND_IPV6 : 0;
+    publish(this.#words, start, this.#scratchWords, MEMBER_IFINDEX_WORD);
+  }
+}

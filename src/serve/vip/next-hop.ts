@@ -1,0 +1,136 @@
+/**
+ * The way to a machine as the kernel's routing and neighbour tables know it: which interface, which MAC addresses. Asked
+ * through `ip -j` (iproute2) inside the namespace. The kernel programs use the answer as it is; whoever put it into a map
+ * asks again now and then, since neighbours change.
+ */
+import { execFile } from 'node:child_process';
+import { createSocket } from 'node:dgram';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Address, formatAddress } from '../../net/address.ts';
+import { inNamespace, openUdpSocket } from './netns.ts';
+
+export interface NextHop {
+  /** 6 bytes: destination of the frames. */
+  readonly mac: Uint8Array;
+  /** 6 bytes: of the interface. */
+  readonly ownMac: Uint8Array;
+  readonly ifindex: number;
+  readonly interfaceName: string;
+  /** Of the route, else of the interface: largest IP packet in bytes. */
+  readonly mtuBytes: number;
+}
+
+/** Waits between asking for a neighbour's MAC address: 1.5 s in all. */
+const RETRY_MS = [10, 20, 50, 100, 300, 1000];
+const COMMAND_TIMEOUT_MS = 5000;
+/** RFC 863: whoever listens there throws the datagram away. */
+const DISCARD_PORT = 9;
+
+interface RouteJson {
+  readonly type?: string;
+  readonly gateway?: string;
+  readonly via?: { readonly host: string };
+  readonly dev?: string;
+  readonly metrics?: readonly { readonly mtu?: number }[];
+}
+
+interface LinkJson {
+  readonly ifindex: number;
+  readonly mtu: number;
+  readonly link_type: string;
+  readonly address?: string;
+}
+
+interface NeighbourJson {
+  readonly lladdr?: string;
+  readonly state?: readonly string[];
+}
+
+/** Runs `ip -j` in a namespace; an empty answer is an empty list. */
+function askIp<T>(netns: string | null, args: readonly string[]): Promise<T[]> {
+  return new Promise((resolve, reject) => {
+    // The child is started before inNamespace returns, so it lives inside.
+    inNamespace(netns, () => {
+      execFile('ip', ['-j', ...args], { timeout: COMMAND_TIMEOUT_MS }, (error, stdout, stderr) => {
+        const where = netns === null ? '' : ` in namespace ${netns}`;
+        if (error !== null) reject(new Error(`ip ${args.join(' ')}${where}: ${stderr.trim() || error.message}`));
+        else resolve(stdout.trim() === '' ? [] : (JSON.parse(stdout) as T[]));
+      });
+    });
+  });
+}
+
+function parseMac(text: string): Uint8Array {
+  return Uint8Array.from(text.split(':'), (part) => Number.parseInt(part, 16));
+}
+
+/** Makes the kernel look for the neighbour: a datagram to the destination, which goes the same way. */
+async function provoke(netns: string | null, address: Address): Promise<void> {
+  const unspecified: Address = { family: address.family, bytes: new Uint8Array(address.bytes.length) };
+  const socket = createSocket(address.family === 4 ? 'udp4' : 'udp6');
+  try {
+    socket.bind({ fd: openUdpSocket(netns, unspecified, 0) });
+    await new Promise<void>((resolve) => {
+      // An unreachable network is told by the route; any other error by the missing neighbour.
+      socket.on('error', () => resolve());
+      socket.send(new Uint8Array(1), DISCARD_PORT, formatAddress(address), () => resolve());
+    });
+  } finally {
+    socket.close();
+  }
+}
+
+async function findNeighbour(
+  netns: string | null,
+  hop: string,
+  dev: string,
+  destination: Address,
+): Promise<Uint8Array> {
+  let state = 'no entry';
+  for (let attempt = 0; attempt <= RETRY_MS.length; attempt++) {
+    const [neighbour] = await askIp<NeighbourJson>(netns, ['neigh', 'show', 'to', hop, 'dev', dev]);
+    const isFailed = neighbour?.state?.includes('FAILED') ?? false;
+    if (neighbour?.lladdr !== undefined && !isFailed) return parseMac(neighbour.lladdr);
+    state = neighbour?.state?.join(', ') ?? 'no entry';
+    if (attempt === RETRY_MS.length) break;
+    if (attempt === 0 || isFailed) await provoke(netns, destination);
+    await sleep(RETRY_MS[attempt]);
+  }
+  throw new Error(`neighbour ${hop} on ${dev} does not answer (${state})`);
+}
+
+/**
+ * Resolves the next hop to `address`, seen from `netns` (null: here), for packets with `source` (null: any; else an address
+ * of this machine). Errors: no route, a local or unreachable destination, an interface without MAC addresses, a silent
+ * neighbour (after 1.5 s). Costs three processes, about 10 ms.
+ */
+export async function resolveNextHop(
+  netns: string | null,
+  address: Address,
+  source: Address | null = null,
+): Promise<NextHop> {
+  const text = formatAddress(address);
+  const from = source === null ? [] : ['from', formatAddress(source)];
+  const [route] = await askIp<RouteJson>(netns, ['route', 'get', text, ...from]);
+  if (route?.dev === undefined) throw new Error(`no route to ${text}`);
+  if (route.type !== undefined && route.type !== 'unicast') throw new Error(`the route to ${text} is ${route.type}`);
+  if (route.dev === 'lo') throw new Error(`${text} is an address of this machine`);
+  const [link] = await askIp<LinkJson>(netns, ['link', 'show', 'dev', route.dev]);
+  if (link?.link_type !== 'ether' || link.address === undefined) {
+    throw new Error(`the way to ${text} is ${route.dev}, which has no MAC addresses (${link?.link_type ?? 'gone'})`);
+  }
+  const hop = route.via?.host ?? route.gateway ?? text;
+  const mac = await findNeighbour(netns, hop, route.dev, address);
+  const mtuBytes = route.metrics?.find((metric) => metric.mtu !== undefined)?.mtu ?? link.mtu;
+  return { mac, ownMac: parseMac(link.address), ifindex: link.ifindex, interfaceName: route.dev, mtuBytes };
+}
+
+/** Whether two answers are the same way. */
+export function sameNextHop(a: NextHop, b: NextHop): boolean {
+  return (
+    a.ifindex === b.ifindex &&
+    a.mtuBytes === b.mtuBytes &&
+    Buffer.compare(a.mac, b.mac) === 0 &&
+    Buffer.compare(a.ownMac, b.ownMac) === 0
+  );
+}

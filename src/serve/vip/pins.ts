@@ -1,0 +1,85 @@
+/**
+ * Pins: what stays in the kernel without any process. All of an instance lies in /sys/fs/bpf/portico/NAME/: programs and maps
+ * by their names, links as `link-INTERFACE`.
+ */
+import { existsSync, mkdirSync, readdirSync, renameSync, rmdirSync, statfsSync, unlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { pinObject } from './bpf.ts';
+import { isErrno } from './errno.ts';
+
+const BPFFS = '/sys/fs/bpf';
+const PORTICO = join(BPFFS, 'portico');
+const BPFFS_MAGIC = 0xcafe4a11;
+
+/** Folder of the pins of an instance. */
+export function pinFolder(name: string): string {
+  if (!/^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/.test(name)) {
+    throw new Error(`"${name}" cannot name an instance: letters, digits, - and _ only, at most 64`);
+  }
+  return join(PORTICO, name);
+}
+
+/** Names of the instances that have pins. */
+export function listInstances(): string[] {
+  return existsSync(PORTICO) ? readdirSync(PORTICO).sort() : [];
+}
+
+/** Makes the folder; true: it was not there. */
+export function makePinFolder(folder: string): boolean {
+  if (existsSync(folder)) return false;
+  if (statfsSync(BPFFS).type !== BPFFS_MAGIC) {
+    throw new Error(`no BPF file system at ${BPFFS}: mount -t bpf bpf ${BPFFS}`);
+  }
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  return true;
+}
+
+export function listPins(folder: string): string[] {
+  return existsSync(folder) ? readdirSync(folder) : [];
+}
+
+/** Pins `fd` at `path` in place of what may be pinned there; at no time is nothing pinned. */
+export function replacePin(fd: number, path: string): void {
+  const next = `${path}-next`; // names with a dot are reserved in this file system
+  removePin(next);
+  pinObject(fd, next);
+  renameSync(next, path);
+}
+
+/** False: nothing was pinned there. */
+export function removePin(path: string): boolean {
+  try {
+    unlinkSync(path);
+    return true;
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return false;
+    throw error;
+  }
+}
+
+/** Removes the folder when nothing is pinned in it any more, and the folder above with its last instance. */
+export function removeEmptyFolders(folder: string): void {
+  for (const path of [folder, PORTICO]) {
+    try {
+      rmdirSync(path);
+    } catch (error) {
+      if (isErrno(error, 'ENOTEMPTY') || isErrno(error, 'ENOENT')) return;
+      throw error;
+    }
+  }
+}
+
+/**
+ * Takes away everything that an instance has pinned, whoever made it, so that its programs detach and its maps go.
+ * False: there was nothing.
+ */
+export function removeInstance(name: string): boolean {
+  const folder = pinFolder(name);
+  const pins = listPins(folder);
+  // Links first: with the program detached nobody misses the maps.
+  pins.sort((a, b) => Number(b.startsWith('link-')) - Number(a.startsWith('link-')));
+  for (const pin of pins) removePin(join(folder, pin));
+  const had = existsSync(folder);
+  removeEmptyFolders(folder);
+  return had;
+}

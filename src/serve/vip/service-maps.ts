@@ -1,0 +1,145 @@
+/** The hash maps that a packet is looked up in: VIPs, services, sources of probes. Each write is seen by the next packet. */
+import { type Address, fromMapped, toMapped } from '../../net/address.ts';
+import { deleteElement, listKeys, lookupElement, updateElement } from './bpf.ts';
+import { ADDRESS, SERVICE_KEY, ServiceKeyView, ServiceView, VipView } from './layout.gen.ts';
+import { MAX_LIFETIME_TICKS } from './limits.ts';
+
+export interface VipFields {
+  /** Index of the VIP's counters. */
+  readonly subject: number;
+  /** `VIP_ECHO` or 0. */
+  readonly flags: number;
+}
+
+export class VipMap {
+  readonly #fd: number;
+  readonly #value = new VipView();
+
+  constructor(fd: number) {
+    this.#fd = fd;
+  }
+
+  set(address: Address, fields: VipFields): void {
+    this.#value.subject = fields.subject;
+    this.#value.flags = fields.flags;
+    updateElement(this.#fd, toMapped(address), this.#value.memory);
+  }
+
+  remove(address: Address): boolean {
+    return deleteElement(this.#fd, toMapped(address));
+  }
+
+  list(): (VipFields & { readonly address: Address })[] {
+    return listKeys(this.#fd, ADDRESS.sizeBytes).flatMap((key) => {
+      if (!lookupElement(this.#fd, key, this.#value.memory)) return [];
+      return [{ address: fromMapped(key), subject: this.#value.subject, flags: this.#value.flags }];
+    });
+  }
+}
+
+const PROTOCOL_NUMBERS = { tcp: 6, udp: 17 } as const;
+
+export interface ServiceKey {
+  /** Subject of the VIP. */
+  readonly vip: number;
+  /** 1 to 65535; 0: any port. */
+  readonly port: number;
+  readonly protocol: 'tcp' | 'udp';
+}
+
+export interface ServiceFields {
+  /** Index of counters, lookup table, notes and pressure. */
+  readonly subject: number;
+  /** Size of the lookup table; must be that of `createTable`. */
+  readonly slots: number;
+  /** Entries not touched for longer are expired; 1 to 3000 ticks of 4.29 s. */
+  readonly lifetimeTicks: number;
+  /** Pressure: tracked flows a second (2^30 ns). */
+  readonly newPerSecond: number;
+  /** Pressure: tracked flows within a lifetime. */
+  readonly shareEntries: number;
+}
+
+/** Limits may be Infinity in the configuration; the field has 32 bits. */
+function clamp(value: number): number {
+  return Math.min(Math.max(0, Math.floor(value)), 0xffffffff);
+}
+
+export class ServiceMap {
+  readonly #fd: number;
+  readonly #key = new ServiceKeyView();
+  readonly #value = new ServiceView();
+
+  constructor(fd: number) {
+    this.#fd = fd;
+  }
+
+  #writeKey(key: ServiceKey): Uint8Array {
+    if (!Number.isInteger(key.port) || key.port < 0 || key.port > 65535) throw new RangeError(`port ${key.port}`);
+    this.#key.vip = key.vip;
+    this.#key.port = key.port;
+    this.#key.protocol = PROTOCOL_NUMBERS[key.protocol];
+    return this.#key.memory;
+  }
+
+  set(key: ServiceKey, fields: ServiceFields): void {
+    if (!(fields.lifetimeTicks >= 1 && fields.lifetimeTicks <= MAX_LIFETIME_TICKS)) {
+      throw new RangeError(`a lifetime of ${fields.lifetimeTicks} ticks is not in 1 .. ${MAX_LIFETIME_TICKS}`);
+    }
+    this.#value.subject = fields.subject;
+    this.#value.slots = fields.slots;
+    this.#value.lifetimeTicks = Math.round(fields.lifetimeTicks);
+    this.#value.newPerSecond = clamp(fields.newPerSecond);
+    this.#value.shareEntries = clamp(fields.shareEntries);
+    updateElement(this.#fd, this.#writeKey(key), this.#value.memory);
+  }
+
+  remove(key: ServiceKey): boolean {
+    return deleteElement(this.#fd, this.#writeKey(key));
+  }
+
+  list(): (ServiceFields & { readonly key: ServiceKey })[] {
+    return listKeys(this.#fd, SERVICE_KEY.sizeBytes).flatMap((bytes) => {
+      const value = this.#value;
+      if (!lookupElement(this.#fd, bytes, value.memory)) return [];
+      const key = new ServiceKeyView(bytes.buffer as ArrayBuffer);
+      const protocol = key.protocol === PROTOCOL_NUMBERS.tcp ? 'tcp' : 'udp';
+      return [
+        {
+          key: { vip: key.vip, port: key.port, protocol },
+          subject: value.subject,
+          slots: value.slots,
+          lifetimeTicks: value.lifetimeTicks,
+          newPerSecond: value.newPerSecond,
+          shareEntries: value.shareEntries,
+        },
+      ];
+    });
+  }
+}
+
+/** Source address of a probe -> index of the backend that it goes to. */
+export class ProbeSourceMap {
+  readonly #fd: number;
+  readonly #value = new Uint32Array(1);
+  readonly #bytes = new Uint8Array(this.#value.buffer);
+
+  constructor(fd: number) {
+    this.#fd = fd;
+  }
+
+  set(address: Address, backendIndex: number): void {
+    this.#value[0] = backendIndex;
+    updateElement(this.#fd, toMapped(address), this.#bytes);
+  }
+
+  remove(address: Address): boolean {
+    return deleteElement(this.#fd, toMapped(address));
+  }
+
+  list(): { readonly address: Address; readonly backendIndex: number }[] {
+    return listKeys(this.#fd, ADDRESS.sizeBytes).flatMap((key) =>
+      lookupElement(this.#fd, key, this.#bytes) ? [{ address: fromMapped(key), backendIndex: this.#value[0] }] : [],
+    );
+  }
+}
