@@ -29,16 +29,10 @@ static __always_inline __u32 outer_bytes(const struct tunnel *tunnel)
 	return (tunnel->is_ipv6 ? IPV6_BYTES : IPV4_BYTES) + GRE_BYTES + (tunnel->key ? GRE_KEY_BYTES : 0);
 }
 
-static __always_inline void copy_bytes_16(void *to, const void *from)
+/* A packet of nearly 64 KiB grows too long for the outer length field. */
+static __always_inline bool length_can_be_said(const struct packet *packet, const struct tunnel *tunnel)
 {
-	((__u64 *)to)[0] = ((const __u64 *)from)[0];
-	((__u64 *)to)[1] = ((const __u64 *)from)[1];
-}
-
-static __always_inline void copy_bytes_12(void *to, const void *from)
-{
-	((__u64 *)to)[0] = ((const __u64 *)from)[0];
-	((__u32 *)to)[2] = ((const __u32 *)from)[2];
+	return packet->ip_length + outer_bytes(tunnel) <= MAX_LENGTH + (tunnel->is_ipv6 ? IPV6_BYTES : 0);
 }
 
 static __always_inline void write_outer_ipv4(struct ipv4 *outer, const struct tunnel *tunnel, __u32 length)
@@ -64,11 +58,10 @@ static __always_inline void write_outer_ipv6(struct ipv6 *outer, const struct tu
 }
 
 /*
- * Writes the headers of a frame whose head is already in place: `data` is its start, VLAN tags lie at their
- * old place, `moved` bytes further on than they must (0: already right). False: the frame is too short, which
- * cannot be.
+ * Writes all headers before the inner packet, for which the frame's head has been moved. False: the frame is
+ * too short, which cannot be.
  */
-static __always_inline bool write_outer(const struct packet *packet, const struct tunnel *tunnel, int moved)
+static __always_inline bool write_outer(const struct packet *packet, const struct tunnel *tunnel)
 {
 	void *data = (void *)(long)packet->ctx->data;
 	void *end = packet_end(packet);
@@ -79,8 +72,10 @@ static __always_inline bool write_outer(const struct packet *packet, const struc
 	/* The inner packet is at least as long as its headers, so this always holds. */
 	if (outer + IPV6_BYTES + GRE_BYTES + GRE_KEY_BYTES > end)
 		return false;
-	for (__u32 tag = ETHERNET_BYTES - 2; moved && tag < packet->ip_offset - 2; tag += VLAN_TAG_BYTES)
-		*(__u32 *)(data + tag) = *(__u32 *)(data + tag + moved);
+	if (packet->ip_offset > ETHERNET_BYTES)
+		*(__u32 *)(data + ETHERNET_BYTES - 2) = packet->tags[0];
+	if (packet->ip_offset > ETHERNET_BYTES + VLAN_TAG_BYTES)
+		*(__u32 *)(data + ETHERNET_BYTES + VLAN_TAG_BYTES - 2) = packet->tags[1];
 	copy_bytes_12(data, tunnel->macs);
 	if (tunnel->is_ipv6) {
 		*(__be16 *)(outer - 2) = bpf_htons(ETHERTYPE_IPV6);

@@ -30,11 +30,11 @@ static __always_inline int forward(struct packet *packet, const struct choice *c
 	tunnel.key = choice->key;
 	tunnel.is_ipv6 = backend->flags & BACKEND_IPV6;
 	bytes = outer_bytes(&tunnel);
-	if (packet->ip_length + bytes > MAX_LENGTH + (tunnel.is_ipv6 ? IPV6_BYTES : 0))
+	if (!length_can_be_said(packet, &tunnel))
 		return XDP_ABORTED;
 	if (bpf_xdp_adjust_head(packet->ctx, -(int)bytes))
 		return XDP_ABORTED;
-	if (!write_outer(packet, &tunnel, bytes))
+	if (!write_outer(packet, &tunnel))
 		return XDP_ABORTED;
 	return send_out(packet->ctx, backend->ifindex);
 }

@@ -13,13 +13,14 @@
 
 struct packet {
 	struct xdp_md *ctx;
-	void *frame;     /* the Ethernet header */
-	void *ip;        /* the IP header; both are only valid until the head is adjusted */
-	__u32 ip_offset; /* of the IP header in the frame: 14, 18 or 22 */
-	__u32 ip_length; /* bytes by the IP header; 0 if that is more than the frame has */
-	__u32 transport; /* offset of the transport header from the IP header */
-	__u32 ports;     /* source and destination, as they lie on the wire */
-	__u8 protocol;   /* of the transport header */
+	void *frame;               /* the Ethernet header */
+	void *ip;                  /* the IP header; both are only valid until the head is adjusted */
+	__u32 ip_offset;           /* of the IP header in the frame: 14, 18 or 22 */
+	__u32 tags[MAX_VLAN_TAGS]; /* VLAN tags as they lie on the wire, as many as fit before ip_offset */
+	__u32 ip_length;           /* bytes by the IP header; 0 if that is more than the frame has */
+	__u32 transport;           /* offset of the transport header from the IP header */
+	__u32 ports;               /* source and destination, as they lie on the wire */
+	__u8 protocol;             /* of the transport header */
 	__u8 tcp_flags;
 	bool is_ipv6;
 	bool is_plain;    /* neither IPv4 options nor IPv6 extension headers */
@@ -42,6 +43,18 @@ static __always_inline void map_ipv4(struct address *mapped, __be32 address)
 	words[1] = 0;
 	words[2] = bpf_htonl(0xffff);
 	words[3] = address;
+}
+
+static __always_inline void copy_bytes_16(void *to, const void *from)
+{
+	((__u64 *)to)[0] = ((const __u64 *)from)[0];
+	((__u64 *)to)[1] = ((const __u64 *)from)[1];
+}
+
+static __always_inline void copy_bytes_12(void *to, const void *from)
+{
+	((__u64 *)to)[0] = ((const __u64 *)from)[0];
+	((__u32 *)to)[2] = ((const __u32 *)from)[2];
 }
 
 #endif

@@ -30,14 +30,13 @@ static __always_inline bool length_fits(const struct packet *packet, __u32 lengt
  * Ethernet, at most two VLAN tags, and the fixed part of the IP header. False: no IP. A length that the frame
  * does not have is left to parse_transport, because it only matters for packets to a VIP.
  */
-static __always_inline bool parse_ip(struct xdp_md *ctx, struct packet *packet)
+static __always_inline bool parse_ip(struct packet *packet)
 {
-	void *data = (void *)(long)ctx->data;
-	void *end = (void *)(long)ctx->data_end;
+	void *data = (void *)(long)packet->ctx->data;
+	void *end = packet_end(packet);
 	__u32 offset = ETHERNET_BYTES;
 	__be16 type;
 
-	packet->ctx = ctx;
 	packet->frame = data;
 	if (data + ETHERNET_BYTES > end)
 		return false;
@@ -48,6 +47,8 @@ static __always_inline bool parse_ip(struct xdp_md *ctx, struct packet *packet)
 			break;
 		if (data + offset + VLAN_TAG_BYTES > end)
 			return false;
+		packet->tags[i] =
+		    *(__u32 *)(data + offset - 2); /* with the type before it, without the one after */
 		type = *(__be16 *)(data + offset + 2);
 		offset += VLAN_TAG_BYTES;
 	}

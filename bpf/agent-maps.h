@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/* The maps of backend.bpf.c. Addresses are IPv4-mapped. */
+#ifndef PORTICO_AGENT_MAPS_H
+#define PORTICO_AGENT_MAPS_H
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include "layout.h"
+
+/* Outer sources that packets are accepted from: the site's balancers and backends. Up to two addresses each.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4 * MAX_BACKENDS);
+	__type(key, struct address);
+	__type(value, __u32);
+} agent_members SEC(".maps");
+
+/* By backend index: where to send what may be another backend's. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, MAX_BACKENDS);
+	__type(key, __u32);
+	__type(value, struct member);
+} agent_candidates SEC(".maps");
+
+/* The VIPs that this machine serves. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_SUBJECTS);
+	__type(key, struct address);
+	__type(value, __u32);
+} agent_vips SEC(".maps");
+
+/* By CPU. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct agent_counters);
+} agent_counters SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct agent_settings);
+} agent_settings SEC(".maps");
+
+static __always_inline const struct agent_settings *find_agent_settings(void)
+{
+	__u32 only = 0;
+
+	return bpf_map_lookup_elem(&agent_settings, &only);
+}
+
+#endif

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/* The outer headers of an encapsulated packet: checked, and taken off. */
+#ifndef PORTICO_DECAPSULATE_H
+#define PORTICO_DECAPSULATE_H
+
+#include "agent-maps.h"
+#include "packet.h"
+#include "parse.h"
+
+struct outer {
+	__u32 bytes; /* of outer IP and GRE headers */
+	__u32 key;   /* first << 16 | second: other backends that the packet may belong to; 0: none */
+	__u32 flow_label;
+};
+
+static __always_inline bool is_same_address(const void *a, const void *b)
+{
+	const __u64 *left = a, *right = b;
+
+	return left[0] == right[0] && left[1] == right[1];
+}
+
+/* Is it GRE, whole, without IPv4 options or IPv6 extension headers? Then where from and where to. */
+static __always_inline bool read_outer_ip(const struct packet *packet, struct outer *outer,
+					  struct address *source, struct address *destination)
+{
+	if (packet->is_ipv6) {
+		struct ipv6 *ip = packet->ip;
+
+		if (packet->ip + IPV6_BYTES > packet_end(packet) || ip->next_header != PROTOCOL_GRE)
+			return false;
+		copy_bytes_16(source->bytes, ip->source);
+		copy_bytes_16(destination->bytes, ip->destination);
+		outer->bytes = IPV6_BYTES;
+		outer->flow_label = bpf_ntohl(ip->version_class_label) & 0xfffff;
+	} else {
+		struct ipv4 *ip = packet->ip;
+
+		if (packet->ip + IPV4_BYTES > packet_end(packet) || ip->version_ihl != 0x45 ||
+		    ip->protocol != PROTOCOL_GRE || ip->fragment & bpf_htons(IPV4_FRAGMENT_MASK))
+			return false;
+		map_ipv4(source, ip->source);
+		map_ipv4(destination, ip->destination);
+		outer->bytes = IPV4_BYTES;
+		outer->flow_label = 0;
+	}
+	return true;
+}
+
+/* An address of this machine that others encapsulate to. Ones that it does not have are zero in the settings.
+ */
+static __always_inline bool is_own_address(const struct address *address)
+{
+	const struct agent_settings *own = find_agent_settings();
+
+	return own && (is_same_address(address, own->address4) || is_same_address(address, own->address6)) &&
+	       ((__u64 *)address)[1];
+}
+
+/* Flags (only a key may be there), protocol and key. Fills the family of `inner`. */
+static __always_inline bool read_gre(const struct packet *packet, struct outer *outer, struct packet *inner)
+{
+	__be16 *gre = packet->ip + outer->bytes;
+
+	outer->bytes += GRE_BYTES;
+	if ((void *)gre + GRE_BYTES > packet_end(packet) || packet->ip_length < outer->bytes)
+		return false;
+	inner->is_ipv6 = gre[1] == bpf_htons(ETHERTYPE_IPV6);
+	if (!inner->is_ipv6 && gre[1] != bpf_htons(ETHERTYPE_IPV4))
+		return false;
+	outer->key = 0;
+	if (gre[0] == 0)
+		return true;
+	outer->bytes += GRE_KEY_BYTES;
+	if (gre[0] != bpf_htons(GRE_KEY_PRESENT) || packet->ip_length < outer->bytes ||
+	    (void *)gre + GRE_BYTES + GRE_KEY_BYTES > packet_end(packet))
+		return false;
+	outer->key = bpf_ntohl(*(__be32 *)(gre + 2));
+	return true;
+}
+
+/* The inner IP header, its length checked against the outer one, and the destination. */
+static __always_inline bool read_inner_ip(const struct packet *packet, const struct outer *outer,
+					  struct packet *inner, struct address *destination)
+{
+	__u32 room = packet->ip_length - outer->bytes;
+	void *start = packet->ip + outer->bytes;
+
+	inner->ctx = packet->ctx;
+	inner->frame = packet->frame;
+	inner->ip = start;
+	inner->ip_offset = packet->ip_offset + outer->bytes;
+	if (inner->is_ipv6) {
+		struct ipv6 *ip = start;
+
+		if (start + IPV6_BYTES > packet_end(packet) || *(__u8 *)start >> 4 != 6)
+			return false;
+		inner->ip_length = IPV6_BYTES + bpf_ntohs(ip->payload_length);
+		copy_bytes_16(destination->bytes, ip->destination);
+	} else {
+		struct ipv4 *ip = start;
+
+		if (start + IPV4_BYTES > packet_end(packet) || ip->version_ihl < 0x45 ||
+		    ip->version_ihl > 0x4f)
+			return false;
+		inner->ip_length = bpf_ntohs(ip->total_length);
+		if (inner->ip_length < (ip->version_ihl & 0xf) * 4)
+			return false;
+		map_ipv4(destination, ip->destination);
+	}
+	return inner->ip_length <= room;
+}
+
+/* The Ethernet header, with its VLAN tags, moves up to the inner packet. */
+static __always_inline bool strip_outer(const struct packet *packet, const struct packet *inner,
+					const struct outer *outer)
+{
+	void *from = packet->frame;
+	void *to = from + outer->bytes;
+
+	/* Always true: the inner header is longer than the Ethernet header's growth by tags. */
+	if (to + ETHERNET_BYTES + MAX_VLAN_TAGS * VLAN_TAG_BYTES > packet_end(packet))
+		return false;
+	copy_bytes_12(to, from);
+	if (packet->ip_offset > ETHERNET_BYTES)
+		*(__u32 *)(to + ETHERNET_BYTES - 2) = packet->tags[0];
+	if (packet->ip_offset > ETHERNET_BYTES + VLAN_TAG_BYTES)
+		*(__u32 *)(to + ETHERNET_BYTES + VLAN_TAG_BYTES - 2) = packet->tags[1];
+	*(__be16 *)(to + packet->ip_offset - 2) = bpf_htons(inner->is_ipv6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4);
+	return bpf_xdp_adjust_head(packet->ctx, outer->bytes) == 0;
+}
+
+#endif
