@@ -7,7 +7,6 @@
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
-#include "count.h"
 #include "process.h"
 #include "select.h"
 
@@ -88,16 +87,14 @@ static __always_inline __u32 tracked_backend(const struct packet *packet, void *
 	return entry->backend;
 }
 
-static __always_inline __u32 hashed_backend(const struct packet *packet, const struct service *service)
+static __always_inline __u32 hashed_backend(const struct packet *packet, const struct settings *all,
+					    const struct service *service)
 {
-	const struct settings *all = find_settings();
 	struct siphash state;
 	__u64 *slot;
 	__u32 index;
 	void *table;
 
-	if (!all)
-		return 0;
 	hash_flow(packet, all, &state);
 	index = (sip_first_half(&state) >> 32) * service->slots >> 32;
 	table = bpf_map_lookup_elem(&slot_tables, &service->subject);
@@ -105,8 +102,8 @@ static __always_inline __u32 hashed_backend(const struct packet *packet, const s
 	return slot ? *slot & 0xffff : 0;
 }
 
-static __always_inline enum outcome choose(struct packet *packet, const struct service *service,
-					   struct choice *choice)
+static __always_inline enum outcome choose(struct packet *packet, const struct settings *all,
+					   const struct service *service, struct choice *choice)
 {
 	__u32 cpu = bpf_get_smp_processor_id();
 	void *table = bpf_map_lookup_elem(&flow_tables, &cpu);
@@ -119,7 +116,7 @@ static __always_inline enum outcome choose(struct packet *packet, const struct s
 	choice->backend = tracked_backend(packet, table, &key);
 	if (choice->backend)
 		return OUTCOME_TRACKED;
-	choice->backend = hashed_backend(packet, service);
+	choice->backend = hashed_backend(packet, all, service);
 	if (!choice->backend)
 		return OUTCOME_NO_BACKEND;
 	entry.backend = choice->backend;
@@ -132,10 +129,5 @@ static __always_inline enum outcome choose(struct packet *packet, const struct s
 SEC("xdp.frags")
 int classic(struct xdp_md *ctx)
 {
-	struct packet packet = {};
-	int verdict = XDP_PASS;
-	enum outcome outcome = process(ctx, &packet, &verdict);
-
-	count(&packet, outcome);
-	return verdict;
+	return process_and_count(ctx);
 }

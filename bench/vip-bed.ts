@@ -51,6 +51,8 @@ export interface BedOptions {
   readonly buckets: number;
   /** Of the classic program's table for one CPU. */
   readonly lruEntries: number;
+  /** Another build of the balancer, to compare two; default: build/bpf/balancer.bpf.o. */
+  readonly balancerObject?: string;
 }
 
 export interface Outcomes {
@@ -91,7 +93,7 @@ export class VipBed {
 
   constructor(options: BedOptions) {
     this.options = options;
-    this.balancer = new BpfObject(`${BUILD}balancer.bpf.o`);
+    this.balancer = new BpfObject(options.balancerObject ?? `${BUILD}balancer.bpf.o`);
     this.classic = new BpfObject(`${BUILD}classic.bpf.o`);
     this.turn = new BpfObject(`${BUILD}vip.bpf.o`);
     this.balancer.setMaxEntries('connections', options.buckets);

@@ -2,7 +2,6 @@
 /* VIP -> backend: parse, select, encapsulate, count. What is not for a VIP is offered to the other roles. */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
-#include "count.h"
 #include "probe.h"
 #include "process.h"
 #include "roles.h"
@@ -16,13 +15,9 @@ const enum outcome *const outcome_type = 0;
 const enum event *const event_type = 0;
 const enum role *const role_type = 0;
 
-static __always_inline enum outcome choose(struct packet *packet, const struct service *service,
-					   struct choice *choice)
+static __always_inline enum outcome choose(struct packet *packet, const struct settings *all,
+					   const struct service *service, struct choice *choice)
 {
-	const struct settings *all = find_settings();
-
-	if (!all)
-		return OUTCOME_NO_BACKEND;
 	if (packet->ctx->ingress_ifindex == all->probe_ifindex && choose_probed(packet, all, choice))
 		return OUTCOME_PROBE;
 	return select_backend(packet, service, all, choice);
@@ -31,11 +26,8 @@ static __always_inline enum outcome choose(struct packet *packet, const struct s
 SEC("xdp.frags")
 int balancer(struct xdp_md *ctx)
 {
-	struct packet packet = {};
-	int verdict = XDP_PASS;
-	enum outcome outcome = process(ctx, &packet, &verdict);
+	int verdict = process_and_count(ctx);
 
-	count(&packet, outcome);
 	if (verdict == XDP_PASS) {
 		bpf_tail_call(ctx, &roles, ROLE_DNS);
 		bpf_tail_call(ctx, &roles, ROLE_BACKEND);

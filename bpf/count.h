@@ -7,14 +7,12 @@
 #include "maps.h"
 #include "packet.h"
 
-static __always_inline void count(const struct packet *packet, enum outcome outcome)
+static __always_inline void count(const struct packet *packet, const struct settings *all,
+				  enum outcome outcome)
 {
-	const struct settings *all = find_settings();
 	struct counters *own;
 	__u32 index;
 
-	if (!all)
-		return;
 	index = packet->subject * all->cpus + bpf_get_smp_processor_id();
 	own = bpf_map_lookup_elem(&counters, &index);
 	if (!own)

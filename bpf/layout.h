@@ -159,7 +159,7 @@ struct settings {
 	__u32 probe_ifindex; /* the prober's veth; 0: none */
 	__u32 bucket_mask;   /* buckets of the connection table - 1 */
 	__u32 cpus;          /* stride of the counters */
-	__u32 zero;
+	__u32 generation;    /* raised after every change of an element of `vips` or `services` */
 };
 
 /* Agent: a member of the site by backend index, to forward second chances to. */

@@ -6,45 +6,52 @@
 #ifndef PORTICO_PROCESS_H
 #define PORTICO_PROCESS_H
 
+#include "count.h"
 #include "forward.h"
 #include "icmp.h"
 #include "parse.h"
 #include "vip.h"
 
 /* Fills `choice`; OUTCOME_NO_BACKEND: there is none. */
-static __always_inline enum outcome choose(struct packet *packet, const struct service *service,
-					   struct choice *choice);
+static __always_inline enum outcome choose(struct packet *packet, const struct settings *all,
+					   const struct service *service, struct choice *choice);
 
-static __always_inline enum outcome process(struct xdp_md *ctx, struct packet *packet, int *verdict)
+static __always_inline enum outcome process_icmp(struct packet *packet, const struct vip *vip, int *verdict)
 {
+	enum outcome outcome = answer_icmp(packet, vip);
+
+	*verdict = outcome == OUTCOME_ICMP_ECHO ? XDP_TX : XDP_PASS;
+	return outcome;
+}
+
+static __always_inline enum outcome process(struct packet *packet, const struct settings *all, int *verdict)
+{
+	struct recent *recent = find_recent();
+	const struct service *service;
 	struct choice choice = {};
-	struct service *service;
 	enum outcome outcome;
 	enum parsed parsed;
-	struct vip *vip;
+	struct vip vip;
 
-	if (!parse_ip(ctx, packet))
+	if (!recent || !parse_ip(packet))
 		return OUTCOME_NOT_IP;
-	vip = find_vip(packet);
-	if (!vip)
+	vip = find_vip(packet, recent, all->generation);
+	if (!vip.subject)
 		return OUTCOME_NOT_VIP;
-	packet->subject = vip->subject;
+	packet->subject = vip.subject;
 	*verdict = XDP_DROP;
 	parsed = parse_transport(packet);
 	if (parsed != PARSED_OK)
 		return parsed == PARSED_FRAGMENT ? OUTCOME_FRAGMENT : OUTCOME_MALFORMED;
-	if (is_icmp(packet)) {
-		outcome = answer_icmp(packet, vip);
-		*verdict = outcome == OUTCOME_ICMP_ECHO ? XDP_TX : XDP_PASS;
-		return outcome;
-	}
-	service = find_service(packet, vip->subject);
+	if (is_icmp(packet))
+		return process_icmp(packet, &vip, verdict);
+	service = find_service(packet, recent, vip.subject, all->generation);
 	if (!service) {
 		*verdict = XDP_PASS;
 		return OUTCOME_NO_SERVICE;
 	}
 	packet->subject = service->subject;
-	outcome = choose(packet, service, &choice);
+	outcome = choose(packet, all, service, &choice);
 	if (outcome == OUTCOME_NO_BACKEND)
 		return outcome;
 	*verdict = forward(packet, &choice);
@@ -53,6 +60,21 @@ static __always_inline enum outcome process(struct xdp_md *ctx, struct packet *p
 		return OUTCOME_FAILED;
 	}
 	return outcome;
+}
+
+/* Counts the packet; gives the verdict. */
+static __always_inline int process_and_count(struct xdp_md *ctx)
+{
+	const struct settings *all = find_settings();
+	struct packet packet = {.ctx = ctx};
+	int verdict = XDP_PASS;
+	enum outcome outcome;
+
+	if (!all)
+		return XDP_PASS;
+	outcome = process(&packet, all, &verdict);
+	count(&packet, all, outcome);
+	return verdict;
 }
 
 #endif

@@ -3,42 +3,42 @@
 #ifndef PORTICO_VIP_H
 #define PORTICO_VIP_H
 
-#include "maps.h"
 #include "packet.h"
+#include "recent.h"
 
-static __always_inline struct vip *find_vip(const struct packet *packet)
+/* Subject 0: it is for none. */
+static __always_inline struct vip find_vip(const struct packet *packet, struct recent *recent,
+					   __u32 generation)
 {
-	struct address mapped;
+	struct address destination;
 
 	if (packet->is_ipv6) {
 		struct ipv6 *ip = packet->ip;
 
 		if (packet->ip + IPV6_BYTES > packet_end(packet))
-			return NULL;
-		return bpf_map_lookup_elem(&vips, ip->destination);
+			return (struct vip){};
+		copy_bytes_16(destination.bytes, ip->destination);
+	} else {
+		if (packet->ip + IPV4_BYTES > packet_end(packet))
+			return (struct vip){};
+		map_ipv4(&destination, ((struct ipv4 *)packet->ip)->destination);
 	}
-	if (packet->ip + IPV4_BYTES > packet_end(packet))
-		return NULL;
-	map_ipv4(&mapped, ((struct ipv4 *)packet->ip)->destination);
-	return bpf_map_lookup_elem(&vips, &mapped);
+	return find_vip_of(recent, (__u64 *)&destination, generation);
 }
 
-static __always_inline struct service *find_service(const struct packet *packet, __u32 vip)
+/* NULL: none on that port and protocol. */
+static __always_inline const struct service *find_service(const struct packet *packet, struct recent *recent,
+							  __u32 vip, __u32 generation)
 {
 	struct service_key key = {
 	    .vip = vip,
 	    .port = packet->ports >> 16, /* wire order on a little-endian machine: the second half */
 	    .protocol = packet->protocol,
 	};
-	struct service *service;
 
 	if (packet->protocol != PROTOCOL_TCP && packet->protocol != PROTOCOL_UDP)
 		return NULL;
-	service = bpf_map_lookup_elem(&services, &key);
-	if (service)
-		return service;
-	key.port = 0;
-	return bpf_map_lookup_elem(&services, &key);
+	return find_service_of(recent, &key, generation);
 }
 
 #endif

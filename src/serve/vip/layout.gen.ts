@@ -3,7 +3,7 @@ import { StructView } from './struct-view.ts';
 
 /** SHA-256 of all that follows from the header: pinned maps of another layout are not adopted. */
 export const LAYOUT_DIGEST =
-  '7b0e3de7d1eef0d4f2cdcacf8e9e97d3a8fdfd4cfcdaf84f782e8b486c26bda3';
+  '4f0afb7a52d4f889853c88153cc43e5c6d4b06f9ea847cf1a8a20772468a464c';
 
 export const MAX_SUBJECTS = 1024;
 export const MAX_BACKENDS = 4096;
@@ -518,7 +518,7 @@ export const SETTINGS = {
     probeIfindex: 16,
     bucketMask: 20,
     cpus: 24,
-    zero: 28,
+    generation: 28,
   },
 } as const;
 
@@ -551,10 +551,10 @@ export class SettingsView extends StructView {
   set cpus(value: number) {
     this.view.setUint32(this.start + 24, value, true);
   }
-  get zero(): number {
+  get generation(): number {
     return this.view.getUint32(this.start + 28, true);
   }
-  set zero(value: number) {
+  set generation(value: number) {
     this.view.setUint32(this.start + 28, value, true);
   }
 }
