@@ -18,10 +18,10 @@ import {
 import { isErrno } from './errno.ts';
 import { LAYOUT_DIGEST, type ROLE, ROLE_NAMES } from './layout.gen.ts';
 import { closeFd } from './libc.ts';
-import { agreeOnLayout, LAYOUT_PIN, pinMaps, prepareMaps } from './maps.ts';
+import { agreeOnLayout, pinMaps, prepareMaps } from './maps.ts';
 import { inNamespace, interfaceIndexIn } from './netns.ts';
 import { BpfObject } from './object.ts';
-import { listPins, removePin, replacePin } from './pins.ts';
+import { listPins, removePin, removePins, replacePin } from './pins.ts';
 
 export interface Attachment {
   readonly interfaceName: string;
@@ -170,8 +170,8 @@ export class Root {
   }
 
   /**
-   * Takes a role out and removes its pin. When it was the last one, root is detached from all interfaces and its pins go
-   * too; with other roles left, all interfaces stay attached.
+   * Takes a role out and removes its pin. When it was the last one, root is detached from all interfaces and every pin of the
+   * instance goes; with other roles left, all interfaces stay attached and the pins of the role's maps are the caller's.
    */
   leave(role: RoleIndex): void {
     deleteElement(this.rolesFd, roleKey(role));
@@ -179,10 +179,7 @@ export class Root {
     if (folder === null) return;
     removePin(join(folder, ROLE_NAMES[role]));
     const pins = listPins(folder);
-    if (ROLE_NAMES.some((name) => pins.includes(name))) return;
-    for (const pin of pins) {
-      if (pin.startsWith('link-') || ['root', 'roles', LAYOUT_PIN].includes(pin)) removePin(join(folder, pin));
-    }
+    if (!ROLE_NAMES.some((name) => pins.includes(name))) removePins(folder);
   }
 
   /** Closes descriptors. What is pinned lives on; without pins the program is detached. */

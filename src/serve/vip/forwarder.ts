@@ -22,10 +22,10 @@ import {
 } from './layout.gen.ts';
 import { closeFd, coarseClockNs, type MappedMemory, mapMemory } from './libc.ts';
 import { type BackendEntry, type BackendFields, BackendTable, sourceFor } from './machine-entry.ts';
-import { LayoutMismatch } from './maps.ts';
+import { LayoutMismatch, removeMapPins } from './maps.ts';
 import { interfaceIndexIn } from './netns.ts';
 import type { BpfObject } from './object.ts';
-import { makePinFolder, pinFolder, removeEmptyFolders, removeInstance, removePin } from './pins.ts';
+import { makePinFolder, pinFolder, removeEmptyFolders, removeInstance } from './pins.ts';
 import { type Pressure, PressureReader } from './pressure.ts';
 import { ProbeSourceMap, type ServiceFields, type ServiceKey, ServiceMap, VipMap } from './service-maps.ts';
 import { openSlotTable, removeSlotTable, type SlotTable, tableSize } from './slot-table.ts';
@@ -312,15 +312,13 @@ export class Forwarder {
     if (this.#graceMapFd !== null) closeFd(this.#graceMapFd);
     if (!keep) {
       this.#root.leave(ROLE.BALANCER);
-      if (this.#folder !== null) this.#removePins(this.#folder);
+      if (this.#folder !== null) {
+        removeMapPins(this.#object, this.#folder);
+        removeEmptyFolders(this.#folder);
+      }
     }
     this.#object.close();
     this.#root.close();
-  }
-
-  #removePins(folder: string): void {
-    for (const name of Object.keys(this.maps)) removePin(join(folder, name));
-    removeEmptyFolders(folder);
   }
 }
 

@@ -12,6 +12,7 @@ import {
 } from './bpf.ts';
 import { closeFd } from './libc.ts';
 import type { BpfObject } from './object.ts';
+import { removePin } from './pins.ts';
 
 /** Maps that are there already, made by another object of the same instance. */
 export type KnownMaps = ReadonlyMap<string, number>;
@@ -87,7 +88,7 @@ export function pinMaps(object: BpfObject, folder: string, created: readonly str
 }
 
 /** The pin that says which layout the other maps have. */
-export const LAYOUT_PIN = 'layout';
+const LAYOUT_PIN = 'layout';
 
 const layoutKey = new Uint8Array(4);
 
@@ -117,4 +118,9 @@ export function agreeOnLayout(folder: string, digestHex: string): boolean {
   } finally {
     closeFd(fd);
   }
+}
+
+/** Removes the pins of an object's maps; `roles` belongs to root. */
+export function removeMapPins(object: BpfObject, folder: string): void {
+  for (const name of object.mapNames()) if (name !== 'roles') removePin(join(folder, name));
 }

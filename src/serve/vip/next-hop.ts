@@ -3,11 +3,11 @@
  * through `ip -j` (iproute2) inside the namespace. The kernel programs use the answer as it is; whoever put it into a map
  * asks again now and then, since neighbours change.
  */
-import { execFile } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Address, formatAddress } from '../../net/address.ts';
-import { inNamespace, openUdpSocket } from './netns.ts';
+import { askIp } from './ip-command.ts';
+import { openUdpSocket } from './netns.ts';
 
 export interface NextHop {
   /** 6 bytes: destination of the frames. */
@@ -22,7 +22,6 @@ export interface NextHop {
 
 /** Waits between asking for a neighbour's MAC address: 1.5 s in all. */
 const RETRY_MS = [10, 20, 50, 100, 300, 1000];
-const COMMAND_TIMEOUT_MS = 5000;
 /** RFC 863: whoever listens there throws the datagram away. */
 const DISCARD_PORT = 9;
 
@@ -44,20 +43,6 @@ interface LinkJson {
 interface NeighbourJson {
   readonly lladdr?: string;
   readonly state?: readonly string[];
-}
-
-/** Runs `ip -j` in a namespace; an empty answer is an empty list. */
-function askIp<T>(netns: string | null, args: readonly string[]): Promise<T[]> {
-  return new Promise((resolve, reject) => {
-    // The child is started before inNamespace returns, so it lives inside.
-    inNamespace(netns, () => {
-      execFile('ip', ['-j', ...args], { timeout: COMMAND_TIMEOUT_MS }, (error, stdout, stderr) => {
-        const where = netns === null ? '' : ` in namespace ${netns}`;
-        if (error !== null) reject(new Error(`ip ${args.join(' ')}${where}: ${stderr.trim() || error.message}`));
-        else resolve(stdout.trim() === '' ? [] : (JSON.parse(stdout) as T[]));
-      });
-    });
-  });
 }
 
 function parseMac(text: string): Uint8Array {

@@ -69,17 +69,19 @@ export function removeEmptyFolders(folder: string): void {
   }
 }
 
-/**
- * Takes away everything that an instance has pinned, whoever made it, so that its programs detach and its maps go.
- * False: there was nothing.
- */
-export function removeInstance(name: string): boolean {
-  const folder = pinFolder(name);
+/** Removes every pin of a folder: programs detach, and what nobody has open goes. */
+export function removePins(folder: string): void {
   const pins = listPins(folder);
   // Links first: with the program detached nobody misses the maps.
   pins.sort((a, b) => Number(b.startsWith('link-')) - Number(a.startsWith('link-')));
   for (const pin of pins) removePin(join(folder, pin));
+}
+
+/** Takes away everything that an instance has pinned, whoever made it. False: there was nothing. */
+export function removeInstance(name: string): boolean {
+  const folder = pinFolder(name);
   const had = existsSync(folder);
+  removePins(folder);
   removeEmptyFolders(folder);
   return had;
 }

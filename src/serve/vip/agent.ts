@@ -1,0 +1,211 @@
+/**
+ * A backend machine's kernel side: packets of the site's members are taken out of their encapsulation, second chances are
+ * passed on, and the machine answers clients directly for the VIPs on its loopback.
+ */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Address, fromMapped, sameAddress, toMapped } from '../../net/address.ts';
+import { type Attachment, Root } from './attach.ts';
+import { countPossibleCpus } from './balancer-object.ts';
+import { deleteElement, listKeys, lookupElement, updateElement } from './bpf.ts';
+import { AgentCounterView } from './counters.ts';
+import { addToLoopback, InterfaceSettings, removeFromLoopback } from './direct-answer.ts';
+import {
+  ADDRESS,
+  AGENT_COUNTERS,
+  AGENT_SETTINGS,
+  AgentSettingsView,
+  MAX_BACKENDS,
+  MEMBER,
+  ROLE,
+} from './layout.gen.ts';
+import { type MappedMemory, mapMemory } from './libc.ts';
+import { CandidateTable, type MemberFields } from './machine-entry.ts';
+import { pinMaps, prepareMaps, removeMapPins } from './maps.ts';
+import { BpfObject } from './object.ts';
+import { makePinFolder, pinFolder, removeEmptyFolders, removeInstance } from './pins.ts';
+
+export interface AgentOptions {
+  /** Names the pins, /sys/fs/bpf/portico/NAME/; may be that of a balancer on the same machine. Null: nothing is pinned. */
+  readonly name: string | null;
+  /** Namespace of the interfaces; null: this process's. */
+  readonly netns: string | null;
+  /** Interfaces on which encapsulated packets arrive. */
+  readonly interfaces: readonly string[];
+  /** This machine's outer addresses, one a family at most. */
+  readonly addresses: readonly Address[];
+  /** Folder of the compiled objects; default build/bpf of this tree. */
+  readonly objects?: string;
+}
+
+const DEFAULT_OBJECTS = join(import.meta.dirname, '../../../build/bpf');
+
+/** Values of `agent_vips`: who put the address on the loopback, so that whoever closes knows what to take away. */
+const VIP_ADDED = 1;
+const VIP_FOUND = 2;
+
+/**
+ * Opens a machine's agent. Pins of that name are adopted: members, candidates and VIPs stay, and the program is exchanged
+ * between two packets. Throws `LayoutMismatch` when what is pinned has another layout. Synchronous, some 100 ms.
+ */
+export function openAgent(options: AgentOptions): Agent {
+  const folder = options.name === null ? null : pinFolder(options.name);
+  const isNew = folder !== null && makePinFolder(folder);
+  try {
+    return new Agent(options, folder);
+  } catch (error) {
+    if (isNew && options.name !== null) removeInstance(options.name);
+    throw error;
+  }
+}
+
+export class Agent {
+  readonly attachments: readonly Attachment[];
+  /** Maps of an earlier process were taken over. */
+  readonly adopted: boolean;
+  readonly counters: AgentCounterView;
+  readonly #options: AgentOptions;
+  readonly #folder: string | null;
+  readonly #root: Root;
+  readonly #object: BpfObject;
+  readonly #candidates: CandidateTable;
+  readonly #settings: InterfaceSettings;
+  readonly #memories: MappedMemory[] = [];
+  #changingVips: Promise<void> = Promise.resolve();
+  #closed = false;
+
+  /** Use `openAgent`. */
+  constructor(options: AgentOptions, folder: string | null) {
+    this.#options = options;
+    this.#folder = folder;
+    const objects = options.objects ?? DEFAULT_OBJECTS;
+    const { netns, interfaces } = options;
+    this.#root = new Root({ netns, interfaces, folder, objects });
+    let object: BpfObject | null = null;
+    let settings: InterfaceSettings | null = null;
+    try {
+      const cpus = countPossibleCpus();
+      object = new BpfObject(join(objects, 'backend.bpf.o'));
+      this.#object = object;
+      const known = new Map([['roles', this.#root.rolesFd]]);
+      const created = prepareMaps(object, folder, { agent_counters: cpus }, known);
+      object.load();
+      if (folder !== null) pinMaps(object, folder, created);
+      this.adopted = !created.includes('agent_members');
+      this.counters = new AgentCounterView(this.#map('agent_counters', cpus * AGENT_COUNTERS.sizeBytes));
+      this.#candidates = new CandidateTable(this.#map('agent_candidates', MAX_BACKENDS * MEMBER.sizeBytes));
+      this.#writeSettings();
+      settings = new InterfaceSettings(netns, interfaces);
+      this.#settings = settings;
+      this.#root.join(ROLE.BACKEND, this.programFd);
+      this.attachments = this.#root.attach();
+    } catch (error) {
+      settings?.restore();
+      for (const memory of this.#memories) memory.unmap();
+      object?.close();
+      this.#root.close();
+      throw error;
+    }
+  }
+
+  #map(name: string, lengthBytes: number): ArrayBuffer {
+    const memory = mapMemory(this.#object.mapFd(name), lengthBytes, `map ${name}`);
+    this.#memories.push(memory);
+    return memory.buffer;
+  }
+
+  #writeSettings(): void {
+    const view = new AgentSettingsView(this.#map('agent_settings', AGENT_SETTINGS.sizeBytes));
+    const find = (family: 4 | 6) => this.#options.addresses.find((address) => address.family === family);
+    const [v4, v6] = [find(4), find(6)];
+    view.setAddress4(v4 === undefined ? new Uint8Array(16) : toMapped(v4));
+    view.setAddress6(v6 === undefined ? new Uint8Array(16) : toMapped(v6));
+  }
+
+  /** The program `backend`, for `runProgram`. */
+  get programFd(): number {
+    return this.#object.programFd('backend');
+  }
+
+  /** Descriptor of a map, for tests and tools; closes with the agent. */
+  mapFd(name: string): number {
+    return this.#object.mapFd(name);
+  }
+
+  /** From now on only these may send encapsulated packets here: balancers and backends of the site, by outer source. */
+  setMembers(addresses: readonly Address[]): void {
+    const fd = this.mapFd('agent_members');
+    const one = new Uint8Array([1, 0, 0, 0]);
+    for (const address of addresses) updateElement(fd, toMapped(address), one);
+    for (const key of listKeys(fd, ADDRESS.sizeBytes)) {
+      if (!addresses.some((address) => sameAddress(address, fromMapped(key)))) deleteElement(fd, key);
+    }
+  }
+
+  /** Where second chances for a backend index go; null: nowhere, they are dropped. `index` from 1 to MAX_BACKENDS - 1. */
+  setCandidate(index: number, member: MemberFields | null): void {
+    this.#candidates.set(index, member);
+  }
+
+  /**
+   * From now on the machine serves these VIPs and no others: each is put on the loopback before packets for it are let in,
+   * and taken off after. An address that was on the loopback already is left there in the end. Calls queue up.
+   */
+  setVips(addresses: readonly Address[]): Promise<void> {
+    const change = this.#changingVips.then(() => this.#setVips(addresses));
+    this.#changingVips = change.catch(() => {});
+    return change;
+  }
+
+  async #setVips(addresses: readonly Address[]): Promise<void> {
+    const fd = this.mapFd('agent_vips');
+    const { netns } = this.#options;
+    const value = new Uint32Array(1);
+    const bytes = new Uint8Array(value.buffer);
+    for (const address of addresses) {
+      const isNew = await addToLoopback(netns, address);
+      const wasOurs = lookupElement(fd, toMapped(address), bytes) && value[0] === VIP_ADDED;
+      value[0] = isNew || wasOurs ? VIP_ADDED : VIP_FOUND;
+      updateElement(fd, toMapped(address), bytes);
+    }
+    for (const key of listKeys(fd, ADDRESS.sizeBytes)) {
+      const address = fromMapped(key);
+      if (addresses.some((wanted) => sameAddress(wanted, address))) continue;
+      const isOurs = lookupElement(fd, key, bytes) && value[0] === VIP_ADDED;
+      deleteElement(fd, key);
+      if (isOurs) await removeFromLoopback(netns, address);
+    }
+  }
+
+  listVips(): Address[] {
+    return listKeys(this.mapFd('agent_vips'), ADDRESS.sizeBytes).map(fromMapped);
+  }
+
+  /**
+   * `keep` true: packets are taken in without the process. False: detaches, takes the VIPs off the loopback, puts the interfaces'
+   * settings back (those that this process changed) and removes pins, except what other roles of the instance use.
+   */
+  async close({ keep }: { readonly keep: boolean }): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    const staysBehind = keep && this.#folder !== null;
+    await this.#changingVips;
+    // A namespace that is gone took its loopback along.
+    const { netns } = this.#options;
+    const isThere = netns === null || existsSync(`/var/run/netns/${netns}`);
+    if (!staysBehind && isThere) {
+      await this.#setVips([]);
+      this.#settings.restore();
+    }
+    for (const memory of this.#memories) memory.unmap();
+    if (!staysBehind) {
+      this.#root.leave(ROLE.BACKEND);
+      if (this.#folder !== null) {
+        removeMapPins(this.#object, this.#folder);
+        removeEmptyFolders(this.#folder);
+      }
+    }
+    this.#object.close();
+    this.#root.close();
+  }
+}

@@ -1,0 +1,93 @@
+/**
+ * What a backend machine's kernel needs to answer for a VIP: the address on its loopback, and settings of the interfaces
+ * that let packets for it in without claiming it on the wire. Numbers: Documentation/networking/ip-sysctl.rst.
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { type Address, formatAddress } from '../../net/address.ts';
+import { runIp } from './ip-command.ts';
+import { inNamespace } from './netns.ts';
+
+interface Setting {
+  readonly path: string;
+  readonly before: string;
+}
+
+function settingPath(interfaceName: string, setting: string): string {
+  return `/proc/sys/net/ipv4/conf/${interfaceName}/${setting}`;
+}
+
+/**
+ * - `arp_ignore` 1: no answer to ARP requests for addresses of other interfaces: the VIP is the balancers'.
+ * - `arp_announce` 2: own ARP requests do not carry the VIP as their sender.
+ * - `rp_filter` 2 (loose), only where it is strict: a client's packets come in from a balancer and are answered by another
+ *   way, perhaps.
+ * The kernel takes the larger of an interface's value and that of `all`. IPv6 needs none of them.
+ */
+function wantedValue(interfaceName: string, setting: string): string | null {
+  const [own, all] = [interfaceName, 'all'].map((name) => Number(readFileSync(settingPath(name, setting), 'utf8')));
+  const effective = Math.max(own, all);
+  if (setting === 'rp_filter') return effective === 1 ? '2' : null;
+  const least = setting === 'arp_ignore' ? 1 : 2;
+  return effective >= least ? null : String(least);
+}
+
+/** Settings of one machine's interfaces, changed for as long as VIPs are served. */
+export class InterfaceSettings {
+  readonly #netns: string | null;
+  readonly #changed: Setting[] = [];
+
+  constructor(netns: string | null, interfaces: readonly string[]) {
+    this.#netns = netns;
+    // /proc/sys/net shows the namespace of whoever opens a file.
+    inNamespace(netns, () => {
+      for (const name of interfaces) {
+        for (const setting of ['arp_ignore', 'arp_announce', 'rp_filter']) this.#change(name, setting);
+      }
+    });
+  }
+
+  #change(interfaceName: string, setting: string): void {
+    const value = wantedValue(interfaceName, setting);
+    if (value === null) return;
+    const path = settingPath(interfaceName, setting);
+    this.#changed.push({ path, before: readFileSync(path, 'utf8').trim() });
+    writeFileSync(path, value);
+  }
+
+  /** Puts back what this object changed; interfaces that are gone are passed over. */
+  restore(): void {
+    inNamespace(this.#netns, () => {
+      for (const { path, before } of this.#changed.splice(0)) {
+        try {
+          writeFileSync(path, before);
+        } catch {
+          // The interface went; its settings with it.
+        }
+      }
+    });
+  }
+}
+
+function loopbackAddress(address: Address): string {
+  return `${formatAddress(address)}/${address.family === 4 ? 32 : 128}`;
+}
+
+/** Puts an address on the loopback. False: it was there already, put by somebody else. */
+export async function addToLoopback(netns: string | null, address: Address): Promise<boolean> {
+  try {
+    await runIp(netns, ['addr', 'add', loopbackAddress(address), 'dev', 'lo']);
+    return true;
+  } catch (error) {
+    if (/File exists|already assigned/.test((error as Error).message)) return false;
+    throw error;
+  }
+}
+
+/** Takes an address off the loopback; one that is not there is no error. */
+export async function removeFromLoopback(netns: string | null, address: Address): Promise<void> {
+  try {
+    await runIp(netns, ['addr', 'del', loopbackAddress(address), 'dev', 'lo']);
+  } catch (error) {
+    if (!/Cannot assign requested address|address not found/i.test((error as Error).message)) throw error;
+  }
+}
