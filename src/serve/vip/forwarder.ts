@@ -126,10 +126,14 @@ export class Forwarder {
       this.counters = new CounterView(this.#map('counters', MAX_SUBJECTS * this.cpus * COUNTERS.sizeBytes), this.cpus);
       this.connections = new ConnectionView(this.#map('connections', options.buckets * BUCKET_ENTRIES * 8));
       this.#pressure = new PressureReader(this.#map('pressures', MAX_SUBJECTS * PRESSURE.sizeBytes));
-      this.vips = new VipMap(this.maps.vips);
-      this.services = new ServiceMap(this.maps.services);
+      const settings = this.#map('settings', SETTINGS.sizeBytes);
+      const halves = new Uint32Array(settings);
+      const forgetRecent = () => void Atomics.add(halves, SETTINGS.offsets.generation / 4, 1);
+      this.vips = new VipMap(this.maps.vips, forgetRecent);
+      this.services = new ServiceMap(this.maps.services, forgetRecent);
       this.probeSources = new ProbeSourceMap(this.maps.probe_sources);
-      this.#writeSettings();
+      this.#writeSettings(new SettingsView(settings));
+      forgetRecent(); // an earlier version may have remembered otherwise
       this.#root.join(ROLE.BALANCER, this.programFd);
       opened.startSweeper();
       this.attachments = this.#root.attach();
@@ -150,9 +154,8 @@ export class Forwarder {
     return this.#keep(mapMemory(this.maps[name], lengthBytes, `map ${name}`));
   }
 
-  #writeSettings(): void {
+  #writeSettings(settings: SettingsView): void {
     const { hashKey, netns, probeInterface, buckets } = this.#options;
-    const settings = new SettingsView(this.#map('settings', SETTINGS.sizeBytes));
     const key = new DataView(hashKey.buffer, hashKey.byteOffset, 16);
     const words = [key.getBigUint64(0, true), key.getBigUint64(8, true)];
     const isSet = settings.cpus !== 0;

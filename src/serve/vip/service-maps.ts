@@ -1,4 +1,7 @@
-/** The hash maps that a packet is looked up in: VIPs, services, sources of probes. Each write is seen by the next packet. */
+/**
+ * The hash maps that a packet is looked up in: VIPs, services, sources of probes. Programs keep what they looked up lately;
+ * `onChange`, called after each write, makes them ask again. So each write is seen by the next packet.
+ */
 import { type Address, fromMapped, toMapped } from '../../net/address.ts';
 import { deleteElement, listKeys, lookupElement, updateElement } from './bpf.ts';
 import { ADDRESS, SERVICE_KEY, ServiceKeyView, ServiceView, VipView } from './layout.gen.ts';
@@ -13,20 +16,25 @@ export interface VipFields {
 
 export class VipMap {
   readonly #fd: number;
+  readonly #onChange: () => void;
   readonly #value = new VipView();
 
-  constructor(fd: number) {
+  constructor(fd: number, onChange: () => void) {
     this.#fd = fd;
+    this.#onChange = onChange;
   }
 
   set(address: Address, fields: VipFields): void {
     this.#value.subject = fields.subject;
     this.#value.flags = fields.flags;
     updateElement(this.#fd, toMapped(address), this.#value.memory);
+    this.#onChange();
   }
 
   remove(address: Address): boolean {
-    return deleteElement(this.#fd, toMapped(address));
+    const had = deleteElement(this.#fd, toMapped(address));
+    this.#onChange();
+    return had;
   }
 
   list(): (VipFields & { readonly address: Address })[] {
@@ -67,11 +75,13 @@ function clamp(value: number): number {
 
 export class ServiceMap {
   readonly #fd: number;
+  readonly #onChange: () => void;
   readonly #key = new ServiceKeyView();
   readonly #value = new ServiceView();
 
-  constructor(fd: number) {
+  constructor(fd: number, onChange: () => void) {
     this.#fd = fd;
+    this.#onChange = onChange;
   }
 
   #writeKey(key: ServiceKey): Uint8Array {
@@ -92,10 +102,13 @@ export class ServiceMap {
     this.#value.newPerSecond = clamp(fields.newPerSecond);
     this.#value.shareEntries = clamp(fields.shareEntries);
     updateElement(this.#fd, this.#writeKey(key), this.#value.memory);
+    this.#onChange();
   }
 
   remove(key: ServiceKey): boolean {
-    return deleteElement(this.#fd, this.#writeKey(key));
+    const had = deleteElement(this.#fd, this.#writeKey(key));
+    this.#onChange();
+    return had;
   }
 
   list(): (ServiceFields & { readonly key: ServiceKey })[] {
