@@ -94,6 +94,13 @@ async function buildMachine(plan: LabPlan, machine: LabMachine): Promise<void> {
   await runCommand('ip', ['netns', 'exec', machine.netns, 'sh', '-c', script], '');
 }
 
+/** Resolves when all have; if any failed, rejects with the first failure, but not before the others have come to their end. */
+async function settleAll(attempts: readonly Promise<unknown>[]): Promise<void> {
+  for (const result of await Promise.allSettled(attempts)) {
+    if (result.status === 'rejected') throw result.reason;
+  }
+}
+
 class RunningLab implements Lab {
   readonly config: Config;
   readonly machines: ReadonlyMap<string, LabMachine>;
@@ -134,7 +141,12 @@ class RunningLab implements Lab {
       ['SIGTERM', 15],
       ['SIGHUP', 1],
     ] as const) {
-      const handler = (): void => void this.stop().finally(() => process.exit(128 + number));
+      const handler = (): void => {
+        void this.stop().finally(() => {
+          cleanLab(this.#place); // what a start under way has made in the meantime
+          process.exit(128 + number);
+        });
+      };
       this.#signals.set(signal, handler);
       process.once(signal, handler);
     }
@@ -151,7 +163,7 @@ class RunningLab implements Lab {
       mkdirSync(this.folderOf(machine.name), { recursive: true });
     }
     await runIp(null, linkLines(this.#plan));
-    await Promise.all([
+    await settleAll([
       ...machines.map((machine) => buildMachine(this.#plan, machine)),
       ...this.#plan.delayLines.map(async ({ ends: [one, other] }) => {
         const toEnd = (end: typeof one) => ({ netns: this.#machine(end.machine).netns, device: end.device });
@@ -164,7 +176,7 @@ class RunningLab implements Lab {
         machine.interfaces.filter((own) => own.kind === 'tun').map((own) => own.name),
       );
     }
-    await Promise.all([
+    await settleAll([
       ...[...this.machinesOf('core'), ...this.machinesOf('router')].map((machine) => this.#startRouter(machine)),
       ...this.machinesOf('backend').map((machine) => this.#startWebServer(machine)),
       ...this.machinesOf('resolver').map((machine) => this.#startResolver(machine)),

@@ -55,16 +55,18 @@ export async function startProgram(options: ProgramOptions): Promise<Program> {
     ended = error.message;
   });
   child.once('exit', (code, signal) => {
-    ended = `ended with ${signal ?? `status ${code}`}: ${readFileSync(logPath, 'utf8').trim().slice(-500)}`;
+    ended = `ended with ${signal ?? `status ${code}`}`;
   });
   child.unref();
   const pid = child.pid;
+  const what = `${options.command[0]} in ${options.netns}`;
   if (pid !== undefined) writePidFile(pidPath, pid);
   const limitAt = performance.now() + START_LIMIT_MS;
   while (pid === undefined || (options.readyFile !== null && !isWritten(options.readyFile))) {
-    if (ended !== null) throw new Error(`lab: ${options.command[0]} in ${options.netns}: ${ended}`);
-    if (performance.now() > limitAt)
-      throw new Error(`lab: ${options.command[0]} in ${options.netns} is not ready, see ${logPath}`);
+    if (ended !== null) {
+      throw new Error(`lab: ${what}: ${ended}: ${readFileSync(logPath, 'utf8').trim().slice(-500)}`);
+    }
+    if (performance.now() > limitAt) throw new Error(`lab: ${what} is not ready, see ${logPath}`);
     await sleep(POLL_MS);
   }
   return {
