@@ -61,14 +61,9 @@ export class BackendRole {
   }
 }
 
-export async function startBackend(
-  instance: string,
-  backend: Backend,
-  machine: Machine,
-  log: Log,
-): Promise<BackendRole> {
+export async function startBackend(backend: Backend, machine: Machine, log: Log): Promise<BackendRole> {
   const agent = await openAgent({
-    name: `${instance}-${backend.name}`,
+    name: machine.pins,
     netns: machine.netns,
     interfaces: backend.interfaces,
     addresses: [backend.address],

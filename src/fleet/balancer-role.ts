@@ -1,6 +1,6 @@
 /** A balancer: the forwarder in its kernel, the prober behind it, and the BGP speaker that draws packets to it. */
 import { join } from 'node:path';
-import { type Announcer, openAnnouncer, type RouterSession } from '../announce/bird.ts';
+import { type Announcer, type AnnouncerOptions, openAnnouncer, type RouterSession } from '../announce/bird.ts';
 import type { Balancer } from '../config/model.ts';
 import type { SlotTable as Slots } from '../decide/slots.ts';
 import { type Address, formatAddress, sameAddress } from '../net/address.ts';
@@ -24,8 +24,6 @@ const MIN_LIFETIME_TICKS = 4;
 const MAX_LIFETIME_TICKS = 3000;
 
 export interface BalancerOptions {
-  /** Of the configuration: begins the name of its pins. */
-  readonly instance: string;
   readonly balancer: Balancer;
   readonly machine: Machine;
   readonly hashKey: Uint8Array;
@@ -44,9 +42,10 @@ export class BalancerRole implements TableTarget {
   readonly balancer: Balancer;
   readonly machine: Machine;
   readonly forwarder: Forwarder;
-  readonly announcer: Announcer | null;
+  announcer: Announcer | null;
   readonly prober: Prober | null;
   readonly #log: Log;
+  readonly #announcerOptions: AnnouncerOptions;
   readonly #tables = new Map<number, SlotTable>();
   readonly #reached = new Map<number, Reached>();
   readonly #alive = new Map<number, boolean>();
@@ -67,6 +66,7 @@ export class BalancerRole implements TableTarget {
     this.announcer = announcer;
     this.prober = prober;
     this.#log = options.log;
+    this.#announcerOptions = announcerOptions(options);
   }
 
   /** Kernel entries of backends (those of the configuration and those that leave), VIPs and services. */
@@ -222,6 +222,11 @@ export class BalancerRole implements TableTarget {
   async lookAtSessions(): Promise<void> {
     if (this.announcer === null) return;
     try {
+      if (!this.announcer.isRunning()) {
+        this.#log.warn({ balancer: this.name }, 'BIRD has ended and is started again');
+        this.announcer = await openAnnouncer(this.#announcerOptions);
+        await this.#publish();
+      }
       this.#sessions = await this.announcer.sessions();
     } catch (error) {
       const info = (error as Error).message;
@@ -238,10 +243,14 @@ export class BalancerRole implements TableTarget {
   }
 }
 
+function announcerOptions({ balancer, machine, folders }: BalancerOptions): AnnouncerOptions {
+  return { balancer, netns: machine.netns, folder: join(folders.run, balancer.name) };
+}
+
 export async function startBalancer(options: BalancerOptions): Promise<BalancerRole> {
-  const { balancer, machine, folders } = options;
+  const { balancer, machine } = options;
   const forwarder = openForwarder({
-    name: `${options.instance}-${balancer.name}`,
+    name: machine.pins,
     netns: machine.netns,
     interfaces: balancer.interfaces,
     probeInterface: machine.probeInterface,
@@ -250,10 +259,7 @@ export async function startBalancer(options: BalancerOptions): Promise<BalancerR
     hashKey: options.hashKey,
   });
   try {
-    const announcer =
-      balancer.routers.length === 0
-        ? null
-        : await openAnnouncer({ balancer, netns: machine.netns, folder: join(folders.run, balancer.name) });
+    const announcer = balancer.routers.length === 0 ? null : await openAnnouncer(announcerOptions(options));
     const { probeNetns } = machine;
     const prober =
       probeNetns === null

@@ -10,10 +10,10 @@ import type { Config } from '../config/model.ts';
 const KEY_BYTES = 16;
 
 /** The key of every site, 16 bytes each. Throws where a kept key cannot be read back or written. */
-export function loadHashKeys(config: Config): Map<string, Uint8Array> {
+export function loadHashKeys(config: Config, stateFolder: string): Map<string, Uint8Array> {
   const keys = new Map<string, Uint8Array>();
   for (const site of config.sites.values())
-    keys.set(site.name, site.hashKey ?? keptKey(join(config.stateFolder, 'hash-keys'), site.name));
+    keys.set(site.name, site.hashKey ?? keptKey(join(stateFolder, 'hash-keys'), site.name));
   return keys;
 }
 

@@ -5,6 +5,8 @@ export interface Machine {
   readonly name: string;
   /** Its network namespace; null: the process's own. */
   readonly netns: string | null;
+  /** Name of the folder of its pins, /sys/fs/bpf/portico/NAME/. */
+  readonly pins: string;
   /** Balancers: the namespace of its prober, behind the interface `probeInterface`; null: it has none. */
   readonly probeNetns: string | null;
   /** Balancers: the interface towards the prober; it carries the balancer's program too. */

@@ -2,6 +2,7 @@
  * Portico on this host: the roles of the machines that are here, held to one configuration. Data goes one way: the
  * configuration and what probes see go in, `decide` says what should be, the roles put it into kernels, answers and routes.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '../config/model.ts';
 import type { PathHealth, Verdict } from '../decide/health.ts';
 import { type Prober, startProber } from '../observe/prober.ts';
@@ -31,6 +32,10 @@ export interface RuntimeOptions {
 
 /** Next hops, sessions and numbers of those who left are looked at so often; settling steps are a round apart. */
 const MAINTAIN_MS = 5_000;
+const ROUTED_LIMIT_MS = 3_000;
+/** Failures more of a site than of a backend: until a dead backend is found, probes of the VIP may meet it. */
+const SITE_FALL_MORE = 2;
+const SERVING_POLL_MS = 50;
 
 function steadyMs(): number {
   return performance.now();
@@ -69,7 +74,7 @@ export class Runtime {
 
   async start(): Promise<void> {
     const { config } = this;
-    const keys = loadHashKeys(config);
+    const keys = loadHashKeys(config, this.#options.folders.state);
     await this.#startMachines(config, keys);
     await this.#startNameServers(config);
     this.#plan();
@@ -88,19 +93,30 @@ export class Runtime {
       const machine = machines.get(backend.name);
       const site = this.sites.get(backend.site) ?? this.#addSite(backend.site);
       if (machine === undefined || !backend.agent || site.backends.has(backend.name)) continue;
-      site.backends.set(backend.name, await startBackend(config.name, backend, machine, log));
+      site.backends.set(backend.name, await startBackend(backend, machine, log));
     }
     for (const balancer of this.#has('balancer') ? config.balancers.values() : []) {
       const machine = machines.get(balancer.name);
       const site = this.sites.get(balancer.site) ?? this.#addSite(balancer.site);
       const hashKey = keys.get(balancer.site);
       if (machine === undefined || hashKey === undefined || site.balancers.has(balancer.name)) continue;
-      const instance = config.name;
       const onProbe = this.health.take.bind(this.health);
-      const role = await startBalancer({ instance, balancer, machine, hashKey, folders, log, onProbe });
+      const role = await startBalancer({ balancer, machine, hashKey, folders, log, onProbe });
       await site.addBalancer(role, config);
     }
     for (const site of this.sites.values()) await site.apply(config);
+    await this.#untilRouted();
+  }
+
+  /** Probes would fail, and say so, while the routers do not know the balancers yet. A silent router delays no more than this. */
+  async #untilRouted(): Promise<void> {
+    const announcers = [...this.sites.values()].flatMap((site) =>
+      [...site.balancers.values()].flatMap((role) => (role.announcer === null ? [] : [role.announcer])),
+    );
+    const waits = announcers.map((announcer) => announcer.untilEstablished(ROUTED_LIMIT_MS));
+    for (const result of await Promise.allSettled(waits))
+      if (result.status === 'rejected')
+        this.#log.warn({ reason: (result.reason as Error).message }, 'no BGP session yet');
   }
 
   async #startNameServers(config: Config): Promise<void> {
@@ -123,10 +139,12 @@ export class Runtime {
   /** Tells every observer what to probe. */
   #plan(): void {
     const { config } = this;
-    const thresholdsOf = (service: string) => config.services.get(service)?.health ?? { rise: 1, fall: 1 };
-    const watch = (observer: string, prober: Prober | null | undefined, plan: readonly PlannedProbe[]): void => {
-      if (!prober) return;
-      this.health.watch(observer, plan, thresholdsOf);
+    const watch = (observer: string, prober: Prober | null, plan: readonly PlannedProbe[], fallMore = 0): void => {
+      if (prober === null) return;
+      this.health.watch(observer, plan, (service) => {
+        const { rise, fall } = config.services.get(service)?.health ?? { rise: 1, fall: 1 };
+        return { rise, fall: fall + fallMore };
+      });
       prober.setTargets(plan.map((one) => one.target));
     };
     for (const site of this.sites.values())
@@ -136,7 +154,7 @@ export class Runtime {
         const plan = planBackendProbes(config, balancer, (name) => site.indices.numberOf(name));
         watch(role.name, role.prober, plan);
       }
-    for (const [name, prober] of this.#siteProbers) watch(name, prober, planSiteProbes(config));
+    for (const [name, prober] of this.#siteProbers) watch(name, prober, planSiteProbes(config), SITE_FALL_MORE);
   }
 
   #onVerdict(probe: PlannedProbe, observer: string, before: Verdict, health: PathHealth): void {
@@ -152,7 +170,7 @@ export class Runtime {
       for (const role of this.nameServers.values()) role.apply(config);
       this.config = config;
       this.steering.setConfig(config);
-      await this.#startMachines(config, loadHashKeys(config));
+      await this.#startMachines(config, loadHashKeys(config, this.#options.folders.state));
       await this.#stopGone(config);
       this.#plan();
       this.#log.info({ name: config.name }, 'configuration applied');
@@ -208,6 +226,21 @@ export class Runtime {
     for (const site of this.sites.values()) {
       await site.refresh();
       await site.tables.idle();
+    }
+  }
+
+  /** Resolves when every service of every site is reached through its VIP, as the name servers' probes see it. */
+  async untilServing(limitMs: number): Promise<void> {
+    const limitAt = steadyMs() + limitMs;
+    for (;;) {
+      const missing = [...this.config.services.values()].flatMap((service) =>
+        [...service.vips.keys()]
+          .filter((site) => this.health.site(service.name, site) !== 'healthy')
+          .map((site) => `${service.name} at ${site}`),
+      );
+      if (missing.length === 0 || this.nameServers.size === 0) return this.idle();
+      if (steadyMs() > limitAt) throw new Error(`not reached within ${limitMs} ms: ${missing.join(', ')}`);
+      await sleep(SERVING_POLL_MS);
     }
   }
 

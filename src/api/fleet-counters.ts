@@ -1,0 +1,70 @@
+/** All counters of a running fleet, with the names that metrics use. */
+import type { Runtime } from '../fleet/runtime.ts';
+import type { SiteRuntime } from '../fleet/site-runtime.ts';
+import { formatAddress } from '../net/address.ts';
+import { createTotals } from '../serve/vip/counters.ts';
+import { AGENT_OUTCOME_NAMES, EVENT_NAMES, OUTCOME_NAMES } from '../serve/vip/layout.gen.ts';
+import type { AgentCounters, BalancerCounters, Counters, NameServerCounters, SubjectCounters } from './source.ts';
+
+const totals = createTotals();
+
+/** Metric names have no hyphens. */
+function metricNames(names: readonly string[]): readonly string[] {
+  return names.map((name) => name.replaceAll('-', '_'));
+}
+
+const OUTCOMES = metricNames(OUTCOME_NAMES);
+const EVENTS = metricNames(EVENT_NAMES);
+const AGENT_OUTCOMES = metricNames(AGENT_OUTCOME_NAMES);
+
+function byName(names: readonly string[], values: Float64Array): Record<string, number> {
+  return Object.fromEntries(names.map((name, i) => [name, values[i] as number]));
+}
+
+export function fleetCounters(runtime: Runtime): Counters {
+  const sites = [...runtime.sites.values()];
+  return {
+    balancers: sites.flatMap(balancerCounters),
+    agents: sites.flatMap(agentCounters),
+    nameServers: [...runtime.nameServers.values()].map(({ name, server }): NameServerCounters => {
+      const {
+        queries,
+        responses,
+        dropped,
+        types,
+        choices,
+        sites: answers,
+        tcp,
+        edns,
+        ecs,
+        truncated,
+      } = server.counters;
+      return { server: name, queries, responses, dropped, types, choices, sites: answers, tcp, edns, ecs, truncated };
+    }),
+  };
+}
+
+function balancerCounters(site: SiteRuntime): BalancerCounters[] {
+  const subjects: { kind: SubjectCounters['kind']; name: string; subject: number }[] = [
+    { kind: 'none', name: '', subject: 0 },
+    ...site.plan.vips.map(({ address, subject }) => ({ kind: 'vip' as const, name: formatAddress(address), subject })),
+    ...site.plan.services.map(({ service, subject }) => ({ kind: 'service' as const, name: service.name, subject })),
+  ];
+  return [...site.balancers.values()].map((role) => ({
+    site: site.name,
+    balancer: role.name,
+    subjects: subjects.map(({ kind, name, subject }): SubjectCounters => {
+      role.forwarder.counters.read(subject, totals);
+      const { outcome, event, bytes } = totals;
+      return { kind, name, outcomes: byName(OUTCOMES, outcome), events: byName(EVENTS, event), bytes };
+    }),
+  }));
+}
+
+function agentCounters(site: SiteRuntime): AgentCounters[] {
+  return [...site.backends.values()].map((role) => ({
+    site: site.name,
+    backend: role.name,
+    outcomes: byName(AGENT_OUTCOMES, role.agent.counters.read()),
+  }));
+}

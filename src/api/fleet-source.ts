@@ -1,0 +1,148 @@
+/** What the API asks and orders, done by a running fleet. */
+import type { Config } from '../config/model.ts';
+import { explainFlow } from '../fleet/explain-flow.ts';
+import type { Runtime } from '../fleet/runtime.ts';
+import type { SiteRuntime } from '../fleet/site-runtime.ts';
+import { explainDns } from '../serve/dns/explain.ts';
+import { compileZones } from '../serve/dns/zone-compile.ts';
+import { fleetCounters } from './fleet-counters.ts';
+import { fleetStatus } from './fleet-status.ts';
+import type { Journal } from './journal.ts';
+import type { ApiResult, ApiSource, DnsQuery, DrainKind, FlowQuery, StateChange } from './source.ts';
+
+export interface FleetSourceOptions {
+  readonly runtime: Runtime;
+  readonly journal: Journal;
+  /** Reads the configuration again; null: there is no file to read. */
+  readonly load: (() => ApiResult<Config>) | null;
+}
+
+export class FleetSource implements ApiSource {
+  readonly #runtime: Runtime;
+  readonly #journal: Journal;
+  readonly #load: (() => ApiResult<Config>) | null;
+
+  constructor(options: FleetSourceOptions) {
+    this.#runtime = options.runtime;
+    this.#journal = options.journal;
+    this.#load = options.load;
+  }
+
+  status() {
+    return fleetStatus(this.#runtime);
+  }
+
+  counters() {
+    return fleetCounters(this.#runtime);
+  }
+
+  async explainFlow(query: FlowQuery): Promise<ApiResult<object>> {
+    return explainFlow(this.#runtime, query);
+  }
+
+  async explainDns(query: DnsQuery): Promise<ApiResult<object>> {
+    const { config, steering } = this.#runtime;
+    const compiled = compileZones(config);
+    if (!compiled.ok)
+      return { ok: false, error: 'the zones have problems', remedy: 'run portico check on the configuration' };
+    const result = explainDns({ config, zones: compiled.zones, view: steering, ...query });
+    if (result.ok) return { ok: true, value: result.explained };
+    return { ok: false, error: result.reason, remedy: 'give a name such as www.example.test and a type such as AAAA' };
+  }
+
+  drain(kind: DrainKind, name: string): Promise<ApiResult<object>> {
+    return this.#setDrained(kind, name, true);
+  }
+
+  undrain(kind: DrainKind, name: string): Promise<ApiResult<object>> {
+    return this.#setDrained(kind, name, false);
+  }
+
+  async #setDrained(kind: DrainKind, name: string, drained: boolean): Promise<ApiResult<object>> {
+    const { config } = this.#runtime;
+    const known = { backend: config.backends, balancer: config.balancers, site: config.sites }[kind];
+    if (!known.has(name))
+      return { ok: false, error: `there is no ${kind} ${name}`, remedy: `known: ${[...known.keys()].join(', ')}` };
+    const done = await {
+      backend: () => this.#drainBackend(name, drained),
+      balancer: () => this.#drainBalancer(name, drained),
+      site: () => this.#drainSite(name, drained),
+    }[kind]();
+    if (!done.ok) return done;
+    this.#journal.info({ kind, name }, drained ? 'drained' : 'drain taken back');
+    return { ok: true, value: { kind, name, drained } };
+  }
+
+  async #drainBackend(name: string, drained: boolean): Promise<ApiResult<object>> {
+    const backend = this.#runtime.config.backends.get(name);
+    const site = backend === undefined ? undefined : this.#runtime.sites.get(backend.site);
+    if (site === undefined) return notHere('backend', name);
+    if (!drained && backend?.drain)
+      return {
+        ok: false,
+        error: `the configuration drains ${name}`,
+        remedy: `take "drain: true" out of backends.${name} and reload`,
+      };
+    if (drained && isLast(this.#runtime.config, site, name))
+      return {
+        ok: false,
+        error: `${name} is the last backend in service of one of its services at ${site.name}`,
+        remedy: `undrain another backend first, or drain the site: portico drain site ${site.name}`,
+      };
+    if (drained) site.drainedBackends.add(name);
+    else site.drainedBackends.delete(name);
+    await site.refresh();
+    return { ok: true, value: {} };
+  }
+
+  async #drainBalancer(name: string, drained: boolean): Promise<ApiResult<object>> {
+    for (const site of this.#runtime.sites.values()) {
+      const role = site.balancers.get(name);
+      if (role === undefined) continue;
+      await role.setDrained(drained);
+      return { ok: true, value: {} };
+    }
+    return notHere('balancer', name);
+  }
+
+  async #drainSite(name: string, drained: boolean): Promise<ApiResult<object>> {
+    const { drainedSites } = this.#runtime.steering;
+    if (drained) drainedSites.add(name);
+    else drainedSites.delete(name);
+    return { ok: true, value: {} };
+  }
+
+  async reload(): Promise<ApiResult<object>> {
+    if (this.#load === null)
+      return { ok: false, error: 'there is no configuration file to read', remedy: 'start it with portico up FILE' };
+    const loaded = this.#load();
+    if (!loaded.ok) {
+      this.#journal.error({ reason: loaded.error }, 'configuration refused: the last good one stays');
+      return loaded;
+    }
+    try {
+      await this.#runtime.apply(loaded.value);
+    } catch (error) {
+      const reason = (error as Error).message;
+      this.#journal.error({ reason }, 'configuration not applied');
+      return { ok: false, error: reason, remedy: 'correct it and reload; portico status shows what runs' };
+    }
+    return { ok: true, value: { epoch: this.#runtime.epoch } };
+  }
+
+  subscribe(listener: (change: StateChange) => void): () => void {
+    return this.#journal.subscribe(listener);
+  }
+}
+
+function notHere(kind: string, name: string): ApiResult<object> {
+  return { ok: false, error: `${kind} ${name} is not run by this process`, remedy: 'ask the process that runs it' };
+}
+
+/** Whether some service of the site would be left without a healthy backend that takes new flows. */
+function isLast(config: Config, site: SiteRuntime, name: string): boolean {
+  return [...config.services.values()].some((service) => {
+    const names = service.backends.get(site.name) ?? [];
+    return names.includes(name) && names.every((other) => other === name || site.isDrained(other));
+  });
+}

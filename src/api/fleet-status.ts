@@ -1,0 +1,133 @@
+/** The state of a running fleet as the API shows it. Reads, changes nothing. */
+import { readFileSync } from 'node:fs';
+import type { Balancer, Config, Service } from '../config/model.ts';
+import type { BalancerRole } from '../fleet/balancer-role.ts';
+import type { Runtime } from '../fleet/runtime.ts';
+import type { SiteRuntime } from '../fleet/site-runtime.ts';
+import { formatAddress } from '../net/address.ts';
+import type {
+  BackendStatus,
+  BalancerState,
+  BalancerStatus,
+  NameServerStatus,
+  SiteServiceStatus,
+  SiteStatus,
+  Status,
+} from './source.ts';
+
+const { version: VERSION } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+  version: string;
+};
+
+export function fleetStatus(runtime: Runtime): Status {
+  const { config } = runtime;
+  const sites = [...config.sites.keys()].map((name) => siteStatus(runtime, name));
+  return {
+    name: config.name,
+    version: VERSION,
+    epoch: runtime.epoch,
+    uptimeSeconds: Math.round((performance.now() - runtime.startedMs) / 1000),
+    problems: sites.flatMap((site) => problemsOf(site)),
+    sites,
+    nameServers: [...config.nameServers.keys()].map((name) => nameServerStatus(runtime, name)),
+  };
+}
+
+function problemsOf(site: SiteStatus): string[] {
+  const problems: string[] = [];
+  if (!site.up) problems.push(`site ${site.name} ${site.drained ? 'is drained' : 'is not reached'}`);
+  for (const balancer of site.balancers)
+    if (balancer.state === 'failed' || balancer.state === 'withdrawn')
+      problems.push(`balancer ${balancer.name} is ${balancer.state}: ${balancer.reason ?? 'no reason known'}`);
+  for (const service of site.services) {
+    if (service.panic)
+      problems.push(`service ${service.name} at ${site.name}: most backends look dead, so all are used`);
+    for (const backend of service.backends)
+      if (backend.verdict === 'unhealthy')
+        problems.push(
+          `backend ${backend.name} of ${service.name}: ${backend.diagnosis} (${backend.reason ?? 'no reason known'})`,
+        );
+  }
+  return problems;
+}
+
+function siteStatus(runtime: Runtime, name: string): SiteStatus {
+  const { config } = runtime;
+  const site = runtime.sites.get(name);
+  const services = [...config.services.values()].filter((service) => service.vips.has(name));
+  return {
+    name,
+    location: config.sites.get(name)?.location ?? { latitudeDegrees: 0, longitudeDegrees: 0 },
+    up: services.length === 0 || services.some((service) => runtime.steering.siteUp(service.name, name)),
+    drained: runtime.steering.drainedSites.has(name),
+    balancers: [...config.balancers.values()]
+      .filter((balancer) => balancer.site === name)
+      .map((balancer) => balancerStatus(balancer, site?.balancers.get(balancer.name))),
+    services: site === undefined ? [] : services.map((service) => serviceStatus(runtime, site, service, config)),
+  };
+}
+
+function stateOf(role: BalancerRole): { state: BalancerState; reason: string | null } {
+  if (role.withdrawnFor !== null) return { state: 'withdrawn', reason: role.withdrawnFor };
+  const down = role.sessions.filter((session) => !session.established);
+  if (role.sessions.length > 0 && down.length === role.sessions.length)
+    return {
+      state: 'failed',
+      reason: `no BGP session with ${down.map((one) => formatAddress(one.router)).join(', ')}`,
+    };
+  return { state: role.drained ? 'drained' : 'forwarding', reason: null };
+}
+
+function balancerStatus(balancer: Balancer, role: BalancerRole | undefined): BalancerStatus {
+  if (role === undefined)
+    return { name: balancer.name, state: 'elsewhere', reason: null, attachments: [], sessions: [], announced: [] };
+  return {
+    name: balancer.name,
+    ...stateOf(role),
+    attachments: role.forwarder.attachments.map(({ interfaceName, mode }) => ({ interface: interfaceName, mode })),
+    sessions: role.sessions.map(({ router, established }) => ({ router: formatAddress(router), up: established })),
+    announced: role.announced.map(formatAddress),
+  };
+}
+
+function serviceStatus(runtime: Runtime, site: SiteRuntime, service: Service, config: Config): SiteServiceStatus {
+  const summary = site.tables.summary(service.name);
+  const announced = new Set([...site.balancers.values()].flatMap((role) => role.announced.map(formatAddress)));
+  const backends = (service.backends.get(site.name) ?? []).map((name): BackendStatus => {
+    const backend = config.backends.get(name);
+    const index = site.indices.numberOf(name);
+    return {
+      name,
+      address: backend === undefined ? '' : formatAddress(backend.address),
+      ...runtime.health.backend(service.name, name),
+      drained: site.isDrained(name),
+      weight: backend?.weight ?? 0,
+      slots: index === undefined ? 0 : (summary?.slotsByIndex.get(index) ?? 0),
+    };
+  });
+  return {
+    name: service.name,
+    dnsName: service.dnsName,
+    trafficClass: service.trafficClass,
+    vips: (service.vips.get(site.name) ?? []).map((vip) => {
+      const address = formatAddress(vip);
+      return { address, announced: announced.has(address) };
+    }),
+    ports: service.ports.map(({ protocol, port }) => `${port === 0 ? 'any' : port}/${protocol}`),
+    reached: runtime.health.site(service.name, site.name),
+    panic: site.panicking.has(service.name),
+    slots: summary?.slots ?? service.slots,
+    unsettledSlots: summary?.unsettled ?? 0,
+    waitingSlots: summary?.waiting ?? 0,
+    backends,
+  };
+}
+
+function nameServerStatus(runtime: Runtime, name: string): NameServerStatus {
+  const listen = runtime.config.nameServers.get(name)?.listen ?? [];
+  const texts = listen.map(
+    ({ address, port }) => `${address.family === 6 ? `[${formatAddress(address)}]` : formatAddress(address)}:${port}`,
+  );
+  const state = runtime.nameServers.has(name) ? 'answering' : 'elsewhere';
+  return { name, listen: texts, state, reason: null };
+}
