@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { dig, mutableView, type RunningServer, startServer } from './fixture.ts';
+import { mutableView } from '../../src/serve/dns/sample.ts';
+import { dig, type RunningServer, startServer } from './fixture.ts';
 
 let running: RunningServer;
 const view = mutableView();

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { address, mutableView, record, service, testConfig, zone } from '../../../test/dns/fixture.ts';
 import type { Config } from '../../config/model.ts';
 import { parsePrefix } from '../../net/address.ts';
 import { Answerer, MAX_TCP_BYTES, MAX_UDP_BYTES } from './answer.ts';
 import { createDnsCounters, type DnsCounters } from './counters.ts';
 import { explainDns } from './explain.ts';
 import { formatRecordData } from './presentation/record.ts';
+import { address, mutableView, record, service, testConfig, zone } from './sample.ts';
 import { decodeMessage, encodeQuery, type Message } from './wire/message.ts';
 import { parseName, ROOT_NAME } from './wire/name.ts';
 import { CLASS, FLAG, parseType } from './wire/numbers.ts';

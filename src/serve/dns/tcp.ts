@@ -39,7 +39,9 @@ export async function listenTcp(
   limits: TcpLimits,
 ): Promise<TcpListener> {
   const table = new ConnectionTable(answerer, counters, limits);
-  const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => table.accept(socket));
+  const server = createServer({ allowHalfOpen: true, noDelay: true, highWaterMark: limits.maxUnreadBytes }, (socket) =>
+    table.accept(socket),
+  );
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.once('listening', resolve);
@@ -114,7 +116,7 @@ class ConnectionTable {
       this.#out[1] = length;
       return Buffer.from(this.#out.subarray(0, length + 2));
     };
-    const connection = new Connection(socket, key, this.#limits.maxUnreadBytes, answer, () => this.#touch(connection));
+    const connection = new Connection(socket, key, answer, () => this.#touch(connection));
     this.#touch(connection);
     socket.on('close', () => this.#drop(connection));
   }
@@ -154,7 +156,6 @@ class ConnectionTable {
 class Connection {
   readonly socket: Socket;
   readonly clientKey: string;
-  readonly #maxUnreadBytes: number;
   readonly #answer: (message: Uint8Array) => Uint8Array | null;
   /** Called when a query was answered and when waiting answers were read: bytes alone do not keep a connection. */
   readonly #onProgress: () => void;
@@ -168,13 +169,11 @@ class Connection {
   constructor(
     socket: Socket,
     clientKey: string,
-    maxUnreadBytes: number,
     answer: (message: Uint8Array) => Uint8Array | null,
     onProgress: () => void,
   ) {
     this.socket = socket;
     this.clientKey = clientKey;
-    this.#maxUnreadBytes = maxUnreadBytes;
     this.#answer = answer;
     this.#onProgress = onProgress;
     socket.on('error', () => undefined); // 'close' follows
@@ -204,7 +203,7 @@ class Connection {
     for (;;) {
       this.#neededBytes = bytes.length < 2 ? 2 : 2 + bytes.readUInt16BE(0);
       if (bytes.length < this.#neededBytes) break;
-      isBlocked = socket.writableLength > this.#maxUnreadBytes;
+      isBlocked = socket.writableNeedDrain; // then 'drain' will come
       if (isBlocked) break;
       const answer = this.#answer(bytes.subarray(2, this.#neededBytes));
       // Neither an answer nor a fragment of a header is a mistake of a client that is worth keeping.
