@@ -15,7 +15,7 @@ import { interfaceLines, linkLines, machineLines, settingsOf } from './commands.
 import type { DelayLine } from './delay-line.ts';
 import { startDelayLine } from './delay-line.ts';
 import type { Program } from './program.ts';
-import { startProgram } from './program.ts';
+import { startProgram, unconfined } from './program.ts';
 import { renderUnboundConfig } from './resolver.ts';
 import { renderRouterConfig, sessionTo } from './router-bird.ts';
 import type { LabMachine, LabPlan, MachineRole } from './topology.ts';
@@ -187,7 +187,7 @@ class RunningLab implements Lab {
   async killBackend(name: string): Promise<void> {
     this.#machine(name, 'backend');
     await this.#die(name);
-    await this.#webServers.get(name)?.end('SIGKILL');
+    await this.#webServers.get(name)?.kill();
     this.#webServers.delete(name);
   }
 
@@ -295,7 +295,7 @@ class RunningLab implements Lab {
     const folder = this.folderOf(machine.name);
     const path = join(folder, 'unbound.conf');
     writeFileSync(path, renderUnboundConfig(this.#plan, machine, this.config, folder));
-    const command = ['unbound', '-d', '-c', path];
+    const command = unconfined(['unbound', '-d', '-c', path]);
     await startProgram({ netns: machine.netns, folder, name: 'unbound', command, readyFile: join(folder, 'ready') });
   }
 

@@ -1,13 +1,14 @@
 /** Starts and ends the lab's programs, each in a machine's namespace, with a pidfile by which a later lab finds it. */
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readLivePid, removePidFile, writePidFile } from '../announce/pid-file.ts';
 import { inNamespace } from '../serve/vip/netns.ts';
 
 const START_LIMIT_MS = 10_000;
+const END_LIMIT_MS = 3_000;
 const POLL_MS = 5;
 
 export interface ProgramOptions {
@@ -23,8 +24,8 @@ export interface ProgramOptions {
 export interface Program {
   readonly pid: number;
   isRunning(): boolean;
-  /** Sends the signal if it still runs; resolves when it has ended. */
-  end(signal: 'SIGTERM' | 'SIGKILL'): Promise<void>;
+  /** Ends it by SIGKILL if it still runs; resolves when it has ended. */
+  kill(): Promise<void>;
 }
 
 /** Starts a child in the namespace: fork copies the namespace of the thread, so this needs no `ip netns exec`. */
@@ -35,6 +36,16 @@ export function spawnIn(
 ): ChildProcess {
   // A session of its own: Ctrl-C in the terminal ends the lab, and the lab ends its programs, in order.
   return inNamespace(netns, () => spawn(command[0], command.slice(1), { detached: true, stdio }));
+}
+
+/**
+ * Debian's AppArmor profile lets Unbound read its files in /etc/unbound only. In the lab it is one program of many and
+ * runs as the lab itself does.
+ */
+export function unconfined(command: readonly string[]): readonly string[] {
+  const setting = '/sys/module/apparmor/parameters/enabled';
+  const confines = existsSync(setting) && readFileSync(setting, 'latin1').startsWith('Y');
+  return confines && existsSync('/usr/bin/aa-exec') ? ['aa-exec', '-p', 'unconfined', '--', ...command] : command;
 }
 
 function isWritten(path: string): boolean {
@@ -72,9 +83,13 @@ export async function startProgram(options: ProgramOptions): Promise<Program> {
   return {
     pid,
     isRunning: () => readLivePid(pidPath) === pid,
-    async end(signal) {
-      if (readLivePid(pidPath) === pid) process.kill(pid, signal);
-      while (readLivePid(pidPath) === pid) await sleep(POLL_MS);
+    async kill() {
+      if (readLivePid(pidPath) === pid) process.kill(pid, 'SIGKILL');
+      const goneAt = performance.now() + END_LIMIT_MS;
+      while (readLivePid(pidPath) === pid) {
+        if (performance.now() > goneAt) throw new Error(`lab: ${what} does not end`);
+        await sleep(POLL_MS);
+      }
       removePidFile(pidPath);
     },
   };
