@@ -1,0 +1,267 @@
+/**
+ * `GET /metrics`: every counter of the kernel programs and the DNS servers, and the state as gauges, in Prometheus' text
+ * format. Labels are names from the configuration and the fixed names of outcomes, so the sets are bounded by it.
+ */
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import type { ApiSource, Counters, SiteServiceStatus, Status } from './source.ts';
+
+export interface Metrics {
+  readonly contentType: string;
+  /** Reads all counters and the state, and writes them down. Cost: some microseconds a series. */
+  render(): Promise<string>;
+}
+
+/** A registry of its own, so that two Porticos in a process do not mix. */
+export function createMetrics(source: ApiSource): Metrics {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  const setCounters = [...kernelCounters(registry), ...dnsCounters(registry)];
+  const setGauges = [...systemGauges(registry), ...siteGauges(registry), ...serviceGauges(registry)];
+  return {
+    contentType: registry.contentType,
+    render() {
+      const counters = source.counters();
+      const status = source.status();
+      for (const set of setCounters) set(counters);
+      for (const set of setGauges) set(status);
+      return registry.metrics();
+    },
+  };
+}
+
+type Row = readonly [labels: Record<string, string>, value: number];
+
+/** A counter whose values are kept elsewhere: written anew each time. */
+function counter(
+  registry: Registry,
+  name: string,
+  help: string,
+  labelNames: readonly string[],
+  rowsOf: (counters: Counters) => Iterable<Row>,
+): (counters: Counters) => void {
+  const metric = new Counter({ name, help, labelNames: [...labelNames], registers: [registry] });
+  return (counters) => {
+    metric.reset();
+    for (const [labels, value] of rowsOf(counters)) metric.inc(labels, value);
+  };
+}
+
+function gauge(
+  registry: Registry,
+  name: string,
+  help: string,
+  labelNames: readonly string[],
+  rowsOf: (status: Status) => Iterable<Row>,
+): (status: Status) => void {
+  const metric = new Gauge({ name, help, labelNames: [...labelNames], registers: [registry] });
+  return (status) => {
+    metric.reset();
+    for (const [labels, value] of rowsOf(status)) metric.set(labels, value);
+  };
+}
+
+/** A row for each name in `counts`, which becomes the value of `label`. */
+function* each(counts: Readonly<Record<string, number>>, label: string, labels: Record<string, string>): Iterable<Row> {
+  for (const [name, value] of Object.entries(counts)) yield [{ ...labels, [label]: name }, value];
+}
+
+function kernelCounters(registry: Registry): ((counters: Counters) => void)[] {
+  const subjectLabels = ['site', 'balancer', 'kind', 'subject'];
+  function* subjects(counters: Counters) {
+    for (const { site, balancer, subjects: all } of counters.balancers) {
+      for (const one of all) yield { one, labels: { site, balancer, kind: one.kind, subject: one.name } };
+    }
+  }
+  return [
+    counter(
+      registry,
+      'portico_packets_total',
+      'Packets by outcome: each ends in exactly one. kind is vip, service, or none for packets to no VIP.',
+      [...subjectLabels, 'outcome'],
+      function* (counters) {
+        for (const { one, labels } of subjects(counters)) yield* each(one.outcomes, 'outcome', labels);
+      },
+    ),
+    counter(
+      registry,
+      'portico_events_total',
+      'What happens beside the outcome: entries inserted, replaced, refused; packets sent with a key.',
+      [...subjectLabels, 'event'],
+      function* (counters) {
+        for (const { one, labels } of subjects(counters)) yield* each(one.events, 'event', labels);
+      },
+    ),
+    counter(
+      registry,
+      'portico_bytes_total',
+      'Bytes of IP packets as they arrived.',
+      subjectLabels,
+      function* (counters) {
+        for (const { one, labels } of subjects(counters)) yield [labels, one.bytes];
+      },
+    ),
+    counter(
+      registry,
+      'portico_agent_packets_total',
+      'Packets at the agent of a backend, by outcome.',
+      ['site', 'backend', 'outcome'],
+      function* ({ agents }) {
+        for (const { site, backend, outcomes } of agents) yield* each(outcomes, 'outcome', { site, backend });
+      },
+    ),
+  ];
+}
+
+function dnsCounters(registry: Registry): ((counters: Counters) => void)[] {
+  const one = (
+    name: string,
+    help: string,
+    label: string,
+    countsOf: (server: Counters['nameServers'][number]) => Readonly<Record<string, number>>,
+  ) =>
+    counter(registry, name, help, ['server', label], function* ({ nameServers }) {
+      for (const server of nameServers) yield* each(countsOf(server), label, { server: server.server });
+    });
+  return [
+    one('portico_dns_queries_total', 'DNS queries by transport.', 'transport', (server) => server.queries),
+    one('portico_dns_responses_total', 'DNS responses by code.', 'code', (server) => server.responses),
+    one('portico_dns_dropped_total', 'DNS queries that were not answered.', 'reason', (server) => server.dropped),
+    one('portico_dns_questions_total', 'DNS queries by the type asked for.', 'type', (server) => server.types),
+    one(
+      'portico_dns_choices_total',
+      'Why the site of a steered answer was chosen.',
+      'reason',
+      (server) => server.choices,
+    ),
+    one('portico_dns_tcp_connections_total', 'DNS connections over TCP.', 'event', (server) => server.tcp),
+    one('portico_dns_features_total', 'DNS responses with a feature.', 'feature', ({ edns, ecs, truncated }) => ({
+      edns,
+      ecs,
+      truncated,
+    })),
+    counter(
+      registry,
+      'portico_dns_steered_answers_total',
+      'Answers with addresses of a service, by the site that clients were sent to.',
+      ['server', 'service', 'site'],
+      function* ({ nameServers }) {
+        for (const { server, sites } of nameServers) {
+          for (const [service, bySite] of Object.entries(sites)) yield* each(bySite, 'site', { server, service });
+        }
+      },
+    ),
+  ];
+}
+
+function systemGauges(registry: Registry): ((status: Status) => void)[] {
+  return [
+    gauge(registry, 'portico_info', 'Always 1; the version and the configuration.', ['version', 'name'], (status) => [
+      [{ version: status.version, name: status.name }, 1],
+    ]),
+    gauge(registry, 'portico_epoch', 'Version number of the state that is served.', [], ({ epoch }) => [[{}, epoch]]),
+    gauge(registry, 'portico_uptime_seconds', 'Since the process started.', [], (status) => [
+      [{}, status.uptimeSeconds],
+    ]),
+    gauge(registry, 'portico_problems', 'Problems that GET /status names.', [], (status) => [
+      [{}, status.problems.length],
+    ]),
+    gauge(
+      registry,
+      'portico_name_server_answering',
+      '1: the name server answers.',
+      ['server'],
+      function* ({ nameServers }) {
+        for (const { name, state } of nameServers) yield [{ server: name }, Number(state === 'answering')];
+      },
+    ),
+  ];
+}
+
+function siteGauges(registry: Registry): ((status: Status) => void)[] {
+  return [
+    gauge(registry, 'portico_site_up', '1: the site serves clients.', ['site'], ({ sites }) =>
+      sites.map((site) => [{ site: site.name }, Number(site.up)]),
+    ),
+    gauge(registry, 'portico_site_drained', '1: the site is drained.', ['site'], ({ sites }) =>
+      sites.map((site) => [{ site: site.name }, Number(site.drained)]),
+    ),
+    gauge(
+      registry,
+      'portico_balancer_forwarding',
+      '1: the balancer forwards and announces.',
+      ['site', 'balancer'],
+      function* ({ sites }) {
+        for (const { name: site, balancers } of sites) {
+          for (const { name, state } of balancers) yield [{ site, balancer: name }, Number(state === 'forwarding')];
+        }
+      },
+    ),
+    gauge(
+      registry,
+      'portico_bgp_session_up',
+      '1: the BGP session is established.',
+      ['site', 'balancer', 'router'],
+      function* ({ sites }) {
+        for (const { name: site, balancers } of sites) {
+          for (const { name: balancer, sessions } of balancers) {
+            for (const { router, up } of sessions) yield [{ site, balancer, router }, Number(up)];
+          }
+        }
+      },
+    ),
+  ];
+}
+
+function serviceGauges(registry: Registry): ((status: Status) => void)[] {
+  const ofService = (name: string, help: string, measure: (service: SiteServiceStatus) => number | null) =>
+    gauge(registry, name, help, ['site', 'service'], function* ({ sites }) {
+      for (const { name: site, services } of sites) {
+        for (const service of services) {
+          const value = measure(service);
+          if (value !== null) yield [{ site, service: service.name }, value];
+        }
+      }
+    });
+  const ofBackend = (
+    name: string,
+    help: string,
+    measure: (backend: SiteServiceStatus['backends'][number]) => number | null,
+  ) =>
+    gauge(registry, name, help, ['site', 'service', 'backend'], function* ({ sites }) {
+      for (const { name: site, services } of sites) {
+        for (const { name: service, backends } of services) {
+          for (const backend of backends) {
+            const value = measure(backend);
+            if (value !== null) yield [{ site, service, backend: backend.name }, value];
+          }
+        }
+      }
+    });
+  const verdictNumber = { unknown: null, healthy: 1, unhealthy: 0 } as const;
+  return [
+    ofService(
+      'portico_service_reached',
+      '1: reached through its VIP; 0: not; absent: not known yet.',
+      ({ reached }) => verdictNumber[reached],
+    ),
+    ofService('portico_service_panic', '1: so many backends look dead that all are used.', ({ panic }) =>
+      Number(panic),
+    ),
+    ofService('portico_service_slots', 'Slots of the lookup table.', ({ slots }) => slots),
+    ofService('portico_service_unsettled_slots', 'Slots whose flows are tracked.', (one) => one.unsettledSlots),
+    ofService('portico_service_waiting_slots', 'Slots whose change waits for room.', (one) => one.waitingSlots),
+    ofService(
+      'portico_service_vips_announced',
+      'VIPs that are announced.',
+      ({ vips }) => vips.filter((vip) => vip.announced).length,
+    ),
+    ofBackend(
+      'portico_backend_healthy',
+      '1: healthy; 0: unhealthy; absent: not known yet.',
+      ({ verdict }) => verdictNumber[verdict],
+    ),
+    ofBackend('portico_backend_drained', '1: gets no new flows.', ({ drained }) => Number(drained)),
+    ofBackend('portico_backend_weight', 'Configured weight.', ({ weight }) => weight),
+    ofBackend('portico_backend_slots', 'Slots that send new flows to it.', ({ slots }) => slots),
+  ];
+}

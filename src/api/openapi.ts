@@ -1,0 +1,58 @@
+/** `GET /openapi.json`: what there is to ask for, for tools and people. */
+import { DRAIN_KINDS } from './source.ts';
+
+const text = { type: 'string' } as const;
+
+const answers = {
+  200: { description: 'What was asked for', content: { 'application/json': { schema: { type: 'object' } } } },
+  400: {
+    description: 'The request is wrong: error says what, remedy what would be right',
+    $ref: '#/components/responses/Problem',
+  },
+} as const;
+
+function post(summary: string, required: readonly string[], properties: Record<string, object>) {
+  const schema = { type: 'object', required, properties, additionalProperties: false };
+  return {
+    post: { summary, requestBody: { required: true, content: { 'application/json': { schema } } }, responses: answers },
+  };
+}
+
+function get(summary: string, type: string) {
+  return { get: { summary, responses: { 200: { description: summary, content: { [type]: {} } } } } };
+}
+
+const drainBody = { kind: { enum: DRAIN_KINDS }, name: text };
+
+export function openApiDocument(version: string): object {
+  const problem = { type: 'object', required: ['error', 'remedy'], properties: { error: text, remedy: text } };
+  return {
+    openapi: '3.1.0',
+    info: { title: 'Portico', version, description: 'State, explanations and orders of a running Portico.' },
+    paths: {
+      '/status': get('State of sites, services, backends, balancers and name servers, with rates', 'application/json'),
+      '/metrics': get('Counters and gauges for Prometheus', 'text/plain'),
+      '/events': get(
+        'Server-sent events: history once, status every second, change as it happens',
+        'text/event-stream',
+      ),
+      '/explain/flow': post('Where a packet goes and why', ['source', 'destination'], {
+        source: { ...text, examples: ['203.0.113.5:40000', '[2001:db8::5]:40000'] },
+        destination: { ...text, examples: ['192.0.2.10:80'] },
+        protocol: { enum: ['tcp', 'udp'], default: 'tcp' },
+      }),
+      '/explain/dns': post('What a name server answers and why', ['name', 'from'], {
+        name: { ...text, examples: ['www.example.com'] },
+        type: { ...text, default: 'A' },
+        from: { ...text, description: 'Address of the resolver that asks', examples: ['203.0.113.5'] },
+        ecs: { ...text, description: 'Client subnet in the query', examples: ['203.0.113.0/24'] },
+      }),
+      '/drain': post('Stop new work of a backend, balancer or site', ['kind', 'name'], drainBody),
+      '/undrain': post('Take a drain back', ['kind', 'name'], drainBody),
+      '/reload': post('Read the configuration file again', [], {}),
+    },
+    components: {
+      responses: { Problem: { description: 'Why not', content: { 'application/json': { schema: problem } } } },
+    },
+  };
+}

@@ -1,0 +1,111 @@
+/** Reads the bodies of requests: untrusted, so everything is checked and errors say what would be right. Pure. */
+import { type Address, parseAddress, parseLoosePrefix } from '../net/address.ts';
+import { type ApiResult, type DnsQuery, DRAIN_KINDS, type DrainKind, type FlowQuery } from './source.ts';
+
+type Fields = Readonly<Record<string, unknown>>;
+
+function refuse(
+  error: string,
+  remedy: string,
+): { readonly ok: false; readonly error: string; readonly remedy: string } {
+  return { ok: false, error, remedy };
+}
+
+/** Longer than any name or address; longer text is not repeated in errors. */
+const MAX_TEXT = 300;
+
+function readFields(body: unknown, known: readonly string[]): ApiResult<Fields> {
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
+    return refuse('The body is no JSON object.', `Send an object with ${known.join(', ')}.`);
+  }
+  for (const [field, value] of Object.entries(body)) {
+    if (!known.includes(field))
+      return refuse(`There is no field "${field.slice(0, 40)}".`, `The fields are ${known.join(', ')}.`);
+    if (value !== null && (typeof value !== 'string' || value.length > MAX_TEXT)) {
+      return refuse(`"${field}" is no text of at most ${MAX_TEXT} characters.`, 'Send every field as text.');
+    }
+  }
+  return { ok: true, value: body as Fields };
+}
+
+/** A field's text; empty and null count as absent. */
+function textOf(fields: Fields, name: string): string | null {
+  const value = fields[name];
+  return typeof value === 'string' && value !== '' ? value : null;
+}
+
+/** `ADDRESS:PORT`, IPv6 in brackets; port 0 to 65535. */
+export function parseEndpoint(text: string): { readonly address: Address; readonly port: number } | null {
+  const match = /^(?:\[([^\]]+)\]|([^:]+)):([0-9]{1,5})$/.exec(text);
+  if (match === null) return null;
+  const address = parseAddress((match[1] ?? match[2]) as string);
+  const port = Number(match[3]);
+  if (address === null || port > 0xffff || (match[1] !== undefined && address.family !== 6)) return null;
+  return { address, port };
+}
+
+const ENDPOINT_REMEDY = 'Write 203.0.113.5:40000 or [2001:db8::5]:40000.';
+
+/** `{source: "ADDRESS:PORT", destination: "ADDRESS:PORT", protocol: "tcp" | "udp"}`; tcp where it is absent. */
+export function readFlowQuery(body: unknown): ApiResult<FlowQuery> {
+  const fields = readFields(body, ['source', 'destination', 'protocol']);
+  if (!fields.ok) return fields;
+  const [source, destination] = (['source', 'destination'] as const).map((name) => {
+    const text = textOf(fields.value, name);
+    if (text === null) return refuse(`"${name}" is missing.`, ENDPOINT_REMEDY);
+    return parseEndpoint(text) ?? refuse(`"${name}" is no address with a port: ${text}.`, ENDPOINT_REMEDY);
+  });
+  if ('ok' in source) return source;
+  if ('ok' in destination) return destination;
+  if (source.address.family !== destination.address.family) {
+    return refuse('One address is IPv4 and the other is IPv6.', 'Ask for a flow of one kind.');
+  }
+  const protocol = textOf(fields.value, 'protocol') ?? 'tcp';
+  if (protocol !== 'tcp' && protocol !== 'udp')
+    return refuse(`There is no protocol "${protocol}".`, 'Ask for tcp or udp.');
+  return {
+    ok: true,
+    value: {
+      source: source.address,
+      sourcePort: source.port,
+      destination: destination.address,
+      destinationPort: destination.port,
+      protocol,
+    },
+  };
+}
+
+/** `{name, type, from: "ADDRESS", ecs: "PREFIX"}`; type A where it is absent, no client subnet where ecs is absent. */
+export function readDnsQuery(body: unknown): ApiResult<DnsQuery> {
+  const fields = readFields(body, ['name', 'type', 'from', 'ecs']);
+  if (!fields.ok) return fields;
+  const name = textOf(fields.value, 'name');
+  if (name === null) return refuse('"name" is missing.', 'Write the domain name that is asked for: www.example.com.');
+  const fromText = textOf(fields.value, 'from');
+  const from = fromText === null ? null : parseAddress(fromText);
+  if (from === null) {
+    return refuse(
+      fromText === null ? '"from" is missing.' : `"from" is no address: ${fromText}.`,
+      'Write the address of the resolver that asks: 203.0.113.5.',
+    );
+  }
+  const ecsText = textOf(fields.value, 'ecs');
+  const ecs = ecsText === null ? null : parseLoosePrefix(ecsText);
+  if (ecsText !== null && ecs === null) {
+    return refuse(`"ecs" is no prefix: ${ecsText}.`, 'Write the client subnet with its length: 203.0.113.0/24.');
+  }
+  return { ok: true, value: { name, type: (textOf(fields.value, 'type') ?? 'A').toUpperCase(), from, ecs } };
+}
+
+/** `{kind: "backend" | "balancer" | "site", name}`. */
+export function readDrainOrder(body: unknown): ApiResult<{ readonly kind: DrainKind; readonly name: string }> {
+  const fields = readFields(body, ['kind', 'name']);
+  if (!fields.ok) return fields;
+  const kind = DRAIN_KINDS.find((one) => one === fields.value.kind);
+  if (kind === undefined) {
+    return refuse(`"kind" is none of ${DRAIN_KINDS.join(', ')}.`, 'Write {"kind": "backend", "name": "eu-1"}.');
+  }
+  const name = textOf(fields.value, 'name');
+  if (name === null) return refuse('"name" is missing.', `Name the ${kind} as the configuration does.`);
+  return { ok: true, value: { kind, name } };
+}
