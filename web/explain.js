@@ -13,7 +13,7 @@ export function enableExplain(form, path, target) {
         body: JSON.stringify(fields),
       });
       const answer = await response.json();
-      show(target, response.ok ? valueView(answer) : make('p.problem', {}, `${answer.error} ${answer.remedy}`));
+      show(target, response.ok ? valueView(answer) : make('p.problem', {}, `${answer.error}; ${answer.remedy}`));
     } catch {
       show(target, make('p.problem', {}, 'Portico does not answer.'));
     }

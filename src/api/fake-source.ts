@@ -185,7 +185,7 @@ export class FakeSource implements ApiSource {
     const destination = formatAddress(query.destination);
     const site = SITES.find(({ vips }) => vips.includes(destination));
     if (site === undefined) {
-      return { ok: false, error: `${destination} is no VIP.`, remedy: 'GET /status names the VIPs.' };
+      return { ok: false, error: `${destination} is no VIP`, remedy: 'GET /status names the VIPs' };
     }
     return {
       ok: true,
@@ -216,7 +216,7 @@ export class FakeSource implements ApiSource {
   #setDrain(kind: DrainKind, name: string, drained: boolean): ApiResult<object> {
     const known = kind === 'site' ? /^(eu|us)$/ : kind === 'backend' ? /^(eu|us)-[1-3]$/ : /^(eu|us)-b[12]$/;
     if (!known.test(name))
-      return { ok: false, error: `There is no ${kind} "${name}".`, remedy: 'GET /status names them.' };
+      return { ok: false, error: `there is no ${kind} "${name}"`, remedy: 'GET /status names them' };
     if (drained) this.drained.add(`${kind} ${name}`);
     else this.drained.delete(`${kind} ${name}`);
     this.epoch++;

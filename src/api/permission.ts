@@ -17,22 +17,22 @@ export interface Caller {
 export function refuseChange(caller: Caller, token: string | null): { error: string; remedy: string } | null {
   if (caller.origin !== undefined && originHost(caller.origin) !== caller.host?.toLowerCase()) {
     return {
-      error: 'The request comes from a page of another origin.',
-      remedy: 'Use the page or the command line of Portico.',
+      error: 'the request comes from a page of another origin',
+      remedy: 'use the page or the command line of Portico',
     };
   }
   if (token !== null) {
     if (caller.authorization !== undefined && sameText(caller.authorization, `Bearer ${token}`)) return null;
-    return { error: 'The token is missing or wrong.', remedy: 'Send it in the header "authorization: Bearer TOKEN".' };
+    return { error: 'the token is missing or wrong', remedy: 'send it in the header "authorization: Bearer TOKEN"' };
   }
   if (!isLoopback(caller.peer)) {
     return {
-      error: 'Only programs on this machine may change something.',
-      remedy: 'Run the command on the machine of Portico.',
+      error: 'only programs on this machine may change something',
+      remedy: 'run the command on the machine of Portico',
     };
   }
   if (caller.host !== undefined && !isAddressOrLocal(caller.host)) {
-    return { error: `"${caller.host}" is no name of this API.`, remedy: 'Call it by its address or as localhost.' };
+    return { error: `"${caller.host}" is no name of this API`, remedy: 'call it by its address or as localhost' };
   }
   return null;
 }

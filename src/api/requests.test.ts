@@ -53,8 +53,8 @@ test('every wrong request gets a sentence that says what is wrong and one that h
   ];
   for (const [i, result] of wrong.entries()) {
     assert.ok(!result.ok, `case ${i}`);
-    assert.match(result.error, /\.$/);
-    assert.match(result.remedy, /[.}]$/);
+    assert.match(result.error, /\w.*[^.]$/);
+    assert.match(result.remedy, /\w.*[^.]$/);
   }
 });
 

@@ -1,4 +1,4 @@
-/** Reads the bodies of requests: untrusted, so everything is checked and errors say what would be right. Pure. */
+/** Reads the bodies of requests: untrusted, so everything is checked and errors say what would be right. */
 import { type Address, parseAddress, parseLoosePrefix } from '../net/address.ts';
 import { type ApiResult, type DnsQuery, DRAIN_KINDS, type DrainKind, type FlowQuery } from './source.ts';
 
@@ -16,13 +16,13 @@ const MAX_TEXT = 300;
 
 function readFields(body: unknown, known: readonly string[]): ApiResult<Fields> {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
-    return refuse('The body is no JSON object.', `Send an object with ${known.join(', ')}.`);
+    return refuse('the body is no JSON object', `send an object with ${known.join(', ')}`);
   }
   for (const [field, value] of Object.entries(body)) {
     if (!known.includes(field))
-      return refuse(`There is no field "${field.slice(0, 40)}".`, `The fields are ${known.join(', ')}.`);
+      return refuse(`there is no field "${field.slice(0, 40)}"`, `the fields are ${known.join(', ')}`);
     if (value !== null && (typeof value !== 'string' || value.length > MAX_TEXT)) {
-      return refuse(`"${field}" is no text of at most ${MAX_TEXT} characters.`, 'Send every field as text.');
+      return refuse(`"${field}" is no text of at most ${MAX_TEXT} characters`, 'send every field as text');
     }
   }
   return { ok: true, value: body as Fields };
@@ -44,7 +44,7 @@ export function parseEndpoint(text: string): { readonly address: Address; readon
   return { address, port };
 }
 
-const ENDPOINT_REMEDY = 'Write 203.0.113.5:40000 or [2001:db8::5]:40000.';
+const ENDPOINT_REMEDY = 'write 203.0.113.5:40000 or [2001:db8::5]:40000';
 
 /** `{source: "ADDRESS:PORT", destination: "ADDRESS:PORT", protocol: "tcp" | "udp"}`; tcp where it is absent. */
 export function readFlowQuery(body: unknown): ApiResult<FlowQuery> {
@@ -52,17 +52,17 @@ export function readFlowQuery(body: unknown): ApiResult<FlowQuery> {
   if (!fields.ok) return fields;
   const [source, destination] = (['source', 'destination'] as const).map((name) => {
     const text = textOf(fields.value, name);
-    if (text === null) return refuse(`"${name}" is missing.`, ENDPOINT_REMEDY);
-    return parseEndpoint(text) ?? refuse(`"${name}" is no address with a port: ${text}.`, ENDPOINT_REMEDY);
+    if (text === null) return refuse(`"${name}" is missing`, ENDPOINT_REMEDY);
+    return parseEndpoint(text) ?? refuse(`"${name}" is no address with a port: ${text}`, ENDPOINT_REMEDY);
   });
   if ('ok' in source) return source;
   if ('ok' in destination) return destination;
   if (source.address.family !== destination.address.family) {
-    return refuse('One address is IPv4 and the other is IPv6.', 'Ask for a flow of one kind.');
+    return refuse('one address is IPv4 and the other is IPv6', 'ask for a flow of one kind');
   }
   const protocol = textOf(fields.value, 'protocol') ?? 'tcp';
   if (protocol !== 'tcp' && protocol !== 'udp')
-    return refuse(`There is no protocol "${protocol}".`, 'Ask for tcp or udp.');
+    return refuse(`there is no protocol "${protocol}"`, 'ask for tcp or udp');
   return {
     ok: true,
     value: {
@@ -80,19 +80,19 @@ export function readDnsQuery(body: unknown): ApiResult<DnsQuery> {
   const fields = readFields(body, ['name', 'type', 'from', 'ecs']);
   if (!fields.ok) return fields;
   const name = textOf(fields.value, 'name');
-  if (name === null) return refuse('"name" is missing.', 'Write the domain name that is asked for: www.example.com.');
+  if (name === null) return refuse('"name" is missing', 'write the domain name that is asked for: www.example.com');
   const fromText = textOf(fields.value, 'from');
   const from = fromText === null ? null : parseAddress(fromText);
   if (from === null) {
     return refuse(
-      fromText === null ? '"from" is missing.' : `"from" is no address: ${fromText}.`,
-      'Write the address of the resolver that asks: 203.0.113.5.',
+      fromText === null ? '"from" is missing' : `"from" is no address: ${fromText}`,
+      'write the address of the resolver that asks: 203.0.113.5',
     );
   }
   const ecsText = textOf(fields.value, 'ecs');
   const ecs = ecsText === null ? null : parseLoosePrefix(ecsText);
   if (ecsText !== null && ecs === null) {
-    return refuse(`"ecs" is no prefix: ${ecsText}.`, 'Write the client subnet with its length: 203.0.113.0/24.');
+    return refuse(`"ecs" is no prefix: ${ecsText}`, 'write the client subnet with its length: 203.0.113.0/24');
   }
   return { ok: true, value: { name, type: (textOf(fields.value, 'type') ?? 'A').toUpperCase(), from, ecs } };
 }
@@ -103,9 +103,9 @@ export function readDrainOrder(body: unknown): ApiResult<{ readonly kind: DrainK
   if (!fields.ok) return fields;
   const kind = DRAIN_KINDS.find((one) => one === fields.value.kind);
   if (kind === undefined) {
-    return refuse(`"kind" is none of ${DRAIN_KINDS.join(', ')}.`, 'Write {"kind": "backend", "name": "eu-1"}.');
+    return refuse(`"kind" is none of ${DRAIN_KINDS.join(', ')}`, 'write {"kind": "backend", "name": "eu-1"}');
   }
   const name = textOf(fields.value, 'name');
-  if (name === null) return refuse('"name" is missing.', `Name the ${kind} as the configuration does.`);
+  if (name === null) return refuse('"name" is missing', `name the ${kind} as the configuration does`);
   return { ok: true, value: { kind, name } };
 }

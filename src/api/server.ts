@@ -104,17 +104,17 @@ function urlOf({ address, port }: AddressInfo): string {
 function answerErrors(app: FastifyInstance, log: ApiLog): void {
   app.setNotFoundHandler((request, reply) =>
     reply.code(404).send({
-      error: `There is no ${request.method} ${request.url.slice(0, 100)}.`,
-      remedy: 'GET /openapi.json tells what there is.',
+      error: `there is no ${request.method} ${request.url.slice(0, 100)}`,
+      remedy: 'GET /openapi.json tells what there is',
     }),
   );
   app.setErrorHandler((error: FastifyError, request, reply) => {
     const status = error.statusCode ?? 500;
     if (status < 500) {
-      return reply.code(status).send({ error: error.message, remedy: 'GET /openapi.json tells what can be sent.' });
+      return reply.code(status).send({ error: error.message, remedy: 'GET /openapi.json tells what can be sent' });
     }
     log.error({ method: request.method, path: request.url, reason: error.message }, 'request failed');
-    return reply.code(500).send({ error: 'Portico failed to answer.', remedy: 'Its log says more.' });
+    return reply.code(500).send({ error: 'Portico failed to answer', remedy: 'its log says more' });
   });
 }
 
@@ -130,7 +130,7 @@ function serveState(
   app.get('/openapi.json', async () => openApiDocument(source.status().version));
   app.get('/events', { exposeHeadRoute: false }, (_request, reply) => {
     if (streams.size >= MAX_STREAMS) {
-      return reply.code(503).send({ error: `${MAX_STREAMS} event streams are open.`, remedy: 'Close some pages.' });
+      return reply.code(503).send({ error: `${MAX_STREAMS} event streams are open`, remedy: 'close some pages' });
     }
     reply.hijack();
     streams.add(reply.raw);
@@ -170,8 +170,8 @@ async function withinLimit(answer: Promise<ApiResult<object>>): Promise<ApiResul
   const limit = new Promise<ApiResult<object>>((resolve) => {
     timer = setTimeout(resolve, ANSWER_LIMIT_MS, {
       ok: false,
-      error: `No answer within ${ANSWER_LIMIT_MS / 1_000} s.`,
-      remedy: 'GET /status tells whether it has happened.',
+      error: `no answer within ${ANSWER_LIMIT_MS / 1_000} s`,
+      remedy: 'GET /status tells whether it has happened',
     });
   });
   return Promise.race([answer, limit]).finally(() => clearTimeout(timer));
