@@ -114,14 +114,25 @@ export async function startBird(options: BirdOptions): Promise<BirdProcess> {
     command: (text) => birdCommand(socketPath, text),
     reconfigure: () => reconfigure(socketPath),
     protocols: async () => parseProtocols(await birdCommand(socketPath, 'show protocols')),
-    async stop() {
-      const limitAt = performance.now() + STOP_LIMIT_MS;
-      if (readLivePid(pidPath) === pid) process.kill(pid, 'SIGTERM');
-      while (readLivePid(pidPath) === pid) {
-        if (performance.now() > limitAt) process.kill(pid, 'SIGKILL');
-        await sleep(POLL_MS);
-      }
-      if (readLivePid(pidPath) === null) removePidFile(pidPath);
-    },
+    stop: () => endBird(pidPath, pid),
   };
+}
+
+async function endBird(pidPath: string, pid: number): Promise<void> {
+  const limitAt = performance.now() + STOP_LIMIT_MS;
+  if (readLivePid(pidPath) === pid) process.kill(pid, 'SIGTERM');
+  while (readLivePid(pidPath) === pid) {
+    if (performance.now() > limitAt) process.kill(pid, 'SIGKILL');
+    await sleep(POLL_MS);
+  }
+  if (readLivePid(pidPath) === null) removePidFile(pidPath);
+}
+
+/** Ends the BIRD of this folder, whoever started it. False: none runs. */
+export async function stopBirdIn(folder: string): Promise<boolean> {
+  const pidPath = join(folder, 'bird.pid');
+  const pid = readLivePid(pidPath);
+  if (pid === null) return false;
+  await endBird(pidPath, pid);
+  return true;
 }

@@ -1,11 +1,9 @@
 /** `portico lab`: the small internet, and what can be watched in it. */
-import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FleetSource } from '../api/fleet-source.ts';
 import { Journal } from '../api/journal.ts';
 import { startApi } from '../api/server.ts';
 import type { Config } from '../config/model.ts';
-import { parseConfig } from '../config/parse.ts';
 import type { Lab } from '../lab/build.ts';
 import { startLab } from '../lab/build.ts';
 import { startPorticoInLab } from '../lab/portico.ts';
@@ -13,6 +11,7 @@ import { renderSteps, runStep, type StepReport, type TourReport } from '../lab/t
 import { castTour, tourSteps, withoutBackend } from '../lab/tour-steps.ts';
 import { startTraffic } from '../lab/traffic.ts';
 import { type Command, type CommandArguments, CommandError, printJson, stringOption, UsageError } from './command.ts';
+import { loadConfig } from './configuration.ts';
 import { openLog } from './log.ts';
 
 const EXAMPLE = new URL('../../examples/two-sites.yaml', import.meta.url).pathname;
@@ -48,12 +47,6 @@ function listScenarios(json: boolean): number {
   return 0;
 }
 
-function loadConfig(file: string): Config {
-  const parsed = parseConfig(readFileSync(file, 'utf8'), file);
-  if (!parsed.ok) throw new CommandError(`${file} has errors; portico check ${file} names them.`);
-  return parsed.config;
-}
-
 async function runTour(args: CommandArguments): Promise<number> {
   const once = args.values.once === true;
   const say = (text: string): void => void (args.json || process.stdout.write(`${text}\n`));
@@ -62,7 +55,7 @@ async function runTour(args: CommandArguments): Promise<number> {
   const log = openLog(args.values.verbose === true ? 'info' : 'error');
   const journal = new Journal(log);
   say('Building the lab: two sites, their routers, balancers and backends, clients, a resolver, name servers.');
-  const lab = await startLab({ config, ...(once ? {} : {}) });
+  const lab = await startLab({ config });
   try {
     say('Starting Portico on its machines.');
     const runtime = await startPorticoInLab(lab, withoutBackend(config, cast.added), journal);

@@ -170,6 +170,15 @@ export class BalancerRole implements TableTarget {
     table.writeFrom(slots, indices);
   }
 
+  async closeSlots(subject: number, slots: Slots, indices: readonly number[], silenceMs: number): Promise<number[]> {
+    const table = this.#tables.get(subject);
+    if (table === undefined) throw new Error(`no lookup table for subject ${subject}`);
+    const { current, previous, third } = slots;
+    return indices.filter(
+      (i) => !table.closeIfSilent(i, current[i] as number, previous[i] as number, third[i] as number, silenceMs),
+    );
+  }
+
   async vetoSettling(subject: number, silenceMs: number, may: Uint8Array): Promise<void> {
     this.#tables.get(subject)?.vetoSettling(silenceMs, may);
   }

@@ -1,4 +1,218 @@
+/**
+ * Why a packet goes where it goes: the steps of the kernel program, with the model's code, on what stands in the kernels
+ * of the site's balancers now.
+ */
+import type { Service, TransportProtocol } from '../config/model.ts';
+import type { FlowPlaces } from '../model/connections.ts';
+import { hashAddresses, placesOf, slotOf } from '../model/flow-hash.ts';
+import { sipHashKey } from '../model/siphash.ts';
+import { type Address, formatAddress, sameAddress } from '../net/address.ts';
+import { AGE_MASK, TICK_SHIFT } from '../serve/vip/layout.gen.ts';
+import type { BalancerRole } from './balancer-role.ts';
 import type { Runtime } from './runtime.ts';
-export function explainFlow(_runtime: Runtime, _query: object): { ok: false; error: string; remedy: string } {
-  return { ok: false, error: 'not yet', remedy: '' };
+import type { SitePlan } from './site-plan.ts';
+import type { SiteRuntime } from './site-runtime.ts';
+
+export interface Flow {
+  readonly source: Address;
+  readonly sourcePort: number;
+  readonly destination: Address;
+  readonly destinationPort: number;
+  readonly protocol: TransportProtocol;
+}
+
+/** The flow as one balancer would treat it. */
+export interface BalancerView {
+  readonly balancer: string;
+  readonly current: string | null;
+  readonly previous: string | null;
+  readonly third: string | null;
+  readonly settled: boolean;
+  /** Backend of the flow's connection entry; null: it has none. */
+  readonly tracked: string | null;
+  readonly entryAgeSeconds: number | null;
+  /** Where a packet of a connection that is open goes. */
+  readonly toBackend: string | null;
+  /** Where a new connection goes. */
+  readonly newToBackend: string | null;
+  readonly encapsulation: {
+    readonly mode: 'gre';
+    readonly source: string;
+    readonly destination: string;
+    /** Other candidates in the GRE key, for the backend's second chance. */
+    readonly otherCandidates: readonly string[];
+    readonly bytes: number;
+  } | null;
+  readonly nextHop: { readonly interface: string; readonly mac: string; readonly mtuBytes: number } | null;
+}
+
+export interface ExplainedFlow {
+  readonly site: string;
+  readonly vip: string;
+  readonly service: string;
+  readonly slot: number;
+  readonly slots: number;
+  readonly balancers: readonly BalancerView[];
+  /** The same in sentences. */
+  readonly why: readonly string[];
+}
+
+type Result =
+  | { readonly ok: true; readonly value: ExplainedFlow }
+  | { readonly ok: false; readonly error: string; readonly remedy: string };
+
+const PROTOCOL = { tcp: 6, udp: 17 } as const;
+const TICK_SECONDS = 2 ** TICK_SHIFT / 1e9;
+
+function serviceOf(plan: SitePlan, flow: Flow): { service: Service; subject: number } | undefined {
+  const own = plan.services.filter(({ vips }) => vips.some((vip) => sameAddress(vip.address, flow.destination)));
+  const byPort = (port: number) =>
+    own.find(({ service }) => service.ports.some((one) => one.protocol === flow.protocol && one.port === port));
+  return byPort(flow.destinationPort) ?? byPort(0);
+}
+
+export function explainFlow(runtime: Runtime, flow: Flow): Result {
+  const destination = formatAddress(flow.destination);
+  const site = [...runtime.sites.values()].find(({ plan }) =>
+    plan.vips.some((vip) => sameAddress(vip.address, flow.destination)),
+  );
+  if (site === undefined) {
+    const known = [...runtime.sites.values()].flatMap(({ plan }) => plan.vips.map((vip) => formatAddress(vip.address)));
+    return {
+      ok: false,
+      error: `${destination} is no VIP: packets to it pass to the host`,
+      remedy: `VIPs: ${known.join(', ')}`,
+    };
+  }
+  const found = serviceOf(site.plan, flow);
+  if (found === undefined)
+    return {
+      ok: false,
+      error: `no service of VIP ${destination} takes ${flow.protocol} port ${flow.destinationPort}: such packets pass to the host`,
+      remedy: `its services: ${site.plan.services.map(({ service }) => `${service.name} (${service.ports.map((one) => `${one.port}/${one.protocol}`).join(', ')})`).join('; ')}`,
+    };
+  const balancer = [...site.balancers.values()][0];
+  const hashKey = runtime.hashKeyOf(site.name);
+  if (balancer === undefined || hashKey === undefined)
+    return {
+      ok: false,
+      error: `no balancer of ${site.name} is run by this process`,
+      remedy: 'ask the process that runs it',
+    };
+  return { ok: true, value: explain(site, found.service, found.subject, flow, hashKey) };
+}
+
+function explain(site: SiteRuntime, service: Service, subject: number, flow: Flow, hashKey: Uint8Array): ExplainedFlow {
+  const addressBytes = flow.source.family === 4 ? 4 : 16;
+  const bytes = new Uint8Array(2 * addressBytes);
+  bytes.set(flow.source.bytes);
+  bytes.set(flow.destination.bytes, addressBytes);
+  const { sourcePort, destinationPort } = flow;
+  const ports = { sourcePort, destinationPort, protocol: PROTOCOL[flow.protocol] };
+  const hash = hashAddresses(sipHashKey(hashKey), bytes, 0, addressBytes, ports);
+  const slot = slotOf(hash, service.slots);
+  const views = [...site.balancers.values()].map((role) =>
+    viewOf(site, role, subject, slot, (generation, mask) => placesOf(hash, generation, mask)),
+  );
+  const vip = formatAddress(flow.destination);
+  const head = [
+    `${vip} is a VIP of service ${service.name} at site ${site.name}`,
+    `the flow hashes to slot ${slot} of ${service.slots}`,
+  ];
+  const why = [...head, ...views.flatMap(sentences)];
+  return { site: site.name, vip, service: service.name, slot, slots: service.slots, balancers: views, why };
+}
+
+function viewOf(
+  site: SiteRuntime,
+  role: BalancerRole,
+  subject: number,
+  slot: number,
+  places: (generation: number, bucketMask: number) => FlowPlaces,
+): BalancerView {
+  const table = role.table(subject);
+  const part = (field: number): number => table?.parts[4 * slot + field] ?? 0;
+  const nameOf = (index: number): string | null =>
+    index === 0 ? null : (site.indices.nameOf(index) ?? `number ${index}`);
+  const [current, previous, third] = [part(0), part(1), part(2)];
+  const settled = part(3) === 0;
+  const { connections } = role.forwarder;
+  const mask = connections.capacity / 8 - 1;
+  const entry = settled || table === undefined ? null : connections.find(places(table.notes[2 * slot] as number, mask));
+  const candidates = [previous, current, third].filter((index) => index !== 0);
+  const isValid = entry !== null && candidates.includes(entry.backend);
+  const fallback = previous === 0 ? current : previous;
+  const chosen = settled ? current : isValid ? entry.backend : fallback;
+  const nowTicks = Number(role.forwarder.clockNs() >> BigInt(TICK_SHIFT));
+  return {
+    balancer: role.name,
+    current: nameOf(current),
+    previous: nameOf(previous),
+    third: nameOf(third),
+    settled,
+    tracked: entry === null ? null : nameOf(entry.backend),
+    entryAgeSeconds: entry === null ? null : Math.round(((nowTicks - entry.age) & AGE_MASK) * TICK_SECONDS),
+    toBackend: nameOf(chosen),
+    newToBackend: nameOf(current),
+    ...wayTo(site, role, chosen, settled ? [] : [...new Set(candidates)].filter((index) => index !== chosen)),
+  };
+}
+
+function wayTo(
+  site: SiteRuntime,
+  role: BalancerRole,
+  index: number,
+  others: readonly number[],
+): Pick<BalancerView, 'encapsulation' | 'nextHop'> {
+  const backend = site.plan.backends.find((one) => one.index === index)?.backend;
+  const source = role.balancer.addresses.find((address) => address.family === backend?.address.family);
+  if (backend === undefined || source === undefined) return { encapsulation: null, nextHop: null };
+  const otherCandidates = backend.agent ? others.map((other) => site.indices.nameOf(other) ?? `number ${other}`) : [];
+  const header = backend.address.family === 4 ? 20 : 40;
+  const hop = role.nextHopOf(index);
+  return {
+    encapsulation: {
+      mode: 'gre',
+      source: formatAddress(source),
+      destination: formatAddress(backend.address),
+      otherCandidates,
+      bytes: header + (otherCandidates.length > 0 ? 8 : 4),
+    },
+    nextHop:
+      hop === undefined
+        ? null
+        : {
+            interface: hop.interfaceName,
+            mac: Buffer.from(hop.mac)
+              .toString('hex', 0, 6)
+              .replace(/..(?=.)/g, '$&:'),
+            mtuBytes: hop.mtuBytes,
+          },
+  };
+}
+
+function sentences(view: BalancerView): string[] {
+  const lines = [`balancer ${view.balancer}:`];
+  if (view.settled) {
+    lines.push(`  the slot is settled: every packet goes to ${view.toBackend ?? 'nobody'}, and nothing is tracked`);
+  } else {
+    lines.push(
+      `  the slot is unsettled: new connections go to ${view.newToBackend ?? 'nobody'}, untracked ones to ${view.previous ?? 'nobody'}${view.third === null ? '' : `, ${view.third} may hold some`}`,
+      view.tracked === null
+        ? `  the flow is not tracked, so it is older than the change and goes to ${view.toBackend ?? 'nobody'}`
+        : `  the flow is tracked on ${view.tracked} (last seen about ${view.entryAgeSeconds} s ago)`,
+    );
+  }
+  const { encapsulation, nextHop } = view;
+  if (encapsulation !== null) {
+    const key =
+      encapsulation.otherCandidates.length === 0
+        ? ''
+        : `, with ${encapsulation.otherCandidates.join(' and ')} in its key for a second chance`;
+    lines.push(
+      `  in GRE from ${encapsulation.source} to ${encapsulation.destination}, ${encapsulation.bytes} bytes more${key}`,
+    );
+  }
+  if (nextHop !== null) lines.push(`  by ${nextHop.interface} to ${nextHop.mac}, MTU ${nextHop.mtuBytes}`);
+  return lines;
 }

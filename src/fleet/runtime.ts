@@ -51,6 +51,7 @@ export class Runtime {
   readonly #options: RuntimeOptions;
   readonly #siteProbers = new Map<string, Prober>();
   readonly #log: Log;
+  #hashKeys: ReadonlyMap<string, Uint8Array> = new Map();
   #applying: Promise<void> = Promise.resolve();
   #maintenance: NodeJS.Timeout | undefined;
   #closed = false;
@@ -74,11 +75,15 @@ export class Runtime {
 
   async start(): Promise<void> {
     const { config } = this;
-    const keys = loadHashKeys(config, this.#options.folders.state);
-    await this.#startMachines(config, keys);
+    await this.#startMachines(config);
+    await this.#untilRouted();
     await this.#startNameServers(config);
     this.#plan();
     this.#scheduleMaintenance();
+  }
+
+  hashKeyOf(site: string): Uint8Array | undefined {
+    return this.#hashKeys.get(site);
   }
 
   #has(role: Role): boolean {
@@ -86,8 +91,9 @@ export class Runtime {
   }
 
   /** Starts the roles of machines that are here and do not run yet, then brings every site to the configuration. */
-  async #startMachines(config: Config, keys: ReadonlyMap<string, Uint8Array>): Promise<void> {
+  async #startMachines(config: Config): Promise<void> {
     const { machines, folders } = this.#options;
+    this.#hashKeys = loadHashKeys(config, folders.state);
     const log = this.#log;
     for (const backend of this.#has('backend') ? config.backends.values() : []) {
       const machine = machines.get(backend.name);
@@ -98,14 +104,13 @@ export class Runtime {
     for (const balancer of this.#has('balancer') ? config.balancers.values() : []) {
       const machine = machines.get(balancer.name);
       const site = this.sites.get(balancer.site) ?? this.#addSite(balancer.site);
-      const hashKey = keys.get(balancer.site);
+      const hashKey = this.#hashKeys.get(balancer.site);
       if (machine === undefined || hashKey === undefined || site.balancers.has(balancer.name)) continue;
       const onProbe = this.health.take.bind(this.health);
       const role = await startBalancer({ balancer, machine, hashKey, folders, log, onProbe });
       await site.addBalancer(role, config);
     }
     for (const site of this.sites.values()) await site.apply(config);
-    await this.#untilRouted();
   }
 
   /** Probes would fail, and say so, while the routers do not know the balancers yet. A silent router delays no more than this. */
@@ -170,7 +175,7 @@ export class Runtime {
       for (const role of this.nameServers.values()) role.apply(config);
       this.config = config;
       this.steering.setConfig(config);
-      await this.#startMachines(config, loadHashKeys(config, this.#options.folders.state));
+      await this.#startMachines(config);
       await this.#stopGone(config);
       this.#plan();
       this.#log.info({ name: config.name }, 'configuration applied');

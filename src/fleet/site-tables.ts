@@ -27,6 +27,10 @@ export interface TableTarget {
   readonly name: string;
   /** Resolves when the slots (indices in `slots`) stand in the kernel as in `table`: the acknowledgement. */
   writeSlots(subject: number, table: SlotTable, slots: readonly number[], change: SlotChange): Promise<void>;
+  /**
+   * The closing step of settling, for slots that are silent at the moment of the write; resolves with those that were not and stay as they are.
+   */
+  closeSlots(subject: number, table: SlotTable, slots: readonly number[], silenceMs: number): Promise<number[]>;
   /** Clears `may[i]` for every slot that must not settle: a packet went elsewhere than to `current` within `silenceMs`. */
   vetoSettling(subject: number, silenceMs: number, may: Uint8Array): Promise<void>;
 }
@@ -39,6 +43,8 @@ interface ServiceTable {
   settleAfterMs: number;
   /** Slots whose planned change would need a fourth candidate. */
   waiting: number;
+  /** Slots in the closing step, with the balancers that have not taken it yet: nothing else is done with them until then. */
+  readonly closing: Map<number, Set<string>>;
 }
 
 export interface TableSummary {
@@ -179,7 +185,15 @@ export class SiteTables {
     const desired = new Uint16Array(options.slots);
     if (members.length > 0) populateTable(options.slots, members, desired);
     if (options.adopted === null) table.current.set(desired);
-    return { subject: options.subject, table, desired, members, settleAfterMs: options.settleAfterMs, waiting: 0 };
+    return {
+      subject: options.subject,
+      table,
+      desired,
+      members,
+      settleAfterMs: options.settleAfterMs,
+      waiting: 0,
+      closing: new Map(),
+    };
   }
 
   async #bury(entry: ServiceTable, dead: ReadonlySet<number>): Promise<void> {
@@ -187,13 +201,17 @@ export class SiteTables {
     const alive = (index: number): boolean => index !== 0 && !dead.has(index);
     const changed = new Set<number>();
     for (const index of dead) for (const slot of killBackend(table, index, alive, desired)) changed.add(slot);
+    for (const slot of changed) entry.closing.delete(slot);
     if (changed.size > 0) await this.#publish(entry, [...changed], 'death');
   }
 
   async #change(entry: ServiceTable): Promise<void> {
     const { table, desired } = entry;
-    const { mark, ready, waiting } = planChange(table, desired);
-    entry.waiting = waiting;
+    const plan = planChange(table, desired);
+    const isFree = (slot: number): boolean => !entry.closing.has(slot);
+    const mark = plan.mark.filter(isFree);
+    const ready = plan.ready.filter(isFree);
+    entry.waiting = plan.waiting + plan.mark.length + plan.ready.length - mark.length - ready.length;
     for (const slot of mark) markSlot(table, slot, desired[slot] as number);
     if (mark.length > 0) await this.#publish(entry, mark, 'mark');
     const slots = [...mark, ...ready];
@@ -203,19 +221,40 @@ export class SiteTables {
 
   /** One step for each slot that every balancer has seen silent; a slot needs up to three rounds (decide/slots.ts). */
   async #settleOne(entry: ServiceTable): Promise<number> {
-    const { table, desired } = entry;
+    const { table } = entry;
     const silenceMs = entry.settleAfterMs + SILENCE_MARGIN_MS;
     if (this.#nowMs() - this.#lastDepartureMs < silenceMs) return 0;
     const may = table.unsettled.slice();
     if (!may.includes(1)) return 0;
     for (const target of this.#targets.values()) await target.vetoSettling(entry.subject, silenceMs, may);
-    const slots: number[] = [];
-    for (let slot = 0; slot < may.length; slot++) if (may[slot] !== 0) slots.push(slot);
+    const written: number[] = [];
     let settled = 0;
-    for (const slot of slots) if (settleSlot(table, slot) === 'settled') settled++;
-    if (slots.length > 0) await this.#publish(entry, slots, 'settle');
-    if (slots.length > 0 && planChange(table, desired).waiting < entry.waiting) await this.#change(entry);
+    for (let slot = 0; slot < may.length; slot++) {
+      if (may[slot] === 0 || entry.closing.has(slot)) continue;
+      const wasClosed = table.previous[slot] === table.current[slot];
+      if (settleSlot(table, slot) === 'settled') settled++;
+      const isClosed = table.previous[slot] === table.current[slot];
+      if (table.unsettled[slot] !== 0 && isClosed && !wasClosed) entry.closing.set(slot, new Set(this.#targets.keys()));
+      else written.push(slot);
+    }
+    if (written.length > 0) await this.#publish(entry, written, 'settle');
+    await this.#close(entry, silenceMs);
+    if (entry.waiting > 0) await this.#change(entry);
     return settled;
+  }
+
+  /** Gives every balancer the closing step of the slots that it has not taken it for. */
+  async #close(entry: ServiceTable, silenceMs: number): Promise<void> {
+    for (const target of this.#targets.values()) {
+      const slots = [...entry.closing].filter(([, missing]) => missing.has(target.name)).map(([slot]) => slot);
+      if (slots.length === 0) continue;
+      const declined = new Set(await target.closeSlots(entry.subject, entry.table, slots, silenceMs));
+      for (const slot of slots) if (!declined.has(slot)) entry.closing.get(slot)?.delete(target.name);
+    }
+    for (const [slot, missing] of [...entry.closing]) {
+      for (const name of missing) if (!this.#targets.has(name)) missing.delete(name);
+      if (missing.size === 0) entry.closing.delete(slot);
+    }
   }
 
   #publishAll(entry: ServiceTable, change: SlotChange): Promise<void> {

@@ -1,0 +1,76 @@
+/** `portico explain`: why a packet or a DNS answer goes where it goes. */
+import type { ExplainedFlow } from '../fleet/explain-flow.ts';
+import type { ExplainedDns } from '../serve/dns/explain.ts';
+import { API_OPTION, callApi } from './api-client.ts';
+import { takePositionals } from './arguments.ts';
+import { type Command, type CommandArguments, printJson, stringOption, UsageError } from './command.ts';
+
+export const command: Command = {
+  name: 'explain',
+  summary: 'why a packet or a DNS answer goes where it goes',
+  usage: 'flow SRC:PORT DST:PORT [tcp|udp] | dns NAME [--type T] --from ADDRESS [--ecs PREFIX] [--json]',
+  example: './portico explain dns www.example.test --from 203.0.113.200',
+  options: {
+    type: { type: 'string', placeholder: 'TYPE', help: 'dns: record type (default A)' },
+    from: { type: 'string', placeholder: 'ADDRESS', help: 'dns: the resolver that asks' },
+    ecs: { type: 'string', placeholder: 'PREFIX', help: 'dns: the client subnet in the query' },
+    ...API_OPTION,
+  },
+  async run(args: CommandArguments): Promise<number> {
+    const [what] = args.positionals;
+    if (what === 'flow') return explainFlow(args);
+    if (what === 'dns') return explainDns(args);
+    throw new UsageError(
+      what === undefined ? 'Explain what: flow or dns?' : `"${what}" cannot be explained; flow and dns can.`,
+    );
+  },
+};
+
+async function explainFlow(args: CommandArguments): Promise<number> {
+  const [, source, destination, protocol] = takePositionals(args, ['flow', 'SRC:PORT', 'DST:PORT', 'PROTOCOL?']);
+  const flow = await callApi<ExplainedFlow>(args, '/explain/flow', {
+    source,
+    destination,
+    protocol: protocol ?? 'tcp',
+  });
+  if (args.json) printJson(flow);
+  else process.stdout.write(`${flow.why.join('\n')}\n`);
+  return 0;
+}
+
+async function explainDns(args: CommandArguments): Promise<number> {
+  const [, name] = takePositionals(args, ['dns', 'NAME']);
+  const from = stringOption(args, 'from', '');
+  if (from === '') throw new UsageError('--from ADDRESS is missing: who asks decides the answer.');
+  const ecs = stringOption(args, 'ecs', '');
+  const body = { name, type: stringOption(args, 'type', 'A'), from, ...(ecs === '' ? {} : { ecs }) };
+  const explained = await callApi<ExplainedDns>(args, '/explain/dns', body);
+  if (args.json) printJson(explained);
+  else process.stdout.write(`${dnsLines(explained).join('\n')}\n`);
+  return 0;
+}
+
+function dnsLines(dns: ExplainedDns): string[] {
+  const lines = [
+    `${dns.name} ${dns.type}: ${dns.status}${dns.zone === null ? ', in none of the zones' : `, zone ${dns.zone}`}`,
+  ];
+  for (const { name, found } of dns.path) lines.push(`  ${name}: ${found}`);
+  const { steering } = dns;
+  if (steering !== null) {
+    const { place, network } = steering;
+    lines.push(
+      `service ${steering.service}, for ${steering.client} (the ${steering.by === 'subnet' ? "query's client subnet" : "resolver's address"})`,
+      `network ${network ?? 'none of the list, so the default location'}: ${place.latitudeDegrees}, ${place.longitudeDegrees}`,
+    );
+    for (const { site, distanceKm, excluded } of steering.candidates)
+      lines.push(`  ${site}: ${distanceKm} km, ${excluded === null ? 'answered' : excluded}`);
+    if (steering.reason === 'static') lines.push('no site looks up, so all are treated as up');
+    if (steering.reason === 'full') lines.push('every site that is up is full, so the nearest of them');
+  }
+  lines.push(
+    ...dns.answer.map((record) => `answer: ${record}`),
+    ...dns.authority.map((record) => `authority: ${record}`),
+  );
+  if (dns.scopeLength !== null) lines.push(`resolvers may keep it for the client's /${dns.scopeLength}`);
+  return lines;
+}

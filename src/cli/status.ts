@@ -1,0 +1,63 @@
+/** `portico status`: what runs, where traffic goes, what is wrong. */
+import type { LiveSite, LiveStatus } from '../api/live-status.ts';
+import { API_OPTION, callApi } from './api-client.ts';
+import { takePositionals } from './arguments.ts';
+import { type Command, type CommandArguments, printJson } from './command.ts';
+
+export const command: Command = {
+  name: 'status',
+  summary: 'what runs, epoch, health',
+  usage: '[--json]',
+  example: './portico status',
+  options: API_OPTION,
+  async run(args: CommandArguments): Promise<number> {
+    takePositionals(args, []);
+    const status = await callApi<LiveStatus>(args, '/status');
+    if (args.json) printJson(status);
+    else process.stdout.write(`${statusLines(status).join('\n')}\n`);
+    return 0;
+  },
+};
+
+function statusLines(status: LiveStatus): string[] {
+  const lines = [`${status.name}: epoch ${status.epoch}, up ${status.uptimeSeconds} s, Portico ${status.version}`];
+  for (const site of status.sites) lines.push(...siteLines(site));
+  for (const server of status.nameServers)
+    lines.push(
+      `name server ${server.name}: ${server.state}, ${rate(server.queriesPerSecond)} queries/s (${server.listen.join(', ')})`,
+    );
+  lines.push(
+    ...(status.problems.length === 0 ? ['no problems'] : status.problems.map((problem) => `PROBLEM: ${problem}`)),
+  );
+  return lines;
+}
+
+function rate(value: number): string {
+  return value < 10 ? value.toFixed(1) : Math.round(value).toString();
+}
+
+function siteLines(site: LiveSite): string[] {
+  const state = site.drained ? 'drained' : site.up ? 'up' : 'DOWN';
+  const lines = [`site ${site.name}: ${state}, ${rate(site.traffic.packetsPerSecond)} packets/s`];
+  for (const { name, state: its, reason, traffic, attachments } of site.balancers) {
+    const modes = attachments.map((one) => `${one.interface} ${one.mode}`).join(', ');
+    lines.push(
+      `  balancer ${name}: ${its}${reason === null ? '' : ` (${reason})`}, ${rate(traffic.packetsPerSecond)} packets/s, XDP ${modes}`,
+    );
+  }
+  for (const service of site.services) {
+    const vips = service.vips.map((vip) => `${vip.address}${vip.announced ? '' : ' (not announced)'}`).join(', ');
+    lines.push(
+      `  service ${service.name}: ${service.reached}, ${vips}, ${service.ports.join(', ')}; ${rate(service.answersPerSecond)} answers/s; ${service.unsettledSlots} of ${service.slots} slots unsettled`,
+    );
+    for (const backend of service.backends) {
+      const drained = backend.drained ? ', drained' : '';
+      const packets = backend.packetsPerSecond === null ? '' : `, ${rate(backend.packetsPerSecond)} packets/s`;
+      const reason = backend.reason === null ? '' : ` (${backend.reason})`;
+      lines.push(
+        `    ${backend.name} ${backend.address}: ${backend.diagnosis}${reason}${drained}, ${(100 * backend.share).toFixed(1)} % of new flows${packets}`,
+      );
+    }
+  }
+  return lines;
+}

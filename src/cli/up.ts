@@ -1,0 +1,168 @@
+/** `portico up`: runs the roles of this machine. Forwarding, decapsulation and announcements outlive the process. */
+import { watch } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { FleetSource } from '../api/fleet-source.ts';
+import { Journal } from '../api/journal.ts';
+import { startApi } from '../api/server.ts';
+import type { Config } from '../config/model.ts';
+import { readDuration } from '../config/units.ts';
+import { findLocalMachines, localAddresses, pinsOf, probeNamespaceOf } from '../fleet/local-machines.ts';
+import type { Machine } from '../fleet/machine.ts';
+import { ROLES, type Role, Runtime } from '../fleet/runtime.ts';
+import { createProbeNamespace, removeProbeNamespace } from '../serve/vip/probe-namespace.ts';
+import { takePositionals } from './arguments.ts';
+import { type Command, type CommandArguments, CommandError, stringOption, UsageError } from './command.ts';
+import { loadConfig } from './configuration.ts';
+import { openLog } from './log.ts';
+
+export const RUN_FOLDER = '/run/portico';
+/** A file is written in several steps: what follows within this belongs together. */
+const CHANGE_QUIET_MS = 200;
+/** Timers take 31 bits. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
+export const command: Command = {
+  name: 'up',
+  summary: 'run the roles on this machine',
+  usage: 'FILE [--only ROLE,...] [--machine NAME] [--for TIME] [--json]',
+  example: './portico up portico.yaml --only balancer --for 10m',
+  options: {
+    only: { type: 'string', placeholder: 'ROLE,...', help: `of ${ROLES.join(', ')} (default all)` },
+    machine: {
+      type: 'string',
+      placeholder: 'NAME',
+      help: 'which machine of the file this is (default: by its addresses)',
+    },
+    for: { type: 'string', placeholder: 'TIME', help: 'take everything down again after so long: 10m' },
+  },
+  async run(args: CommandArguments): Promise<number> {
+    const [file] = takePositionals(args, ['FILE']) as [string];
+    const roles = readRoles(stringOption(args, 'only', ROLES.join(',')));
+    const limitMs = readLimit(stringOption(args, 'for', ''));
+    if (process.getuid?.() !== 0) throw new CommandError('up needs root: it loads kernel programs and opens port 53.');
+    const config = loadConfig(file);
+    const names = machineNames(config, stringOption(args, 'machine', ''));
+    return stay(file, config, names, roles, limitMs);
+  },
+};
+
+function readRoles(text: string): Set<Role> {
+  const roles = new Set<Role>();
+  for (const name of text.split(',')) {
+    const role = ROLES.find((one) => one === name.trim());
+    if (role === undefined) throw new UsageError(`There is no role "${name}"; there are: ${ROLES.join(', ')}.`);
+    roles.add(role);
+  }
+  return roles;
+}
+
+function readLimit(text: string): number | null {
+  if (text === '') return null;
+  const read = readDuration(text, 1_000, MAX_TIMER_MS);
+  if (!read.ok) throw new UsageError(`--for ${text}: ${read.message}; ${read.remedy}.`);
+  return read.value;
+}
+
+function machineNames(config: Config, given: string): string[] {
+  const known = [...config.balancers.keys(), ...config.backends.keys(), ...config.nameServers.keys()];
+  if (given !== '') {
+    if (!known.includes(given))
+      throw new CommandError(`There is no machine "${given}"; there are: ${known.join(', ')}.`);
+    return [given];
+  }
+  const names = findLocalMachines(config, localAddresses());
+  if (names.length > 0) return names;
+  throw new CommandError(
+    `None of the machines of the file has an address of this host; say which it is with --machine NAME.`,
+  );
+}
+
+async function stay(
+  file: string,
+  config: Config,
+  names: readonly string[],
+  roles: ReadonlySet<Role>,
+  limitMs: number | null,
+): Promise<number> {
+  const log = openLog('info');
+  const journal = new Journal(log);
+  const { machines, probers } = await prepareMachines(config, names, roles);
+  const folders = { state: config.stateFolder, run: join(RUN_FOLDER, config.name) };
+  const runtime = new Runtime({ config, machines, roles, folders, log: journal });
+  let keep = false;
+  try {
+    await runtime.start();
+    const load = () => {
+      try {
+        return { ok: true as const, value: loadConfig(file) };
+      } catch (error) {
+        return {
+          ok: false as const,
+          error: (error as Error).message,
+          remedy: `portico check ${file} names every error`,
+        };
+      }
+    };
+    const source = new FleetSource({ runtime, journal, load });
+    const api = await startApi({ ...config.api, source, log });
+    log.info({ machines: names, roles: [...roles], api: api.url }, 'Portico is up');
+    const stopWatching = watchFile(file, () => void source.reload());
+    try {
+      keep = (await untilTold(limitMs, () => void source.reload())) === 'stop';
+    } finally {
+      stopWatching();
+      await api.close();
+    }
+  } finally {
+    await runtime.stop(keep);
+    for (const netns of keep ? [] : probers) await removeProbeNamespace(netns);
+  }
+  log.info(
+    { keep },
+    keep ? 'ended; forwarding goes on (portico down takes it away)' : 'ended, and everything taken down',
+  );
+  return 0;
+}
+
+async function prepareMachines(
+  config: Config,
+  names: readonly string[],
+  roles: ReadonlySet<Role>,
+): Promise<{ machines: Map<string, Machine>; probers: string[] }> {
+  const machines = new Map<string, Machine>();
+  const probers: string[] = [];
+  for (const name of names) {
+    const prefix = config.balancers.get(name)?.probePrefix ?? null;
+    const machine = { name, netns: null, pins: pinsOf(config, name), probeNetns: null, probeInterface: null };
+    machines.set(name, machine);
+    if (prefix === null || !roles.has('balancer')) continue;
+    const { netns, interfaceName } = await createProbeNamespace(probeNamespaceOf(config, name), null, prefix);
+    probers.push(netns);
+    machines.set(name, { ...machine, probeNetns: netns, probeInterface: interfaceName });
+  }
+  return { machines, probers };
+}
+
+/** Editors replace files, so the folder is watched. */
+function watchFile(file: string, onChange: () => void): () => void {
+  let timer: NodeJS.Timeout | undefined;
+  const watcher = watch(dirname(file), (_event, name) => {
+    if (name !== basename(file)) return;
+    clearTimeout(timer);
+    timer = setTimeout(onChange, CHANGE_QUIET_MS);
+  });
+  return () => {
+    clearTimeout(timer);
+    watcher.close();
+  };
+}
+
+/** `stop`: a signal ended it, what is in the kernel stays. `over`: its time is over. */
+function untilTold(limitMs: number | null, onReload: () => void): Promise<'stop' | 'over'> {
+  return new Promise((resolve) => {
+    process.on('SIGHUP', onReload);
+    process.once('SIGTERM', () => resolve('stop'));
+    process.once('SIGINT', () => resolve('stop'));
+    if (limitMs !== null) setTimeout(() => resolve('over'), limitMs);
+  });
+}
