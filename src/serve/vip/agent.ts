@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { type Address, fromMapped, sameAddress, toMapped } from '../../net/address.ts';
 import { type Attachment, Root } from './attach.ts';
 import { countPossibleCpus } from './balancer-object.ts';
-import { deleteElement, listKeys, lookupElement, updateElement } from './bpf.ts';
+import { deleteElement, listKeys, lookupElement, openPinned, updateElement } from './bpf.ts';
 import { AgentCounterView } from './counters.ts';
 import { addToLoopback, InterfaceSettings, removeFromLoopback } from './direct-answer.ts';
 import {
@@ -19,7 +19,7 @@ import {
   MEMBER,
   ROLE,
 } from './layout.gen.ts';
-import { type MappedMemory, mapMemory } from './libc.ts';
+import { closeFd, type MappedMemory, mapMemory } from './libc.ts';
 import { CandidateTable, type MemberFields } from './machine-entry.ts';
 import { pinMaps, prepareMaps, removeMapPins } from './maps.ts';
 import { BpfObject } from './object.ts';
@@ -57,6 +57,28 @@ export function openAgent(options: AgentOptions): Agent {
     if (isNew && options.name !== null) removeInstance(options.name);
     throw error;
   }
+}
+
+/**
+ * Takes a machine's agent away without loading anything, so also when this version could not adopt it: the VIPs that an
+ * agent of that name put on the loopback, and every pin of the instance, those of other roles too. Interface settings stay
+ * as they are. False: there was nothing.
+ */
+export async function takeDownAgent(name: string, netns: string | null): Promise<boolean> {
+  const vips = openPinned(join(pinFolder(name), 'agent_vips'));
+  const addresses = vips === null ? [] : listOwnVips(vips);
+  if (vips !== null) closeFd(vips);
+  const had = removeInstance(name);
+  for (const address of addresses) await removeFromLoopback(netns, address);
+  return had;
+}
+
+/** VIPs of the map `agent_vips` that an agent put on the loopback. */
+function listOwnVips(fd: number): Address[] {
+  const value = new Uint32Array(1);
+  const bytes = new Uint8Array(value.buffer);
+  const isOwn = (key: Uint8Array) => lookupElement(fd, key, bytes) && value[0] === VIP_ADDED;
+  return listKeys(fd, ADDRESS.sizeBytes).filter(isOwn).map(fromMapped);
 }
 
 export class Agent {

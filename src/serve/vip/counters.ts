@@ -48,7 +48,7 @@ export class CounterView {
     this.#cpus = cpus;
   }
 
-  /** Sums of a subject, into `totals`, which is returned. About 50 ns a CPU. */
+  /** Sums of a subject, into `totals`, which is returned. About 100 ns a CPU. */
   read(subject: number, totals: Totals = createTotals()): Totals {
     const { outcome, event } = totals;
     outcome.fill(0);

@@ -3,9 +3,10 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import koffi from 'koffi';
 import { type Address, parseAddress } from '../../net/address.ts';
 import { createXdpLink } from './bpf.ts';
-import { closeFd } from './libc.ts';
+import { check, closeFd, makeSocket } from './libc.ts';
 import { inNamespace, interfaceIndexIn } from './netns.ts';
 import { BpfObject } from './object.ts';
 
@@ -99,6 +100,28 @@ export function makeNetwork(label: string): TestNetwork {
   }
 }
 
+const sendto = koffi
+  .load('libc.so.6')
+  .func('long sendto(int fd, void *data, size_t length, int flags, void *address, uint32_t addressLength)');
+
+/** Sends an IPv4 packet of any protocol from inside a namespace: `payload` is what follows the IP header. */
+export function sendRaw(
+  namespace: string,
+  protocol: number,
+  payload: Uint8Array,
+  destination: readonly number[],
+): void {
+  const [family, raw] = [2, 3]; // AF_INET, SOCK_RAW
+  const to = new Uint8Array(16);
+  to[0] = family;
+  to.set(destination, 4);
+  inNamespace(namespace, () => {
+    const fd = makeSocket(family, raw, protocol);
+    check(sendto(fd, payload, payload.length, 0, to, to.length), 'send a raw packet');
+    closeFd(fd);
+  });
+}
+
 /** Waits until `holds`, at most `limitMs`. */
 export async function until(holds: () => boolean, what: string, limitMs = 5000): Promise<void> {
   const end = performance.now() + limitMs;
@@ -108,7 +131,7 @@ export async function until(holds: () => boolean, what: string, limitMs = 5000):
   }
 }
 
-/** Program that a network's end carries natively; 0: none. */
+/** Names of an instance's pins, sorted. */
 export function pinsOf(name: string): string[] {
   const folder = `/sys/fs/bpf/portico/${name}`;
   return existsSync(folder) ? execFileSync('ls', [folder], { encoding: 'utf8' }).trim().split('\n').sort() : [];
