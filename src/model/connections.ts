@@ -37,7 +37,8 @@ function findIn(table: ConnectionTable, bucket: number, flow: FlowPlaces): numbe
   for (let place = begin; place < begin + BUCKET_ENTRIES; place++) {
     const low = words[2 * place];
     const high = words[2 * place + 1];
-    if (high === flow.fingerprintHigh && low >>> 28 === flow.fingerprintLow && (low | high) !== 0) return place;
+    // The empty word is no entry of fingerprint 0.
+    if (high === flow.fingerprintHigh && low >>> 28 === flow.fingerprintLow) return (low | high) === 0 ? -1 : place;
   }
   return -1;
 }
@@ -62,9 +63,13 @@ export function entryBackend(table: ConnectionTable, place: number): number {
   return table.words[2 * place] & 0xffff;
 }
 
-/** Ticks since the entry was touched, modulo 4096. */
+/**
+ * Ticks since the entry was touched, modulo 4096. One tick in the future counts as now: another CPU's clock is up to a
+ * jiffy ahead. (No entry really gets as old: the sweeper clears it long before.)
+ */
 export function entryAge(table: ConnectionTable, place: number, ticks: number): number {
-  return (ticks - (table.words[2 * place] >>> 16)) & AGE_MASK;
+  const age = (ticks - (table.words[2 * place] >>> 16)) & AGE_MASK;
+  return age === AGE_MASK ? 0 : age;
 }
 
 export function writeEntry(
@@ -83,9 +88,8 @@ export function writeEntry(
  * by its last SYN only: a SYN that meets a young entry is taken for a retransmission.
  */
 export function touchEntry(table: ConnectionTable, place: number, ticks: number, isSyn: boolean): void {
-  const touched = isSyn ? ticks : ticks - YOUNG_TICKS - 1;
-  if (!isSyn && entryAge(table, place, ticks) <= YOUNG_TICKS + 1) return;
-  setAge(table, place, touched);
+  const age = isSyn ? 0 : YOUNG_TICKS + 1;
+  if (entryAge(table, place, ticks) > age) setAge(table, place, ticks - age);
 }
 
 function setAge(table: ConnectionTable, place: number, ticks: number): void {

@@ -1,0 +1,278 @@
+/**
+ * The balancer's kernel program without any interface: loaded with the state of a model engine, run by test-run, its maps
+ * open to be compared. Needs root. Used by `replay` and by the differential test.
+ */
+import type { Engine } from '../model/engine.ts';
+import { headerSum } from '../model/engine.ts';
+import type { Clock } from '../model/layout.ts';
+import { EVENTS, OUTCOMES } from '../model/layout.ts';
+import { PRESSURE_WORDS } from '../model/pressure.ts';
+import { openBalancer } from '../serve/vip/balancer-object.ts';
+import {
+  BPF_F_INNER_MAP,
+  BPF_F_MMAPABLE,
+  createMap,
+  deleteElement,
+  listKeys,
+  MAP_TYPE_ARRAY,
+  MAP_TYPE_PROG_ARRAY,
+  type RunResult,
+  runProgram,
+  updateElement,
+} from '../serve/vip/bpf.ts';
+import {
+  BACKEND,
+  BackendView,
+  BUCKET,
+  COUNTERS,
+  MAX_BACKENDS,
+  MAX_SUBJECTS,
+  PRESSURE,
+  ROLE_COUNT,
+  SERVICE,
+  SERVICE_KEY,
+  SETTINGS,
+  SettingsView,
+  VIP,
+} from '../serve/vip/layout.gen.ts';
+import { closeFd, type MappedMemory, mapMemory } from '../serve/vip/libc.ts';
+
+const MIN_FRAME_BYTES = 14;
+
+/** A service's slots and notes as they stand in the kernel. */
+interface KernelSlots {
+  readonly size: number;
+  readonly memory: readonly MappedMemory[];
+  readonly words: Uint32Array;
+  readonly notes: Uint32Array;
+}
+
+export interface KernelEngine {
+  /** Two 32-bit words each, low first, as the model has them. */
+  readonly connections: Uint32Array;
+  slotWords(subject: number): Uint32Array;
+  pressureWords(subject: number): Uint32Array;
+  /** Outcomes, then events, then bytes, summed over the CPUs into `sums`. */
+  readCounters(subject: number, sums: Float64Array): void;
+  /** Writes everything that the engine holds; counters start at 0. Slower where VIPs or services are new (some 10 ms). */
+  load(engine: Engine): void;
+  /** As `load`, when nothing but slots, connections, backends, pressures and settings changed; counters stay. */
+  refresh(engine: Engine): void;
+  setClock(clock: Clock): void;
+  /** Frames of 14 bytes or more, as if they came in on the loopback. */
+  run(frame: Uint8Array): RunResult;
+  close(): void;
+}
+
+/** Length of `sums` of `readCounters`. */
+export const COUNTER_FIELDS = OUTCOMES.length + EVENTS.length + 1;
+
+/** Loads `balancer.bpf.o` from the folder `objects`; `buckets` is that of the engines to come. Throws where the kernel refuses. */
+export function openKernelEngine(objects: string, buckets: number): KernelEngine {
+  const rolesFd = createMap({
+    name: 'roles',
+    type: MAP_TYPE_PROG_ARRAY,
+    keySizeBytes: 4,
+    valueSizeBytes: 4,
+    maxEntries: ROLE_COUNT,
+    flags: 0,
+  });
+  try {
+    return new LoadedEngine(objects, buckets, rolesFd);
+  } catch (error) {
+    closeFd(rolesFd);
+    throw error;
+  }
+}
+
+class LoadedEngine implements KernelEngine {
+  readonly #balancer;
+  readonly #rolesFd: number;
+  readonly #programFd: number;
+  readonly #memory: MappedMemory[] = [];
+  readonly #slots = new Map<number, KernelSlots>();
+  readonly connections: Uint32Array;
+  readonly #pressures: Uint32Array;
+  readonly #counters: Uint32Array;
+  readonly #backends: BackendView;
+  readonly #settings: SettingsView;
+  readonly #clock: Uint32Array;
+
+  constructor(objects: string, buckets: number, rolesFd: number) {
+    this.#rolesFd = rolesFd;
+    this.#balancer = openBalancer({ objects, folder: null, rolesFd, buckets, testClock: true });
+    const { maps, object, cpus, testClock } = this.#balancer;
+    if (testClock === null) throw new Error('balancer.bpf.o was loaded without the test clock');
+    this.#programFd = object.programFd('balancer');
+    this.connections = new Uint32Array(this.#map(maps.connections, buckets * BUCKET.sizeBytes, 'connections'));
+    this.#pressures = new Uint32Array(this.#map(maps.pressures, MAX_SUBJECTS * PRESSURE.sizeBytes, 'pressures'));
+    this.#counters = new Uint32Array(this.#map(maps.counters, MAX_SUBJECTS * cpus * COUNTERS.sizeBytes, 'counters'));
+    this.#backends = new BackendView(this.#map(maps.backends, MAX_BACKENDS * BACKEND.sizeBytes, 'backends'));
+    this.#settings = new SettingsView(this.#map(maps.settings, SETTINGS.sizeBytes, 'settings'));
+    this.#memory.push(testClock.memory);
+    this.#clock = new Uint32Array(testClock.memory.buffer, testClock.offset, 2);
+  }
+
+  #map(fd: number, lengthBytes: number, what: string): ArrayBuffer {
+    const memory = mapMemory(fd, lengthBytes, what);
+    this.#memory.push(memory);
+    return memory.buffer;
+  }
+
+  load(engine: Engine): void {
+    const { maps } = this.#balancer;
+    replaceElements(
+      maps.vips,
+      16,
+      [...engine.vips].map(([key, vip]) => [addressBytes(key), words(vip.subject, vip.flags)]),
+    );
+    replaceElements(maps.services, SERVICE_KEY.sizeBytes, serviceElements(engine));
+    replaceElements(
+      maps.probe_sources,
+      16,
+      [...engine.probeSources].map(([key, index]) => [addressBytes(key), words(index)]),
+    );
+    for (const [subject, slots] of engine.slots) this.#makeSlots(subject, slots.words.length / 2);
+    this.#settings.generation++;
+    this.#counters.fill(0);
+    this.#pressures.fill(0);
+    this.#backends.memory.fill(0);
+    this.refresh(engine);
+  }
+
+  #makeSlots(subject: number, size: number): void {
+    const { maps } = this.#balancer;
+    if (this.#slots.get(subject)?.size === size) return;
+    const memory = [maps.slot_tables, maps.slot_notes].map((outerFd) => {
+      const fd = createMap({
+        name: `replay_${subject}`,
+        type: MAP_TYPE_ARRAY,
+        keySizeBytes: 4,
+        valueSizeBytes: 8,
+        maxEntries: size,
+        flags: BPF_F_MMAPABLE | BPF_F_INNER_MAP,
+      });
+      try {
+        updateElement(outerFd, words(subject), words(fd));
+        return mapMemory(fd, size * 8, `slots of subject ${subject}`);
+      } finally {
+        closeFd(fd);
+      }
+    });
+    this.#unmapSlots(subject);
+    const [slotWords, notes] = memory.map(({ buffer }) => new Uint32Array(buffer));
+    this.#slots.set(subject, { size, memory, words: slotWords, notes });
+  }
+
+  #unmapSlots(subject: number): void {
+    for (const memory of this.#slots.get(subject)?.memory ?? []) memory.unmap();
+  }
+
+  refresh(engine: Engine): void {
+    const key = new BigUint64Array(engine.key.slice().buffer);
+    this.#settings.setKey(0, key[0]);
+    this.#settings.setKey(1, key[1]);
+    this.#settings.probeIfindex = engine.probeIfindex;
+    this.#settings.bucketMask = engine.bucketMask;
+    this.#settings.cpus = this.#balancer.cpus;
+    for (const [subject, slots] of engine.slots) {
+      this.slotWords(subject).set(slots.words);
+      this.#slots.get(subject)?.notes.set(slots.notes);
+    }
+    for (const [subject, pressure] of engine.pressures) this.pressureWords(subject).set(pressure);
+    this.connections.set(engine.connections.words);
+    engine.backends.forEach((backend, index) => {
+      if (backend === undefined) return;
+      const view = this.#backends.at(index);
+      view.setAddress(backend.address);
+      view.setSource(backend.source);
+      view.setNextHopMac(backend.nextHopMac);
+      view.setOwnMac(backend.ownMac);
+      view.ifindex = backend.ifindex;
+      view.flags = backend.flags;
+      view.headerSum = headerSum(backend);
+      view.mtu = 1500;
+    });
+  }
+
+  slotWords(subject: number): Uint32Array {
+    const slots = this.#slots.get(subject);
+    if (slots === undefined) throw new Error(`subject ${subject} has no slots`);
+    return slots.words;
+  }
+
+  pressureWords(subject: number): Uint32Array {
+    return this.#pressures.subarray(subject * PRESSURE_WORDS, (subject + 1) * PRESSURE_WORDS);
+  }
+
+  readCounters(subject: number, sums: Float64Array): void {
+    const strideWords = COUNTERS.sizeBytes / 4;
+    sums.fill(0);
+    for (let cpu = 0; cpu < this.#balancer.cpus; cpu++) {
+      const at = (subject * this.#balancer.cpus + cpu) * strideWords;
+      for (let i = 0; i < COUNTER_FIELDS; i++)
+        sums[i] += this.#counters[at + 2 * i] + this.#counters[at + 2 * i + 1] * 0x100000000;
+    }
+  }
+
+  setClock(clock: Clock): void {
+    this.#clock[0] = clock.low;
+    this.#clock[1] = clock.high;
+  }
+
+  run(frame: Uint8Array): RunResult {
+    if (frame.length < MIN_FRAME_BYTES) throw new Error(`the kernel runs no frames under ${MIN_FRAME_BYTES} bytes`);
+    return runProgram(this.#programFd, frame);
+  }
+
+  close(): void {
+    for (const subject of this.#slots.keys()) this.#unmapSlots(subject);
+    for (const memory of this.#memory) memory.unmap();
+    this.#balancer.object.close();
+    closeFd(this.#rolesFd);
+  }
+}
+
+function words(...values: number[]): Uint8Array {
+  return new Uint8Array(Uint32Array.from(values).buffer);
+}
+
+/** The bytes of a key of `addressKey`. */
+function addressBytes(key: string): Uint8Array {
+  const bytes = new Uint8Array(16);
+  for (let i = 0; i < 8; i++) {
+    bytes[2 * i] = key.charCodeAt(i) >>> 8;
+    bytes[2 * i + 1] = key.charCodeAt(i);
+  }
+  return bytes;
+}
+
+function serviceElements(engine: Engine): [Uint8Array, Uint8Array][] {
+  return [...engine.services].map(([key, service]) => {
+    const bytes = new Uint8Array(SERVICE_KEY.sizeBytes);
+    const view = new DataView(bytes.buffer);
+    const { vip, port, protocol } = SERVICE_KEY.offsets;
+    view.setUint32(vip, Math.floor(key / 0x1000000), true);
+    view.setUint16(port, Math.floor(key / 0x100) & 0xffff, false);
+    bytes[protocol] = key & 0xff;
+    const value = words(
+      service.subject,
+      service.slots,
+      0,
+      service.lifetimeTicks,
+      service.newPerSecond,
+      service.shareEntries,
+    );
+    if (value.length !== SERVICE.sizeBytes || VIP.sizeBytes !== 8) throw new Error('struct service or vip has changed');
+    return [bytes, value];
+  });
+}
+
+function replaceElements(
+  fd: number,
+  keySizeBytes: number,
+  elements: readonly (readonly [Uint8Array, Uint8Array])[],
+): void {
+  for (const key of listKeys(fd, keySizeBytes)) deleteElement(fd, key);
+  for (const [key, value] of elements) updateElement(fd, key, value);
+}

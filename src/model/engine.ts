@@ -1,0 +1,136 @@
+/**
+ * The state of one balancer as the packet model keeps it: what the maps of bpf/maps.h hold, in plain objects. Whoever
+ * builds one for the model can write the same into kernel maps; the differential test does.
+ */
+import { type ConnectionTable, createConnectionTable } from './connections.ts';
+import { BACKEND_IPV6, EVENTS, type Event, MAX_BACKENDS, OUTCOMES, type Outcome } from './layout.ts';
+import { PRESSURE_WORDS, type PressureLimits, type PressureWords } from './pressure.ts';
+
+export interface EngineVip {
+  readonly subject: number;
+  /** VIP_ECHO. */
+  readonly flags: number;
+}
+
+export interface EngineService extends PressureLimits {
+  readonly subject: number;
+  /** Of the lookup table. */
+  readonly slots: number;
+}
+
+/** How packets are sent to a backend. */
+export interface EngineBackend {
+  /** Outer destination and source, 16 bytes, IPv4-mapped. */
+  readonly address: Uint8Array;
+  readonly source: Uint8Array;
+  readonly nextHopMac: Uint8Array;
+  readonly ownMac: Uint8Array;
+  /** 0: packets to it fail. */
+  readonly ifindex: number;
+  /** BACKEND_*. */
+  readonly flags: number;
+}
+
+/** The slots of a service and what stands beside them; two 32-bit words each, low first. */
+export interface EngineSlots {
+  /** `current | previous << 16`, `third | tick << 16`. */
+  readonly words: Uint32Array;
+  /** `generation`, `adopt_until`. */
+  readonly notes: Uint32Array;
+}
+
+export interface EngineCounters {
+  readonly outcome: Record<Outcome, number>;
+  readonly event: Record<Event, number>;
+  bytes: number;
+}
+
+export interface Engine {
+  /** SipHash key: four little-endian words. */
+  readonly key: Uint32Array;
+  /** Interface of the prober; 0: none. */
+  probeIfindex: number;
+  /** Buckets of the connection table - 1. */
+  readonly bucketMask: number;
+  /** By `addressKey` of the destination. */
+  readonly vips: Map<string, EngineVip>;
+  /** By `serviceKey`. */
+  readonly services: Map<number, EngineService>;
+  /** By the service's subject, as are `pressures`. */
+  readonly slots: Map<number, EngineSlots>;
+  readonly pressures: Map<number, PressureWords>;
+  readonly connections: ConnectionTable;
+  /** By backend index; use `setBackend`. */
+  readonly backends: (EngineBackend | undefined)[];
+  readonly backendFlags: Uint32Array;
+  /** By `addressKey` of the source: backend index. */
+  readonly probeSources: Map<string, number>;
+  /** By subject. */
+  readonly counters: Map<number, EngineCounters>;
+}
+
+/** `buckets`: a power of two of at least 2. `key`: see `sipHashKey`. */
+export function createEngine(key: Uint32Array, buckets: number): Engine {
+  return {
+    key,
+    probeIfindex: 0,
+    bucketMask: buckets - 1,
+    vips: new Map(),
+    services: new Map(),
+    slots: new Map(),
+    pressures: new Map(),
+    connections: createConnectionTable(buckets),
+    backends: [],
+    backendFlags: new Uint32Array(MAX_BACKENDS),
+    probeSources: new Map(),
+    counters: new Map(),
+  };
+}
+
+/** An address of 4 or 16 bytes at `offset` as a key: one string for an IPv4 address and its mapped form. */
+export function addressKey(bytes: Uint8Array, offset: number, size: 4 | 16): string {
+  let key = size === 4 ? MAPPED : '';
+  for (let i = offset; i < offset + size; i += 2) key += String.fromCharCode((bytes[i] << 8) | bytes[i + 1]);
+  return key;
+}
+
+const MAPPED = '\0\0\0\0\0\uffff';
+
+/** `port` 0: any. */
+export function serviceKey(vip: number, port: number, protocol: number): number {
+  return (vip * 0x10000 + port) * 0x100 + protocol;
+}
+
+export function addService(engine: Engine, key: number, service: EngineService, slots: EngineSlots): void {
+  engine.services.set(key, service);
+  engine.slots.set(service.subject, slots);
+  if (!engine.pressures.has(service.subject)) engine.pressures.set(service.subject, new Uint32Array(PRESSURE_WORDS));
+}
+
+export function setBackend(engine: Engine, index: number, backend: EngineBackend): void {
+  engine.backends[index] = backend;
+  engine.backendFlags[index] = backend.flags;
+}
+
+/** The sum of the constant words of the outer IPv4 header (bpf/layout.h: header_sum); 0 for IPv6. */
+export function headerSum(backend: EngineBackend): number {
+  if ((backend.flags & BACKEND_IPV6) !== 0) return 0;
+  let sum = 0x4500 + 0x4000 + ((64 << 8) | 47);
+  for (const address of [backend.source, backend.address])
+    sum += ((address[12] << 8) | address[13]) + ((address[14] << 8) | address[15]);
+  return sum;
+}
+
+/** The counters of a subject, made at their first use. */
+export function countersOf(engine: Engine, subject: number): EngineCounters {
+  let counters = engine.counters.get(subject);
+  if (counters === undefined) {
+    counters = {
+      outcome: Object.fromEntries(OUTCOMES.map((name) => [name, 0])) as Record<Outcome, number>,
+      event: Object.fromEntries(EVENTS.map((name) => [name, 0])) as Record<Event, number>,
+      bytes: 0,
+    };
+    engine.counters.set(subject, counters);
+  }
+  return counters;
+}

@@ -1,0 +1,67 @@
+/** The keyed hash of a flow and what is cut out of it: slot, flow label, buckets, fingerprint. */
+import type { FlowPlaces } from './connections.ts';
+import type { IpHeader, Transport } from './parse.ts';
+import { SIPHASH_1_3_128, sipHash } from './siphash.ts';
+
+/** Both halves of 64 bits, as 32-bit words. */
+export interface FlowHash {
+  readonly firstLow: number;
+  readonly firstHigh: number;
+  readonly secondLow: number;
+  readonly secondHigh: number;
+}
+
+const message = new Uint8Array(37);
+const output = new Uint32Array(4);
+
+/**
+ * SipHash-1-3-128 of source address, destination address, source port, destination port and protocol, as on the wire:
+ * 13 or 37 bytes. `key`: see `sipHashKey`. The addresses, each of `addressBytes`, stand one behind the other.
+ */
+export function hashAddresses(
+  key: Uint32Array,
+  bytes: Uint8Array,
+  offset: number,
+  addressBytes: 4 | 16,
+  ports: { readonly sourcePort: number; readonly destinationPort: number; readonly protocol: number },
+): FlowHash {
+  const end = 2 * addressBytes;
+  for (let i = 0; i < end; i++) message[i] = bytes[offset + i];
+  message[end] = ports.sourcePort >>> 8;
+  message[end + 1] = ports.sourcePort;
+  message[end + 2] = ports.destinationPort >>> 8;
+  message[end + 3] = ports.destinationPort;
+  message[end + 4] = ports.protocol;
+  sipHash(key, message, output, SIPHASH_1_3_128, end + 5);
+  return { firstLow: output[0], firstHigh: output[1], secondLow: output[2], secondHigh: output[3] };
+}
+
+export function hashFlow(key: Uint32Array, frame: Uint8Array, ip: IpHeader, transport: Transport): FlowHash {
+  return hashAddresses(key, frame, ip.sourceOffset, ip.addressBytes, transport);
+}
+
+/** Slot in a table of `slots` (at most 2^21). */
+export function slotOf(hash: FlowHash, slots: number): number {
+  return Math.floor((hash.firstHigh * slots) / 0x100000000);
+}
+
+/** 20 bits for the flow label of an outer IPv6 header. */
+export function flowLabelOf(hash: FlowHash): number {
+  return hash.firstLow & 0xfffff;
+}
+
+/** Where the connection table keeps the flow. `generation`: of the slot's note. */
+export function placesOf(hash: FlowHash, generation: number, bucketMask: number): FlowPlaces {
+  const firstBucket = (hash.secondLow & bucketMask) >>> 0;
+  let secondBucket = (hash.firstLow & bucketMask) >>> 0;
+  if (secondBucket === firstBucket) secondBucket = (secondBucket ^ 1) >>> 0;
+  const salt = generation === 0 ? 0n : BigInt.asUintN(64, BigInt(generation) * 0x9e3779b97f4a7c15n);
+  const saltLow = Number(salt & 0xffffffffn);
+  const saltHigh = Number(salt >> 32n);
+  return {
+    firstBucket,
+    secondBucket,
+    fingerprintLow: (hash.secondLow ^ saltLow) >>> 28,
+    fingerprintHigh: (hash.secondHigh ^ saltHigh) >>> 0,
+  };
+}

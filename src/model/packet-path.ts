@@ -1,0 +1,165 @@
+/**
+ * The balancer's packet path in plain TypeScript, to the byte what bpf/balancer.bpf.c does: the oracle of its tests, the
+ * engine of `replay` and `explain`. The state (engine.ts) and the clock come in as arguments.
+ */
+import { PROTOCOL_TCP, PROTOCOL_UDP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../net/packet.ts';
+import { encapsulate } from './encapsulate.ts';
+import { addressKey, countersOf, type Engine, type EngineService, type EngineSlots, serviceKey } from './engine.ts';
+import { type FlowHash, flowLabelOf, hashFlow, placesOf, slotOf } from './flow-hash.ts';
+import { answerEcho, isIcmp } from './icmp.ts';
+import { type Clock, clockFine, EVENTS, type Outcome, VIP_ECHO } from './layout.ts';
+import { type IpHeader, parseIp, parseTransport, type Transport } from './parse.ts';
+import { createSelection, type PacketKind, type Selection, selectBackend } from './select.ts';
+
+export type Verdict = 'pass' | 'drop' | 'tx' | 'redirect';
+
+export interface PacketResult {
+  readonly verdict: Verdict;
+  readonly outcome: Outcome;
+  /** Bits EVENT_*. */
+  readonly events: number;
+  /** Whose counters it went to. */
+  readonly subject: number;
+  /** Index of the backend that was chosen; 0: none. */
+  readonly backend: number;
+  /** As it leaves, or as it came. */
+  readonly frame: Uint8Array;
+}
+
+/** What was found out on the way, while it is not over. */
+interface Packet {
+  readonly frame: Uint8Array;
+  readonly ingressIfindex: number;
+  subject: number;
+  events: number;
+}
+
+interface Choice {
+  readonly outcome: Outcome;
+  readonly backend: number;
+  /** For GRE; 0: none. */
+  readonly key: number;
+}
+
+const selection: Selection = createSelection();
+
+/** Runs one Ethernet frame through the balancer. Never changes `frame`. About 1 us. */
+export function processFrame(engine: Engine, frame: Uint8Array, ingressIfindex: number, clock: Clock): PacketResult {
+  const packet: Packet = { frame, ingressIfindex, subject: 0, events: 0 };
+  const ip = parseIp(frame);
+  const result = ip === null ? end(packet, 'pass', 'not-ip') : processIp(engine, packet, ip, clock);
+  const counters = countersOf(engine, result.subject);
+  counters.outcome[result.outcome]++;
+  counters.bytes += ip === null ? 0 : ip.lengthBytes;
+  for (let event = 0; result.events >>> event !== 0; event++)
+    if (((result.events >>> event) & 1) !== 0) counters.event[EVENTS[event]]++;
+  return result;
+}
+
+function end(packet: Packet, verdict: Verdict, outcome: Outcome, backend = 0, frame = packet.frame): PacketResult {
+  return { verdict, outcome, events: packet.events, subject: packet.subject, backend, frame };
+}
+
+function processIp(engine: Engine, packet: Packet, ip: IpHeader, clock: Clock): PacketResult {
+  const vip = engine.vips.get(addressKey(packet.frame, ip.destinationOffset, ip.addressBytes));
+  if (vip === undefined) return end(packet, 'pass', 'not-vip');
+  packet.subject = vip.subject;
+  const transport = parseTransport(packet.frame, ip);
+  if (typeof transport === 'string') return end(packet, 'drop', transport);
+  if (isIcmp(ip, transport)) {
+    const answer = (vip.flags & VIP_ECHO) === 0 ? null : answerEcho(packet.frame, ip, transport);
+    return answer === null ? end(packet, 'pass', 'icmp-other') : end(packet, 'tx', 'icmp-echo', 0, answer);
+  }
+  const service = findService(engine, vip.subject, transport);
+  if (service === undefined) return end(packet, 'pass', 'no-service');
+  packet.subject = service.subject;
+  const hash = hashFlow(engine.key, packet.frame, ip, transport);
+  const choice = probedBackend(engine, packet, ip) ?? choose(engine, packet, service, transport, hash, clock);
+  if (choice.outcome === 'no-backend') return end(packet, 'drop', 'no-backend');
+  return forward(engine, packet, ip, choice, flowLabelOf(hash));
+}
+
+function findService(engine: Engine, vip: number, transport: Transport): EngineService | undefined {
+  const { protocol, destinationPort } = transport;
+  if (protocol !== PROTOCOL_TCP && protocol !== PROTOCOL_UDP) return undefined;
+  return (
+    engine.services.get(serviceKey(vip, destinationPort, protocol)) ?? engine.services.get(serviceKey(vip, 0, protocol))
+  );
+}
+
+/** Our own prober's packets go to the backend that their source address stands for, dead or alive. */
+function probedBackend(engine: Engine, packet: Packet, ip: IpHeader): Choice | null {
+  if (packet.ingressIfindex !== engine.probeIfindex) return null;
+  const backend = engine.probeSources.get(addressKey(packet.frame, ip.sourceOffset, ip.addressBytes));
+  return backend === undefined ? null : { outcome: 'probe', backend, key: 0 };
+}
+
+const NO_BACKEND: Choice = { outcome: 'no-backend', backend: 0, key: 0 };
+
+function choose(
+  engine: Engine,
+  packet: Packet,
+  service: EngineService,
+  transport: Transport,
+  hash: FlowHash,
+  clock: Clock,
+): Choice {
+  const slots = engine.slots.get(service.subject);
+  const slot = slotOf(hash, service.slots);
+  if (slots === undefined || slot * 2 >= slots.words.length) return NO_BACKEND;
+  const tick = slots.words[2 * slot + 1] >>> 16;
+  if (tick !== 0) return chooseUnsettled(engine, packet, service, transport, hash, clock, slots, slot);
+  const backend = slots.words[2 * slot] & 0xffff;
+  return backend === 0 ? NO_BACKEND : { outcome: 'settled', backend, key: 0 };
+}
+
+function chooseUnsettled(
+  engine: Engine,
+  packet: Packet,
+  service: EngineService,
+  transport: Transport,
+  hash: FlowHash,
+  clock: Clock,
+  slots: EngineSlots,
+  slot: number,
+): Choice {
+  const pressure = engine.pressures.get(service.subject);
+  if (pressure === undefined) throw new Error(`service ${service.subject} has no pressure windows`);
+  const { words, notes } = slots;
+  selectBackend(
+    {
+      current: words[2 * slot] & 0xffff,
+      previous: words[2 * slot] >>> 16,
+      third: words[2 * slot + 1] & 0xffff,
+      kind: kindOf(transport),
+      flow: placesOf(hash, notes[2 * slot], engine.bucketMask),
+      clock,
+      adopting: ((clockFine(clock) - notes[2 * slot + 1]) | 0) < 0,
+      limits: service,
+      connections: engine.connections,
+      pressure,
+      backendFlags: engine.backendFlags,
+    },
+    selection,
+  );
+  packet.events |= selection.events;
+  if (selection.touchesSlot) words[2 * slot + 1] = (words[2 * slot + 1] & 0xffff) | ((clock.high & 0xffff || 1) << 16);
+  const key = selection.firstOther * 0x10000 + selection.secondOther;
+  return { outcome: selection.outcome, backend: selection.backend, key };
+}
+
+function kindOf(transport: Transport): PacketKind {
+  if (transport.protocol !== PROTOCOL_TCP) return 'udp';
+  return (transport.tcpFlags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) === TCP_SYN ? 'syn' : 'tcp';
+}
+
+function forward(engine: Engine, packet: Packet, ip: IpHeader, choice: Choice, flowLabel: number): PacketResult {
+  const backend = engine.backends[choice.backend];
+  const frame =
+    backend === undefined || backend.ifindex === 0
+      ? null
+      : encapsulate(packet.frame, ip, backend, choice.key, flowLabel);
+  if (backend === undefined || frame === null) return end(packet, 'drop', 'failed', choice.backend);
+  const verdict = backend.ifindex === packet.ingressIfindex ? 'tx' : 'redirect';
+  return end(packet, verdict, choice.outcome, choice.backend, frame);
+}

@@ -1,0 +1,154 @@
+/** Random frames: mostly sound packets of a few flows to the world's VIPs, of every shape, and broken ones. */
+import { foldChecksum, onesSum } from '../../src/net/checksum.ts';
+import { writeUint16, writeUint32 } from '../../src/net/ethernet.ts';
+import type { Dice } from './dice.ts';
+import { PORTS, type World } from './world.ts';
+
+const ETHERNET_MIN = 14;
+
+/** At least 14 bytes. */
+export function randomFrame(dice: Dice, world: World): Uint8Array {
+  const isIpv6 = dice.chance(45);
+  const isMixed = dice.chance(1);
+  const link = randomLink(dice, isIpv6 !== isMixed);
+  const ip = isIpv6 ? randomIpv6(dice, world) : randomIpv4(dice, world);
+  const padding = dice.chance(20) ? dice.bytes(dice.below(50)) : new Uint8Array(0);
+  const frame = new Uint8Array(link.length + ip.length + padding.length);
+  frame.set(link);
+  frame.set(ip, link.length);
+  frame.set(padding, link.length + ip.length);
+  return dice.chance(18) ? mutate(dice, frame, link.length) : frame;
+}
+
+function randomLink(dice: Dice, isIpv6: boolean): Uint8Array {
+  const tags = dice.pick([0, 0, 0, 0, 0, 0, 1, 1, 2, dice.chance(10) ? 3 : 2]);
+  const link = dice.bytes(ETHERNET_MIN + 4 * tags);
+  for (let tag = 0; tag < tags; tag++) writeUint16(link, 12 + 4 * tag, dice.pick([0x8100, 0x88a8]));
+  writeUint16(link, link.length - 2, dice.chance(1) ? dice.below(0x10000) : isIpv6 ? 0x86dd : 0x0800);
+  return link;
+}
+
+function randomIpv4(dice: Dice, world: World): Uint8Array {
+  const optionBytes = dice.chance(10) ? 4 * dice.below(11) : 0;
+  const source = dice.pick(world.clients4);
+  const destination = dice.chance(97) ? dice.pick(world.vips4) : dice.bytes(4);
+  const { protocol, bytes: payload } = randomPayload(dice, 4);
+  const headerBytes = 20 + optionBytes;
+  const packet = new Uint8Array(headerBytes + payload.length);
+  packet.set(dice.bytes(headerBytes));
+  packet[0] = 0x40 | (headerBytes / 4);
+  writeUint16(packet, 2, packet.length);
+  writeUint16(packet, 6, dice.chance(96) ? dice.pick([0, 0x4000, 0x8000]) : dice.below(0x10000));
+  packet[9] = protocol;
+  packet.set(source, 12);
+  packet.set(destination, 16);
+  writeUint16(packet, 10, 0);
+  writeUint16(packet, 10, foldChecksum(onesSum(packet, 0, headerBytes)));
+  packet.set(payload, headerBytes);
+  return packet;
+}
+
+function randomIpv6(dice: Dice, world: World): Uint8Array {
+  const source = dice.pick(world.clients6);
+  const destination = dice.chance(97) ? dice.pick(world.vips6) : dice.bytes(16);
+  const { protocol, bytes: payload } = randomPayload(dice, 6);
+  const { first, bytes: extensions } = randomExtensions(dice, protocol);
+  const packet = new Uint8Array(40 + extensions.length + payload.length);
+  writeUint32(packet, 0, 0x60000000 | (dice.bits() & 0xfffffff));
+  writeUint16(packet, 4, packet.length - 40);
+  packet[6] = first;
+  packet[7] = dice.below(256);
+  packet.set(source, 8);
+  packet.set(destination, 24);
+  packet.set(extensions, 40);
+  packet.set(payload, 40 + extensions.length);
+  return packet;
+}
+
+/** A chain of extension headers before `protocol`. */
+function randomExtensions(dice: Dice, protocol: number): { first: number; bytes: Uint8Array } {
+  const count = dice.chance(82) ? 0 : dice.chance(85) ? 1 + dice.below(3) : 6 + dice.below(4);
+  const headers: Uint8Array[] = [];
+  let next = protocol;
+  for (let i = 0; i < count; i++) {
+    const type = dice.pick([0, 43, 60, 51, 44]);
+    const words = dice.below(3);
+    const header = dice.bytes(type === 44 ? 8 : type === 51 ? 4 * (words + 2) : 8 * (words + 1));
+    header[0] = next;
+    header[1] = type === 44 ? dice.below(256) : words;
+    if (type === 44) writeUint16(header, 2, dice.chance(80) ? dice.pick([0, 2, 4, 6]) : dice.below(0x10000));
+    headers.unshift(header);
+    next = type;
+  }
+  const bytes = new Uint8Array(headers.reduce((sum, header) => sum + header.length, 0));
+  let at = 0;
+  for (const header of headers) {
+    bytes.set(header, at);
+    at += header.length;
+  }
+  return { first: next, bytes };
+}
+
+function randomPayload(dice: Dice, version: 4 | 6): { protocol: number; bytes: Uint8Array } {
+  const roll = dice.below(100);
+  if (roll < 58) return { protocol: 6, bytes: randomTcp(dice) };
+  if (roll < 86) return { protocol: 17, bytes: randomUdp(dice) };
+  if (roll < 96) return { protocol: dice.chance(97) === (version === 4) ? 1 : 58, bytes: randomIcmp(dice, version) };
+  return { protocol: dice.pick([47, 50, 59, 132, dice.below(256)]), bytes: dice.bytes(dice.below(60)) };
+}
+
+function dataLength(dice: Dice): number {
+  return dice.chance(90) ? dice.below(40) : dice.chance(90) ? dice.below(3000) : dice.below(9000);
+}
+
+function writePorts(dice: Dice, segment: Uint8Array): void {
+  writeUint16(segment, 0, 1024 + dice.below(2));
+  writeUint16(segment, 2, dice.chance(94) ? dice.pick(PORTS) : dice.below(0x10000));
+}
+
+function randomTcp(dice: Dice): Uint8Array {
+  const headerBytes = 20 + (dice.chance(40) ? 4 * dice.below(11) : 0);
+  const segment = dice.bytes(headerBytes + dataLength(dice));
+  writePorts(dice, segment);
+  segment[12] = ((headerBytes / 4) << 4) | dice.below(16);
+  segment[13] = dice.pick([0x02, 0x02, 0x10, 0x18, 0x11, 0x04, dice.below(256)]);
+  return segment;
+}
+
+function randomUdp(dice: Dice): Uint8Array {
+  const datagram = dice.bytes(8 + dataLength(dice));
+  writePorts(dice, datagram);
+  writeUint16(datagram, 4, dice.chance(90) ? datagram.length : dice.below(datagram.length + 10));
+  return datagram;
+}
+
+/** Echo requests with right checksums for the most part: also those that sum up to zero. IPv6 sums lack the pseudo header. */
+function randomIcmp(dice: Dice, version: 4 | 6): Uint8Array {
+  const message = dice.chance(10) ? new Uint8Array(8 + dice.below(4)) : dice.bytes(8 + dataLength(dice));
+  message[0] = dice.chance(80) ? (version === 4 ? 8 : 128) : dice.below(256);
+  message[1] = dice.chance(95) ? 0 : dice.below(256);
+  if (dice.chance(70)) {
+    writeUint16(message, 2, 0);
+    writeUint16(message, 2, foldChecksum(onesSum(message, 0, message.length)));
+  }
+  return dice.chance(97) ? message : message.slice(0, dice.below(8));
+}
+
+/** One to three faults: cut off, a byte or a 16-bit field changed, mostly in the headers. */
+function mutate(dice: Dice, frame: Uint8Array, ipOffset: number): Uint8Array {
+  let result = frame;
+  for (let faults = 1 + dice.below(3); faults > 0; faults--) {
+    const roll = dice.below(6);
+    const inHeaders = dice.below(Math.min(result.length, ipOffset + 80));
+    if (roll === 0) result = result.slice(0, Math.max(ETHERNET_MIN, dice.below(result.length + 1)));
+    else if (roll === 1) result[inHeaders] = dice.bits();
+    else if (roll === 2) result[inHeaders] ^= 1 << dice.below(8);
+    else if (roll === 3 && inHeaders + 1 < result.length) writeUint16(result, inHeaders, dice.below(result.length + 2));
+    else if (roll === 4 && result.length > ipOffset + 6) {
+      // The length field of IPv4 or IPv6, a little off.
+      const at = ipOffset + (result[ipOffset] >> 4 === 6 ? 4 : 2);
+      writeUint16(result, at, Math.max(0, result.length - ipOffset - 3 + dice.below(7) - dice.pick([0, 0, 40])));
+    } else if (roll === 5) result = result.slice(0, Math.max(ETHERNET_MIN, result.length - dice.below(12)));
+  }
+  return result;
+}

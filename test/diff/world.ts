@@ -1,0 +1,152 @@
+/** Random states of a balancer: VIPs, services, slots in every state, a small connection table, backends dead and alive. */
+
+import {
+  addressKey,
+  addService,
+  createEngine,
+  type Engine,
+  type EngineBackend,
+  serviceKey,
+  setBackend,
+} from '../../src/model/engine.ts';
+import { BACKEND_AGENT, BACKEND_ALIVE, BACKEND_IPV6, type Clock, clockFine, VIP_ECHO } from '../../src/model/layout.ts';
+import { toMapped } from '../../src/net/address.ts';
+import type { Dice } from './dice.ts';
+
+export const BUCKETS = 8;
+const LOOPBACK = 1;
+const BACKEND_INDICES = [1, 2, 3, 4, 5, 6, 4095];
+/** By service; fixed, so that the kernel's inner maps are made once. */
+const TABLE_SIZES = [1, 2, 3, 5, 7, 13, 31, 64, 1, 2, 3, 5, 7, 13];
+const FIRST_SERVICE = 10;
+
+export interface World {
+  readonly engine: Engine;
+  clock: Clock;
+  /** Addresses that frames come from and go to; 4 or 16 bytes. */
+  readonly clients4: readonly Uint8Array[];
+  readonly clients6: readonly Uint8Array[];
+  readonly vips4: readonly Uint8Array[];
+  readonly vips6: readonly Uint8Array[];
+}
+
+export const PORTS = [80, 443];
+
+export function createWorld(dice: Dice): World {
+  const engine = createEngine(Uint32Array.from([dice.bits(), dice.bits(), dice.bits(), dice.bits()]), BUCKETS);
+  engine.probeIfindex = dice.pick([0, 0, 77, LOOPBACK]);
+  const addresses = (count: number, size: number) => Array.from({ length: count }, () => dice.bytes(size));
+  const world: World = {
+    engine,
+    clock: { high: dice.pick([0, 5, 0xffff, 0x10000, dice.below(1 << 24), 0xfffffff0]), low: dice.bits() },
+    clients4: addresses(2, 4),
+    clients6: addresses(2, 16),
+    vips4: addresses(3, 4),
+    vips6: addresses(2, 16),
+  };
+  addVips(dice, world);
+  addServices(dice, engine);
+  for (const [list, size] of [
+    [world.clients4, 4],
+    [world.clients6, 16],
+  ] as const)
+    for (const client of list)
+      if (dice.chance(50)) engine.probeSources.set(addressKey(client, 0, size), dice.pick([...BACKEND_INDICES, 9]));
+  perturb(dice, world, true);
+  return world;
+}
+
+function addVips(dice: Dice, { engine, vips4, vips6 }: World): void {
+  let subject = 1;
+  for (const vip of [...vips4, ...vips6])
+    engine.vips.set(addressKey(vip, 0, vip.length as 4 | 16), {
+      subject: subject++,
+      flags: dice.chance(70) ? VIP_ECHO : 0,
+    });
+}
+
+function addServices(dice: Dice, engine: Engine): void {
+  const taken = new Set<number>();
+  TABLE_SIZES.forEach((slots, number) => {
+    let key: number;
+    do key = serviceKey(1 + dice.below(5), dice.pick([0, 0, ...PORTS]), dice.pick([6, 6, 17]));
+    while (taken.has(key));
+    taken.add(key);
+    const service = {
+      subject: FIRST_SERVICE + number,
+      slots,
+      lifetimeTicks: dice.pick([0, 1, 3, 4, 7, 100, 840, 3000, 3000]),
+      newPerSecond: dice.pick([0, 1, 5, 100_000, 100_000, 100_000]),
+      shareEntries: dice.pick([0, 3, 20, 100_000, 100_000, 100_000]),
+    };
+    addService(engine, key, service, { words: new Uint32Array(slots * 2), notes: new Uint32Array(slots * 2) });
+  });
+}
+
+/** Changes what the control side, other packets and time may change. The VIPs and services stay. */
+export function perturb(dice: Dice, world: World, isFirst = false): void {
+  const { engine, clock } = world;
+  for (const index of BACKEND_INDICES) if (isFirst || dice.chance(30)) setBackend(engine, index, randomBackend(dice));
+  for (const [, slots] of engine.slots) {
+    for (let slot = 0; slot * 2 < slots.words.length; slot++)
+      if (dice.chance(isFirst ? 100 : 25)) writeRandomSlot(dice, slots, slot, clock);
+  }
+  for (const pressure of engine.pressures.values()) if (dice.chance(10)) pressure.fill(0);
+  changeEntries(dice, world);
+}
+
+function randomBackend(dice: Dice): EngineBackend {
+  const isIpv6 = dice.chance(40);
+  const address = (): Uint8Array =>
+    isIpv6
+      ? dice.bytes(16)
+      : toMapped({ family: 4, bytes: dice.pick([dice.bytes(4), Uint8Array.of(255, 255, 255, 255)]) });
+  const flags =
+    (dice.chance(75) ? BACKEND_ALIVE : 0) | (dice.chance(65) ? BACKEND_AGENT : 0) | (isIpv6 ? BACKEND_IPV6 : 0);
+  const ifindex = dice.pick([LOOPBACK, LOOPBACK, LOOPBACK, LOOPBACK, 9, 9, 9, 9, 0]);
+  return { address: address(), source: address(), nextHopMac: dice.bytes(6), ownMac: dice.bytes(6), ifindex, flags };
+}
+
+function writeRandomSlot(
+  dice: Dice,
+  slots: { words: Uint32Array; notes: Uint32Array },
+  slot: number,
+  clock: Clock,
+): void {
+  const indices = [0, 0, 5000, ...BACKEND_INDICES, ...BACKEND_INDICES, ...BACKEND_INDICES];
+  const tick = dice.chance(25) ? 0 : dice.pick([1, clock.high & 0xffff, dice.below(0x10000)]);
+  const current = dice.pick(indices);
+  const previous = dice.pick([current, ...indices]);
+  slots.words[2 * slot] = current | (previous << 16);
+  slots.words[2 * slot + 1] = dice.pick([0, ...indices]) | (tick << 16);
+  if (dice.chance(30)) slots.notes[2 * slot] = dice.pick([0, 0, 1, dice.bits()]);
+  slots.notes[2 * slot + 1] = clockFine(clock) + dice.pick([-100, -1, 0, 1, 2, 100, 0x7fffffff]);
+}
+
+/** Entries of known flows become older, younger, of other backends; the table becomes fuller or emptier. */
+function changeEntries(dice: Dice, world: World): void {
+  const { words } = world.engine.connections;
+  const density = dice.pick([0, 0, 0, 0, 30, 100]);
+  for (let at = 0; at < words.length; at += 2) {
+    if ((words[at] | words[at + 1]) === 0) {
+      if (!dice.chance(density)) continue;
+      words[at] = (dice.bits() & 0xf000ffff) | (((world.clock.high - dice.below(3)) & 0xfff) << 16);
+      words[at + 1] = dice.bits();
+      continue;
+    }
+    if (dice.chance(density === 0 ? 20 : 3)) words[at] = words[at + 1] = 0;
+    else if (dice.chance(40)) {
+      const age = dice.pick([0, 1, 2, 3, 4, 5, 8, 101, 841, 3001, 4094, 4095]);
+      const backend = dice.chance(70) ? words[at] & 0xffff : dice.pick(BACKEND_INDICES);
+      words[at] = (words[at] & 0xf0000000) | (((world.clock.high - age) & 0xfff) << 16) | backend;
+    }
+  }
+}
+
+/** Time goes on: mostly a little, sometimes over the edges of windows, periods, ticks. */
+export function passTime(dice: Dice, world: World): void {
+  if (!dice.chance(20)) return;
+  const { high, low } = world.clock;
+  const next = dice.pick([low + 1000, low + 0x4000000, low + 0x40000000, low + 0x100000000, low + 0x300000000]);
+  world.clock = { high: (high + Math.floor(next / 0x100000000)) >>> 0, low: next >>> 0 };
+}
