@@ -68,6 +68,14 @@ test('two paths together tell a dead machine from broken decapsulation', () => {
   assert.equal(diagnose(down, down).diagnosis, 'machine or service down');
   assert.equal(diagnose(null, down).diagnosis, 'machine or service down');
   assert.equal(diagnose(up, UNKNOWN_HEALTH).verdict, 'unknown');
+  assert.equal(diagnose(null, null).verdict, 'unknown');
+});
+
+test('a failing path to the VIP alone does not say whose fault it is', () => {
+  const down = run([false]);
+  assert.equal(diagnose(down, null).diagnosis, 'not reached through the VIP');
+  assert.equal(diagnose(down, UNKNOWN_HEALTH).diagnosis, 'not reached through the VIP');
+  assert.equal(diagnose(down, null).verdict, 'unhealthy');
 });
 
 test('a backend serves if one observer sees it serve', () => {
@@ -83,4 +91,54 @@ test('when more than the panic share looks dead, all are used', () => {
   assert.equal(usableBackends(verdicts(2, 3), 0.5).usable.length, 3);
   assert.equal(usableBackends(verdicts(2, 4), 0.5).panic, false);
   assert.equal(usableBackends(verdicts(3, 3), 1).usable.length, 0);
+});
+
+test('whatever is probed at jittered times, probes of a target are never closer than nine tenths of its interval', () => {
+  const run = fc.record({
+    intervalMs: fc.integer({ min: 100, max: 60_000 }),
+    random: fc.array(fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }), { minLength: 2, maxLength: 50 }),
+  });
+  fc.assert(
+    fc.property(run, ({ intervalMs, random }) => {
+      let nowMs = 0;
+      for (const one of random) {
+        const next = nextProbeMs(nowMs, intervalMs, one);
+        assert.ok(next - nowMs >= 0.9 * intervalMs - 1e-6 && next - nowMs <= 1.1 * intervalMs + 1e-6);
+        nowMs = next;
+      }
+    }),
+  );
+});
+
+test('with any verdicts, either nobody who looks dead is used, or everybody is', () => {
+  const verdicts = fc.array(fc.constantFrom<Verdict>('unknown', 'healthy', 'unhealthy'), { maxLength: 40 });
+  fc.assert(
+    fc.property(verdicts, fc.double({ min: 0, max: 1, noNaN: true }), (list, panicShare) => {
+      const names = new Map(list.map((verdict, i) => [`b${i}`, verdict]));
+      const { usable, panic } = usableBackends(names, panicShare);
+      const dead = list.filter((verdict) => verdict === 'unhealthy').length;
+      assert.equal(panic, dead > panicShare * list.length);
+      assert.equal(usable.length, panic ? list.length : list.length - dead);
+      if (!panic) assert.ok(usable.every((name) => names.get(name) !== 'unhealthy'));
+    }),
+  );
+});
+
+test('the time of a verdict is that of the result that decided it', () => {
+  const results = fc.array(fc.record({ ok: fc.boolean(), waitMs: fc.integer({ min: 1, max: 5_000 }) }), {
+    minLength: 1,
+  });
+  fc.assert(
+    fc.property(results, (list) => {
+      let state = UNKNOWN_HEALTH;
+      let nowMs = 0;
+      for (const { ok, waitMs } of list) {
+        nowMs += waitMs;
+        const before = state;
+        state = afterProbe(state, ok ? null : 'refused', thresholds, nowMs);
+        assert.equal(state.sinceMs, state.verdict === before.verdict ? before.sinceMs : nowMs);
+        assert.ok(state.against < Math.max(thresholds.rise, thresholds.fall));
+      }
+    }),
+  );
 });

@@ -54,6 +54,7 @@ export type Diagnosis =
   | 'healthy'
   | 'not probed yet'
   | 'machine or service down'
+  | 'not reached through the VIP'
   | 'decapsulation misconfigured'
   | 'direct path broken';
 
@@ -71,9 +72,11 @@ export function diagnose(
       return { verdict: 'unhealthy', diagnosis: 'decapsulation misconfigured' };
     if (vip?.verdict === 'healthy' && direct?.verdict === 'unhealthy')
       return { verdict: 'unhealthy', diagnosis: 'direct path broken' };
+    // With the VIP's path alone it may be the machine, the decapsulation or the balancer.
+    if (direct?.verdict !== 'unhealthy') return { verdict: 'unhealthy', diagnosis: 'not reached through the VIP' };
     return { verdict: 'unhealthy', diagnosis: 'machine or service down' };
   }
-  if (verdicts.includes('unknown')) return { verdict: 'unknown', diagnosis: 'not probed yet' };
+  if (verdicts.length === 0 || verdicts.includes('unknown')) return { verdict: 'unknown', diagnosis: 'not probed yet' };
   return { verdict: 'healthy', diagnosis: 'healthy' };
 }
 

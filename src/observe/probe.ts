@@ -31,7 +31,8 @@ function probeTcp(target: ProbeTarget, limit: AbortSignal): Promise<string | nul
     socket.resetAndDestroy();
     resolve(null);
   });
-  socket.once('error', (error) => resolve(explain(error, limit, target)));
+  // After the first one too: an error without a listener would end the process.
+  socket.on('error', (error) => resolve(explain(error, limit, target)));
   return promise;
 }
 
@@ -46,7 +47,7 @@ function probeHttp(target: ProbeTarget, limit: AbortSignal): Promise<string | nu
     signal: limit,
     ...(target.sourceAddress === null ? {} : { localAddress: target.sourceAddress }),
   });
-  sent.once('error', (error) => resolve(explain(error, limit, target)));
+  sent.on('error', (error) => resolve(explain(error, limit, target)));
   sent.once('response', (response) => {
     const wrongStatus = response.statusCode !== target.expectStatus;
     if (wrongStatus || target.expectBody === null) {
@@ -54,17 +55,17 @@ function probeHttp(target: ProbeTarget, limit: AbortSignal): Promise<string | nu
       response.destroy();
       return;
     }
-    const expected = target.expectBody;
-    let body = '';
-    response.setEncoding('utf8');
+    const expected = Buffer.from(target.expectBody);
+    let body = Buffer.alloc(0);
     response.on('error', (error) => resolve(explain(error, limit, target)));
-    response.on('data', (text: string) => {
-      body += text;
-      if (!body.includes(expected) && body.length < BODY_LIMIT_BYTES) return;
-      resolve(body.includes(expected) ? null : `"${expected}" is not in the first 64 KiB of the body`);
+    response.on('data', (part: Buffer) => {
+      body = Buffer.concat([body, part]).subarray(0, BODY_LIMIT_BYTES);
+      const found = body.includes(expected);
+      if (!found && body.length < BODY_LIMIT_BYTES) return;
+      resolve(found ? null : `"${target.expectBody}" is not in the first 64 KiB of the body`);
       response.destroy();
     });
-    response.on('end', () => resolve(body.includes(expected) ? null : `"${expected}" is not in the body`));
+    response.on('end', () => resolve(body.includes(expected) ? null : `"${target.expectBody}" is not in the body`));
   });
   sent.end();
   return promise;

@@ -14,15 +14,27 @@ interface Schedule {
   timer: NodeJS.Timeout | undefined;
 }
 
+/** Probes that may run at once; further ones wait for one to end. So many time out together when a whole site is lost. */
+const MAX_RUNNING = 500;
+
+let running = 0;
+const waiting: (() => void)[] = [];
+
 const schedules = new Map<string, Schedule>();
 
 function start(target: ProbeTarget, text: string): void {
   const schedule: Schedule = { text, stopped: false, timer: undefined };
   schedules.set(target.id, schedule);
   const turn = async (): Promise<void> => {
+    if (running >= MAX_RUNNING) await new Promise<void>((resolve) => waiting.push(resolve));
+    else running++;
     const began = performance.now();
-    const result = await probe(target);
-    if (schedule.stopped) return;
+    const result = schedule.stopped ? null : await probe(target);
+    // Whoever waits longest takes over the place.
+    const next = waiting.shift();
+    if (next === undefined) running--;
+    else next();
+    if (result === null || schedule.stopped) return;
     process.stdout.write(`${JSON.stringify(result)}\n`);
     // The next probe of a target begins only after the last has ended.
     const due = nextProbeMs(began, target.intervalMs, Math.random());

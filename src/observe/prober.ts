@@ -26,7 +26,8 @@ export interface Prober {
 
 class ProberProcess implements Prober {
   readonly #options: ProberOptions;
-  #child: ChildProcess;
+  /** Null: it could not be started. */
+  #child: ChildProcess | null;
   #targets: readonly ProbeTarget[] = [];
   #stopping = false;
   #restartMs = FIRST_RESTART_MS;
@@ -37,16 +38,31 @@ class ProberProcess implements Prober {
     this.#child = this.#start();
   }
 
-  #start(): ChildProcess {
-    const child = this.#options.enter(() => spawn(process.execPath, [PROGRAM], { stdio: ['pipe', 'pipe', 'inherit'] }));
+  /** The namespace may be gone: that is a problem to report, not the end of the parent. */
+  #start(): ChildProcess | null {
+    let child: ChildProcess;
+    try {
+      child = this.#options.enter(() => spawn(process.execPath, [PROGRAM], { stdio: ['pipe', 'pipe', 'inherit'] }));
+    } catch (error) {
+      this.#ended(`cannot be started: ${(error as Error).message}`);
+      return null;
+    }
     child.stdin?.on('error', () => {}); // it has ended: `exit` tells
-    child.once('error', (error) => this.#ended(error.message));
+    child.once('error', (error) => this.#ended(`cannot be started: ${error.message}`));
     child.once('exit', (code, signal) => this.#ended(`ended with ${signal ?? `status ${code}`}`));
-    createInterface({ input: child.stdout! }).on('line', (line) => {
-      this.#restartMs = FIRST_RESTART_MS;
-      if (!this.#stopping) this.#options.onResult(JSON.parse(line) as ProbeResult);
-    });
+    createInterface({ input: child.stdout! }).on('line', (line) => this.#take(line));
     return child;
+  }
+
+  #take(line: string): void {
+    let result: ProbeResult;
+    try {
+      result = JSON.parse(line) as ProbeResult;
+    } catch {
+      return; // the half line of a process that was killed
+    }
+    this.#restartMs = FIRST_RESTART_MS;
+    if (!this.#stopping) this.#options.onResult(result);
   }
 
   #ended(why: string): void {
@@ -62,7 +78,7 @@ class ProberProcess implements Prober {
 
   #send(): void {
     const order: ProberOrder = { targets: this.#targets };
-    this.#child.stdin?.write(`${JSON.stringify(order)}\n`);
+    this.#child?.stdin?.write(`${JSON.stringify(order)}\n`);
   }
 
   setTargets(targets: readonly ProbeTarget[]): void {
@@ -75,7 +91,7 @@ class ProberProcess implements Prober {
     this.#stopping = true;
     clearTimeout(this.#restart);
     const child = this.#child;
-    if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return;
+    if (child === null || child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return;
     const limit = setTimeout(() => child.kill('SIGKILL'), STOP_LIMIT_MS);
     const ended = once(child, 'exit');
     child.stdin?.end();
