@@ -43,3 +43,27 @@ export function localLinks(markdown: string): string[] {
     .filter((link): link is string => link !== undefined && !/^(https?:|mailto:|#)/.test(link))
     .map((link) => link.replace(/#.*$/, ''));
 }
+
+interface SchemaNode {
+  readonly properties?: Readonly<Record<string, SchemaNode>>;
+  readonly additionalProperties?: SchemaNode | boolean;
+  readonly items?: SchemaNode;
+  readonly default?: unknown;
+}
+
+/** The keys of a JSON Schema, each with its default as Markdown writes it; null: none, or a map or list. */
+export function schemaKeys(schema: SchemaNode): { readonly key: string; readonly fallback: string | null }[] {
+  const below = [schema.items, schema.additionalProperties].flatMap((node) =>
+    typeof node === 'object' ? schemaKeys(node) : [],
+  );
+  const own = Object.entries(schema.properties ?? {}).flatMap(([key, node]) => [
+    { key, fallback: typeof node.default === 'object' || node.default === undefined ? null : `\`${node.default}\`` },
+    ...schemaKeys(node),
+  ]);
+  return [...own, ...below];
+}
+
+/** Whether the first cell of a table's row names the key, alone or as the last part of a path, or an example shows it. */
+export function namesKey(row: string, key: string): boolean {
+  return new RegExp(`(\`([\\w.]+\\.)?${key}(\\.\\w+)?\`|\\{ ${key}: |, ${key}: )`).test(row);
+}

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { dirname } from 'node:path/posix';
 import { after, test } from 'node:test';
 import { promisify } from 'node:util';
-import { calledCommands, codeBlocks, localLinks } from './document-rules.ts';
+import { calledCommands, codeBlocks, localLinks, namesKey, schemaKeys } from './document-rules.ts';
 import { filesLike, ROOT, textOf } from './tree.ts';
 
 const run = promisify(execFile);
@@ -61,10 +61,35 @@ test('every whole configuration in a document passes portico check', async () =>
   assert.ok(checked > 0);
 });
 
+test('docs/configuration.md has every key of the schema, with its default', () => {
+  const rows = textOf('docs/configuration.md')
+    .split('\n')
+    .filter((line) => line.startsWith('| `'));
+  const missing = schemaKeys(JSON.parse(textOf('docs/portico.schema.json'))).filter(
+    ({ key, fallback }) => !rows.some((row) => namesKey(row, key) && (fallback === null || row.includes(fallback))),
+  );
+  assert.deepEqual(missing, []);
+});
+
 test('the first configuration in the README is about 20 lines', () => {
   const block = codeBlocks(textOf('README.md')).find(({ language }) => language === 'yaml');
   const lines = block?.text.split('\n').filter((line) => line.trim() !== '' && !line.trim().startsWith('#')) ?? [];
   assert.ok(lines.length >= 10 && lines.length <= 30, `${lines.length} lines`);
+});
+
+test('keys and defaults of a schema are found, and a row that lacks them is not taken for one that has them', () => {
+  const number = { type: 'integer', default: 3 };
+  const schema = {
+    properties: { a: { properties: { b: number } }, c: { additionalProperties: { properties: { d: {} } } } },
+  };
+  assert.deepEqual(schemaKeys(schema), [
+    { key: 'a', fallback: null },
+    { key: 'b', fallback: '`3`' },
+    { key: 'c', fallback: null },
+    { key: 'd', fallback: null },
+  ]);
+  assert.ok(namesKey('| `soa.a`, `b` | `3` | text |', 'a'));
+  assert.ok(!namesKey('| `ab` | - | a |', 'a'));
 });
 
 test('code blocks, commands and links are found in Markdown', () => {
