@@ -20,18 +20,28 @@ struct entry {
 	__u64 word;
 };
 
-static __always_inline struct flow flow_of(__u64 h1, __u64 h2, __u32 generation, __u32 bucket_mask)
+static __always_inline __u64 fingerprint_of(__u64 h2, __u32 generation)
 {
 	__u64 salt = generation * 0x9E3779B97F4A7C15;
-	struct flow flow = {
-	    .first_bucket = (__u32)h2 & bucket_mask,
-	    .second_bucket = (__u32)h1 & bucket_mask,
-	    .fingerprint = h2 >> ENTRY_FINGERPRINT_SHIFT ^ salt >> ENTRY_FINGERPRINT_SHIFT,
-	};
 
-	if (flow.second_bucket == flow.first_bucket)
-		flow.second_bucket ^= 1;
-	return flow;
+	return h2 >> ENTRY_FINGERPRINT_SHIFT ^ salt >> ENTRY_FINGERPRINT_SHIFT;
+}
+
+static __always_inline __u32 first_bucket_of(__u64 h2, __u32 bucket_mask)
+{
+	return (__u32)h2 & bucket_mask;
+}
+
+static __always_inline __u32 second_bucket_of(__u64 h1, __u32 first_bucket, __u32 bucket_mask)
+{
+	__u32 bucket = (__u32)h1 & bucket_mask;
+
+	return bucket == first_bucket ? bucket ^ 1 : bucket;
+}
+
+static __always_inline struct bucket *find_bucket(__u32 index)
+{
+	return bpf_map_lookup_elem(&connections, &index);
 }
 
 static __always_inline __u32 entry_backend(__u64 word)
@@ -39,10 +49,15 @@ static __always_inline __u32 entry_backend(__u64 word)
 	return word & 0xffff;
 }
 
-/* Ticks since the entry was touched, modulo 4096 (4.9 h). */
+/*
+ * Ticks since the entry was touched, modulo 4096 (4.9 h). One from the future is another CPU's, whose clock
+ * is up to a jiffy ahead. (No entry really gets as old: the sweeper was there.)
+ */
 static __always_inline __u32 entry_age(__u64 word, __u32 now)
 {
-	return (now - (__u32)(word >> ENTRY_AGE_SHIFT)) & AGE_MASK;
+	__u32 age = (now - (__u32)(word >> ENTRY_AGE_SHIFT)) & AGE_MASK;
+
+	return age == AGE_MASK ? 0 : age;
 }
 
 static __always_inline __u64 make_entry(__u64 fingerprint, __u32 now, __u32 backend)
@@ -50,39 +65,56 @@ static __always_inline __u64 make_entry(__u64 fingerprint, __u32 now, __u32 back
 	return fingerprint << ENTRY_FINGERPRINT_SHIFT | (__u64)(now & AGE_MASK) << ENTRY_AGE_SHIFT | backend;
 }
 
-static __always_inline bool match_in(__u32 index, __u64 fingerprint, struct entry *found)
+/*
+ * The lowest entry of the flow in a bucket. All eight are compared and the index is computed from the
+ * results, without a branch: the place of an entry cannot be predicted, and the verifier sees one way instead
+ * of eight.
+ */
+static __always_inline struct entry match_in(struct bucket *bucket, __u64 fingerprint)
 {
-	struct bucket *bucket = bpf_map_lookup_elem(&connections, &index);
+	struct entry found = {};
+	__u32 matches = 0, index;
 
-	if (!bucket)
-		return false;
 #pragma unroll
 	for (int i = 0; i < BUCKET_ENTRIES; i++) {
 		__u64 word = *(volatile __u64 *)&bucket->entry[i];
 
-		if (word >> ENTRY_FINGERPRINT_SHIFT == fingerprint && word) {
-			found->place = &bucket->entry[i];
-			found->word = word;
-			return true;
-		}
+		/* Only a difference of 0 has an upper bit after 1 is taken from it: fingerprints have 36
+		 * bits. */
+		matches |= ((word >> ENTRY_FINGERPRINT_SHIFT ^ fingerprint) - 1) >> 63 << i;
 	}
-	return false;
+	if (!matches)
+		return found;
+	matches &= -matches;
+	index = ((matches & 0xaa) != 0) | ((matches & 0xcc) != 0) << 1 | ((matches & 0xf0) != 0) << 2;
+	found.place = &bucket->entry[index & (BUCKET_ENTRIES - 1)];
+	found.word = *(volatile __u64 *)found.place;
+	/* Another CPU may have changed it meanwhile. And an empty place is no entry of fingerprint 0. */
+	if (found.word >> ENTRY_FINGERPRINT_SHIFT != fingerprint || !found.word)
+		found.place = NULL;
+	return found;
 }
 
 /* The lowest entry of the flow: if two CPUs inserted it at the same time, all use the same one. */
 static __always_inline struct entry find_entry(const struct flow *flow)
 {
+	struct bucket *bucket = find_bucket(flow->first_bucket);
 	struct entry found = {};
 
-	if (!match_in(flow->first_bucket, flow->fingerprint, &found))
-		match_in(flow->second_bucket, flow->fingerprint, &found);
+	if (bucket)
+		found = match_in(bucket, flow->fingerprint);
+	if (found.place)
+		return found;
+	bucket = find_bucket(flow->second_bucket);
+	if (bucket)
+		found = match_in(bucket, flow->fingerprint);
 	return found;
 }
 
 /* An empty place, else an expired one. */
 static __always_inline bool free_in(__u32 index, __u32 now, __u32 lifetime_ticks, struct entry *found)
 {
-	struct bucket *bucket = bpf_map_lookup_elem(&connections, &index);
+	struct bucket *bucket = find_bucket(index);
 
 	if (!bucket)
 		return false;

@@ -71,7 +71,7 @@ static __always_inline bool write_outer(const struct packet *packet, const struc
 
 	/* The inner packet is at least as long as its headers, so this always holds. */
 	if (outer + IPV6_BYTES + GRE_BYTES + GRE_KEY_BYTES > end)
-		return false;
+		return RARE(false);
 	if (packet->ip_offset > ETHERNET_BYTES)
 		*(__u32 *)(data + ETHERNET_BYTES - 2) = packet->tags[0];
 	if (packet->ip_offset > ETHERNET_BYTES + VLAN_TAG_BYTES)

@@ -21,7 +21,7 @@ static __always_inline int forward(struct packet *packet, const struct choice *c
 	__u32 bytes;
 
 	if (!backend || !backend->ifindex)
-		return XDP_ABORTED;
+		return RARE(XDP_ABORTED);
 	tunnel.source = backend->source;
 	tunnel.destination = backend->address;
 	tunnel.macs = backend->next_hop_mac;
@@ -31,11 +31,11 @@ static __always_inline int forward(struct packet *packet, const struct choice *c
 	tunnel.is_ipv6 = backend->flags & BACKEND_IPV6;
 	bytes = outer_bytes(&tunnel);
 	if (!length_can_be_said(packet, &tunnel))
-		return XDP_ABORTED;
+		return RARE(XDP_ABORTED);
 	if (bpf_xdp_adjust_head(packet->ctx, -(int)bytes))
-		return XDP_ABORTED;
+		return RARE(XDP_ABORTED);
 	if (!write_outer(packet, &tunnel))
-		return XDP_ABORTED;
+		return RARE(XDP_ABORTED);
 	return send_out(packet->ctx, backend->ifindex);
 }
 

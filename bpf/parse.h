@@ -39,14 +39,14 @@ static __always_inline bool parse_ip(struct packet *packet)
 
 	packet->frame = data;
 	if (data + ETHERNET_BYTES > end)
-		return false;
+		return RARE(false);
 	type = ((struct ethernet *)data)->type;
 #pragma unroll
 	for (int i = 0; i < MAX_VLAN_TAGS; i++) {
 		if (type != bpf_htons(ETHERTYPE_VLAN) && type != bpf_htons(ETHERTYPE_QINQ))
 			break;
 		if (data + offset + VLAN_TAG_BYTES > end)
-			return false;
+			return RARE(false);
 		packet->tags[i] =
 		    *(__u32 *)(data + offset - 2); /* with the type before it, without the one after */
 		type = *(__be16 *)(data + offset + 2);
@@ -59,16 +59,16 @@ static __always_inline bool parse_ip(struct packet *packet)
 		struct ipv4 *ip = packet->ip;
 
 		if (packet->ip + IPV4_BYTES > end || ip->version_ihl < 0x45 || ip->version_ihl > 0x4f)
-			return false;
+			return RARE(false);
 		packet->ip_length = bpf_ntohs(ip->total_length);
 	} else if (packet->is_ipv6) {
 		struct ipv6 *ip = packet->ip;
 
 		if (packet->ip + IPV6_BYTES > end || *(__u8 *)packet->ip >> 4 != 6)
-			return false;
+			return RARE(false);
 		packet->ip_length = IPV6_BYTES + bpf_ntohs(ip->payload_length);
 	} else {
-		return false;
+		return RARE(false);
 	}
 	if (!length_fits(packet, packet->ip_length))
 		packet->ip_length = 0;
@@ -81,12 +81,12 @@ static __always_inline enum parsed parse_ipv4(struct packet *packet)
 	__u32 header_bytes;
 
 	if (packet->ip + IPV4_BYTES > packet_end(packet))
-		return PARSED_MALFORMED;
+		return RARE(PARSED_MALFORMED);
 	header_bytes = (ip->version_ihl & 0xf) * 4;
 	if (packet->ip_length < header_bytes)
-		return PARSED_MALFORMED;
+		return RARE(PARSED_MALFORMED);
 	if (ip->fragment & bpf_htons(IPV4_FRAGMENT_MASK))
-		return PARSED_FRAGMENT;
+		return RARE(PARSED_FRAGMENT);
 	packet->protocol = ip->protocol;
 	packet->is_plain = header_bytes == IPV4_BYTES;
 	packet->transport = header_bytes;
@@ -116,10 +116,10 @@ static __always_inline enum parsed walk_extensions(struct packet *packet)
 			break;
 		if (offset + sizeof(head) > packet->ip_length ||
 		    bpf_xdp_load_bytes(packet->ctx, packet->ip_offset + offset, head, sizeof(head)))
-			return PARSED_MALFORMED;
+			return RARE(PARSED_MALFORMED);
 		if (protocol == PROTOCOL_FRAGMENT) {
 			if ((head[2] << 8 | head[3]) & IPV6_FRAGMENT_MASK)
-				return PARSED_FRAGMENT;
+				return RARE(PARSED_FRAGMENT);
 			offset += 8;
 		} else if (protocol == PROTOCOL_AH) {
 			offset += (head[1] + 2) * 4; /* RFC 4302 2.2: words of 4 bytes, minus 2 */
@@ -128,10 +128,10 @@ static __always_inline enum parsed walk_extensions(struct packet *packet)
 		}
 		protocol = head[0];
 		if (offset > packet->ip_length)
-			return PARSED_MALFORMED;
+			return RARE(PARSED_MALFORMED);
 	}
 	if (is_extension(protocol))
-		return PARSED_MALFORMED;
+		return RARE(PARSED_MALFORMED);
 	packet->protocol = protocol;
 	packet->transport = offset;
 	return PARSED_OK;
@@ -142,12 +142,12 @@ static __always_inline enum parsed parse_ipv6(struct packet *packet)
 	struct ipv6 *ip = packet->ip;
 
 	if (packet->ip + IPV6_BYTES > packet_end(packet) || packet->ip_length == 0)
-		return PARSED_MALFORMED;
+		return RARE(PARSED_MALFORMED);
 	packet->protocol = ip->next_header;
 	packet->transport = IPV6_BYTES;
 	/* A payload of 0 announces a jumbogram (RFC 2675), except before "no next header". */
 	if (ip->payload_length == 0 && packet->protocol != PROTOCOL_NONE)
-		return PARSED_MALFORMED;
+		return RARE(PARSED_MALFORMED);
 	packet->is_plain = !is_extension(packet->protocol);
 	return packet->is_plain ? PARSED_OK : walk_extensions(packet);
 }
@@ -165,7 +165,7 @@ static __always_inline void *transport_header(const struct packet *packet, void 
 			return header;
 	}
 	if (bpf_xdp_load_bytes(packet->ctx, packet->ip_offset + packet->transport, copy, size))
-		return NULL;
+		return RARE(NULL);
 	return copy;
 }
 
@@ -176,13 +176,13 @@ static __always_inline enum parsed parse_tcp(struct packet *packet)
 	__u32 header_bytes;
 
 	if (payload_bytes < TCP_BYTES)
-		return PARSED_MALFORMED;
+		return RARE(PARSED_MALFORMED);
 	tcp = transport_header(packet, &copy, sizeof(copy));
 	if (!tcp)
-		return PARSED_MALFORMED;
+		return RARE(PARSED_MALFORMED);
 	header_bytes = (tcp->data_offset >> 4) * 4;
 	if (header_bytes < TCP_BYTES || header_bytes > payload_bytes)
-		return PARSED_MALFORMED;
+		return RARE(PARSED_MALFORMED);
 	packet->ports = *(__u32 *)&tcp->ports;
 	packet->tcp_flags = tcp->flags;
 	return PARSED_OK;
@@ -195,13 +195,13 @@ static __always_inline enum parsed parse_udp(struct packet *packet)
 	__u32 length;
 
 	if (payload_bytes < UDP_BYTES)
-		return PARSED_MALFORMED;
+		return RARE(PARSED_MALFORMED);
 	udp = transport_header(packet, &copy, sizeof(copy));
 	if (!udp)
-		return PARSED_MALFORMED;
+		return RARE(PARSED_MALFORMED);
 	length = bpf_ntohs(udp->length);
 	if (length < UDP_BYTES || length > payload_bytes)
-		return PARSED_MALFORMED;
+		return RARE(PARSED_MALFORMED);
 	packet->ports = *(__u32 *)&udp->ports;
 	return PARSED_OK;
 }

@@ -34,21 +34,21 @@ static __always_inline enum outcome process(struct packet *packet, const struct 
 	struct vip vip;
 
 	if (!recent || !parse_ip(packet))
-		return OUTCOME_NOT_IP;
+		return RARE(OUTCOME_NOT_IP);
 	vip = find_vip(packet, recent, all->generation);
 	if (!vip.subject)
-		return OUTCOME_NOT_VIP;
+		return RARE(OUTCOME_NOT_VIP);
 	packet->subject = vip.subject;
 	*verdict = XDP_DROP;
 	parsed = parse_transport(packet);
 	if (parsed != PARSED_OK)
-		return parsed == PARSED_FRAGMENT ? OUTCOME_FRAGMENT : OUTCOME_MALFORMED;
+		return RARE(parsed == PARSED_FRAGMENT ? OUTCOME_FRAGMENT : OUTCOME_MALFORMED);
 	if (is_icmp(packet))
 		return process_icmp(packet, &vip, verdict);
 	service = find_service(packet, recent, vip.subject, all->generation);
 	if (!service) {
 		*verdict = XDP_PASS;
-		return OUTCOME_NO_SERVICE;
+		return RARE(OUTCOME_NO_SERVICE);
 	}
 	packet->subject = service->subject;
 	outcome = choose(packet, all, service, &choice);
@@ -57,7 +57,7 @@ static __always_inline enum outcome process(struct packet *packet, const struct 
 	*verdict = forward(packet, &choice);
 	if (*verdict != XDP_TX && *verdict != XDP_REDIRECT) {
 		*verdict = XDP_DROP;
-		return OUTCOME_FAILED;
+		return RARE(OUTCOME_FAILED);
 	}
 	return outcome;
 }

@@ -36,41 +36,25 @@ static __always_inline void hash_flow(const struct packet *packet, const struct 
 static __always_inline enum outcome select_backend(struct packet *packet, const struct service *service,
 						   const struct settings *all, struct choice *choice)
 {
-	struct unsettled unsettled = {};
 	struct siphash state;
-	enum outcome outcome;
-	__u64 *place, word;
+	struct slot slot;
 	void *table;
+	__u64 h1;
 
 	hash_flow(packet, all, &state);
-	unsettled.h1 = sip_first_half(&state);
-	choice->flow_label = unsettled.h1 & 0xfffff;
-	unsettled.slot_index = (unsettled.h1 >> 32) * service->slots >> 32;
+	h1 = sip_first_half(&state);
+	choice->flow_label = h1 & 0xfffff;
+	slot.index = (h1 >> 32) * service->slots >> 32;
 	table = bpf_map_lookup_elem(&slot_tables, &service->subject);
-	place = table ? bpf_map_lookup_elem(table, &unsettled.slot_index) : NULL;
-	if (!place)
-		return OUTCOME_NO_BACKEND;
-	word = *(volatile __u64 *)place;
-	if (word >> SLOT_TICK_SHIFT == 0) {
-		choice->backend = word & 0xffff;
-		return choice->backend ? OUTCOME_SETTLED : OUTCOME_NO_BACKEND;
-	}
-
-	unsettled.h2 = sip_second_half(&state);
-	unsettled.bucket_mask = all->bucket_mask;
-	unsettled.service = *service;
-	unsettled.protocol = packet->protocol;
-	unsettled.tcp_flags = packet->tcp_flags;
-	outcome = select_unsettled(&unsettled);
-	/* The verifier does not see what the function can return, the compiler does. */
-	barrier_var(outcome);
-	if (outcome >= OUTCOME_COUNT)
-		return OUTCOME_NO_BACKEND;
-	choice->backend = unsettled.backend;
-	choice->key = unsettled.key;
-	packet->events = unsettled.events;
-	packet->lost_swaps = unsettled.lost_swaps;
-	return outcome;
+	slot.place = table ? bpf_map_lookup_elem(table, &slot.index) : NULL;
+	if (!slot.place)
+		return RARE(OUTCOME_NO_BACKEND);
+	slot.word = *(volatile __u64 *)slot.place;
+	if (slot.word >> SLOT_TICK_SHIFT)
+		return select_unsettled(packet, service, all->bucket_mask, &slot, h1, sip_second_half(&state),
+					choice);
+	choice->backend = slot.word & 0xffff;
+	return choice->backend ? OUTCOME_SETTLED : OUTCOME_NO_BACKEND;
 }
 
 #endif

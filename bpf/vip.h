@@ -16,11 +16,11 @@ static __always_inline struct vip find_vip(const struct packet *packet, struct r
 		struct ipv6 *ip = packet->ip;
 
 		if (packet->ip + IPV6_BYTES > packet_end(packet))
-			return (struct vip){};
+			return RARE(((struct vip){}));
 		copy_bytes_16(destination.bytes, ip->destination);
 	} else {
 		if (packet->ip + IPV4_BYTES > packet_end(packet))
-			return (struct vip){};
+			return RARE(((struct vip){}));
 		map_ipv4(&destination, ((struct ipv4 *)packet->ip)->destination);
 	}
 	return find_vip_of(recent, (__u64 *)&destination, generation);
@@ -37,7 +37,7 @@ static __always_inline const struct service *find_service(const struct packet *p
 	};
 
 	if (packet->protocol != PROTOCOL_TCP && packet->protocol != PROTOCOL_UDP)
-		return NULL;
+		return RARE(NULL);
 	return find_service_of(recent, &key, generation);
 }
 
