@@ -299,13 +299,19 @@ export interface RunResult {
 export interface RunOptions {
   /** The interface (of this thread's namespace) that the frame seems to have come in on; default: the loopback. */
   readonly ingressIfindex?: number;
-  /** How often the program runs, each time on what the last run left; default 1. */
+  /**
+   * How often the program runs, each time on what the last run left; default 1. With more than one, a signal to this thread
+   * makes all runs begin again on the frame as it was, so maps may have seen more of them.
+   */
   readonly repeat?: number;
 }
 
 /** Room for encapsulation behind the longest frame. */
 const OUTPUT_BYTES = 65536 + 256;
 const XDP_MD_BYTES = 24;
+/** The kernel stops repeated runs when a signal is pending (net/bpf/test_run.c). */
+const EINTR = 4;
+const RUN_ATTEMPTS = 100;
 const runOutput = new Uint8Array(OUTPUT_BYTES);
 const runContext = new DataView(new ArrayBuffer(XDP_MD_BYTES));
 const runContextBytes = new Uint8Array(runContext.buffer);
@@ -325,7 +331,6 @@ export function runProgram(programFd: number, frame: Uint8Array, options: RunOpt
   run.setBigUint64(8, koffi.address(frame), true);
   run.setBigUint64(16, runOutputAddress, true);
   run.setUint32(24, frame.length, true);
-  run.setUint32(28, OUTPUT_BYTES, true);
   run.setInt32(60, options.repeat ?? 1, true);
   if (options.ingressIfindex !== undefined) {
     // struct xdp_md: data 0, data_end the length, no metadata; then the interface and its queue 0.
@@ -335,7 +340,13 @@ export function runProgram(programFd: number, frame: Uint8Array, options: RunOpt
     run.setBigUint64(32, runContextAddress, true);
     run.setUint32(48, XDP_MD_BYTES, true);
   }
-  must(callInt(TEST_RUN, programFd, runBytes), `run program ${programFd} on a frame of ${frame.length} bytes`);
+  for (let attempt = 1; ; attempt++) {
+    run.setUint32(28, OUTPUT_BYTES, true); // the kernel overwrites it
+    const result = callInt(TEST_RUN, programFd, runBytes);
+    if (result === -EINTR && attempt < RUN_ATTEMPTS) continue;
+    must(result, `run program ${programFd} on a frame of ${frame.length} bytes`);
+    break;
+  }
   const returned = run.getUint32(56, true);
   const verdict = XDP_VERDICTS[returned];
   if (verdict === undefined) throw new Error(`program ${programFd} returned ${returned}, which is no XDP verdict`);

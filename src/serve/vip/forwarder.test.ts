@@ -147,6 +147,58 @@ describe('forwarder', { skip: cannotLoad }, () => {
     forwarder.close({ keep: false });
   });
 
+  /** From 10.77.0.9 to port 5000 of the VIP, 20 bytes behind the IP header. */
+  const frameFor = (protocol: number): Uint8Array => {
+    const frame = new Uint8Array(60);
+    frame.set([0x08, 0x00, 0x45, 0, 0, 40, 0, 0, 0, 0, 64, protocol], 12);
+    frame.set([10, 77, 0, 9, 192, 0, 2, 10, 0x13, 0x89, 0x13, 0x88, 0, 20], 26);
+    return frame;
+  };
+
+  test('a VIP or service that is added or removed counts for the next packet', () => {
+    const forwarder = openForwarder(options({ name: null }));
+    const runOften = () => {
+      for (let i = 0; i < 5; i++) runProgram(forwarder.programFd, frameFor(17), { ingressIfindex: 1 });
+    };
+    const count = (subject: number, outcome: number) => forwarder.counters.read(subject).outcome[outcome];
+    runOften();
+    forwarder.setVip(address(VIP), VIP_SUBJECT, 0);
+    runOften();
+    assert.equal(count(VIP_SUBJECT, OUTCOME.NO_SERVICE), 5);
+    configure(forwarder);
+    runOften();
+    assert.equal(count(SERVICE_SUBJECT, OUTCOME.SETTLED), 5);
+    forwarder.removeService({ vip: VIP_SUBJECT, port: 5000, protocol: 'udp' });
+    runOften();
+    assert.equal(count(VIP_SUBJECT, OUTCOME.NO_SERVICE), 10);
+    assert.equal(forwarder.removeVip(address(VIP)), true);
+    runOften();
+    assert.equal(countPackets(forwarder.counters.read(VIP_SUBJECT)), 10);
+    assert.ok(count(0, OUTCOME.NOT_VIP) >= 10);
+    forwarder.clearSubject(VIP_SUBJECT);
+    assert.equal(countPackets(forwarder.counters.read(VIP_SUBJECT)), 0);
+    forwarder.close({ keep: false });
+  });
+
+  test('a probe that comes in on the probe interface goes to the backend that its source names, alive or not', () => {
+    const ip = (...args: string[]) => execFileSync('ip', ['-n', network.far, ...args]);
+    ip('link', 'add', 'probe0', 'type', 'veth', 'peer', 'name', 'probe1');
+    const forwarder = openForwarder(options({ name: null, probeInterface: 'probe0' }));
+    configure(forwarder);
+    forwarder.setBackendAlive(1, false);
+    forwarder.setProbeSource(address('10.77.0.9'), 1);
+    const ingressIfindex = forwarder.attachments[1].ifindex;
+    const run = (ifindex: number) =>
+      inNamespace(network.far, () => runProgram(forwarder.programFd, frameFor(17), { ingressIfindex: ifindex }));
+    assert.equal(run(ingressIfindex).verdict, 'redirect');
+    run(network.farIfindex);
+    const { outcome } = forwarder.counters.read(SERVICE_SUBJECT);
+    assert.deepEqual([outcome[OUTCOME.PROBE], outcome[OUTCOME.SETTLED]], [1, 1]);
+    assert.deepEqual(forwarder.probeSources.list().length, 1);
+    forwarder.close({ keep: false });
+    ip('link', 'del', 'probe0');
+  });
+
   test('reading counters into the same totals overwrites them', () => {
     const forwarder = openForwarder(options({ name: null, interfaces: [] }));
     const totals = createTotals();

@@ -4,8 +4,9 @@
  */
 import { existsSync, mkdirSync, readdirSync, renameSync, rmdirSync, statfsSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { pinObject } from './bpf.ts';
+import { detachLink, openPinned, pinObject } from './bpf.ts';
 import { isErrno } from './errno.ts';
+import { closeFd } from './libc.ts';
 
 const BPFFS = '/sys/fs/bpf';
 const PORTICO = join(BPFFS, 'portico');
@@ -69,12 +70,26 @@ export function removeEmptyFolders(folder: string): void {
   }
 }
 
+function detachPinned(path: string): void {
+  const fd = openPinned(path);
+  if (fd === null) return;
+  try {
+    detachLink(fd);
+  } finally {
+    closeFd(fd);
+  }
+}
+
 /** Removes every pin of a folder: programs detach, and what nobody has open goes. */
 export function removePins(folder: string): void {
   const pins = listPins(folder);
   // Links first: with the program detached nobody misses the maps.
   pins.sort((a, b) => Number(b.startsWith('link-')) - Number(a.startsWith('link-')));
-  for (const pin of pins) removePin(join(folder, pin));
+  for (const pin of pins) {
+    // The kernel drops a link with its last pin some time later; detaching is done when it returns.
+    if (pin.startsWith('link-')) detachPinned(join(folder, pin));
+    removePin(join(folder, pin));
+  }
 }
 
 /** Takes away everything that an instance has pinned, whoever made it. False: there was nothing. */
