@@ -1,0 +1,26 @@
+/** What must be on the machine after a test as it was before: namespaces, links, pins. */
+import { execFileSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+
+export interface MachineState {
+  readonly namespaces: readonly string[];
+  readonly links: readonly string[];
+  readonly pins: readonly string[];
+}
+
+function list(folder: string): string[] {
+  try {
+    return readdirSync(folder).sort();
+  } catch {
+    return [];
+  }
+}
+
+export function machineState(): MachineState {
+  const links = JSON.parse(execFileSync('ip', ['-j', 'link'], { encoding: 'utf8' })) as { ifname: string }[];
+  return {
+    namespaces: list('/run/netns'),
+    links: links.map((link) => link.ifname).sort(),
+    pins: [...list('/sys/fs/bpf'), ...list('/sys/fs/bpf/portico')],
+  };
+}

@@ -1,0 +1,226 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { machineState } from './machine-state.ts';
+
+const PORTICO = fileURLToPath(new URL('../../portico', import.meta.url));
+const LIMIT_MS = 20_000;
+const label = `up${process.pid}`;
+const client = `${label}-c`;
+const balancer = `${label}-b`;
+const backends: readonly [string, string] = [`${label}-s1`, `${label}-s2`];
+const VIP = '192.0.2.77';
+const folder = mkdtempSync(join(tmpdir(), 'portico-up-'));
+const file = join(folder, 'portico.yaml');
+const began = machineState();
+const children: ChildProcess[] = [];
+
+function ip(line: string): void {
+  execFileSync('ip', line.split(' '), { stdio: ['ignore', 'ignore', 'pipe'] });
+}
+
+function inside(namespace: string, command: readonly string[]): string[] {
+  // Not "ip netns exec": it would hide /sys/fs/bpf behind a /sys of its own.
+  return ['nsenter', `--net=/run/netns/${namespace}`, ...command];
+}
+
+function run(namespace: string, command: readonly string[]): string {
+  const [program, ...args] = inside(namespace, command) as [string, ...string[]];
+  return execFileSync(program, args, { encoding: 'utf8', timeout: LIMIT_MS, stdio: ['ignore', 'pipe', 'pipe'] });
+}
+
+function configuration(members: readonly string[]): string {
+  const address = (name: string) => `10.66.${backends.indexOf(name) + 2}.2`;
+  return `
+name: ${label}
+sites: { here: { location: { latitude: 52, longitude: 5 } } }
+balancers:
+  b:
+    site: here
+    addresses: [10.66.1.2]
+    interfaces: [eth0]
+    probes: 10.66.201.0/26
+    connections: 65536
+backends:
+${members.map((name) => `  ${name}: { site: here, address: ${address(name)} }`).join('\n')}
+services:
+  web:
+    vips: { here: [${VIP}] }
+    ports: [80/tcp]
+    backends: all
+    health: { type: http, port: 80, path: /, interval: 200ms, timeout: 150ms, rise: 1, fall: 2, through: both }
+state: ${folder}/state
+`;
+}
+
+interface Up {
+  readonly child: ChildProcess;
+  /** Resolves with the first log line that has this message. */
+  until(message: string): Promise<Record<string, unknown>>;
+  end(signal: NodeJS.Signals): Promise<void>;
+}
+
+function up(namespace: string, machine: string, ...more: string[]): Up {
+  const [program, ...args] = inside(namespace, [PORTICO, 'up', file, '--machine', machine, ...more]) as [string];
+  const child = spawn(program, args, { stdio: ['ignore', 'inherit', 'pipe'] });
+  children.push(child);
+  const lines: Record<string, unknown>[] = [];
+  const texts: string[] = [];
+  let wake = (): void => {};
+  createInterface({ input: child.stderr! }).on('line', (line) => {
+    texts.push(line);
+    if (line.startsWith('{')) lines.push(JSON.parse(line) as Record<string, unknown>);
+    wake();
+  });
+  const ended = once(child, 'exit');
+  const until = async (message: string): Promise<Record<string, unknown>> => {
+    const limit = AbortSignal.timeout(LIMIT_MS);
+    for (;;) {
+      const found = lines.find((line) => line.msg === message);
+      if (found !== undefined) return found;
+      assert.ok(!limit.aborted && child.exitCode === null, `no "${message}" in:\n${texts.join('\n')}`);
+      await Promise.race([new Promise<void>((resolve) => (wake = resolve)), sleep(500, undefined, { ref: false })]);
+    }
+  };
+  return {
+    child,
+    until,
+    async end(signal) {
+      child.kill(signal);
+      const [code] = await ended;
+      assert.equal(code, 0, texts.join('\n'));
+    },
+  };
+}
+
+/** Backends that answer `count` new connections. */
+function ask(count: number): Set<string> {
+  const urls = Array.from({ length: count }, () => `http://${VIP}/`);
+  const answer = run(client, ['curl', '-sS', '--max-time', '3', '--no-keepalive', '-H', 'Connection: close', ...urls]);
+  return new Set(answer.trim().split('\n'));
+}
+
+async function untilAnswering(expected: readonly string[]): Promise<void> {
+  const limitAt = performance.now() + LIMIT_MS;
+  for (;;) {
+    let seen = '';
+    try {
+      seen = [...ask(40)].sort().join(' ');
+    } catch (error) {
+      seen = (error as Error).message;
+    }
+    if (seen === [...expected].sort().join(' ')) return;
+    assert.ok(performance.now() < limitAt, `answered by: ${seen}; expected: ${expected.join(' ')}`);
+    await sleep(100);
+  }
+}
+
+const WEB = `require('node:http').createServer((q, r) => r.end(process.argv[1] + '\\n')).listen(80, '0.0.0.0')`;
+
+function machine(namespace: string, subnet: number): void {
+  const device = `to-${subnet}`;
+  ip(`netns add ${namespace}`);
+  ip(`link add name ${device} mtu 1600 netns ${client} type veth peer name eth0 mtu 1600 netns ${namespace}`);
+  for (const [netns, dev] of [
+    [client, device],
+    [namespace, 'eth0'],
+  ])
+    execFileSync('ip', ['netns', 'exec', netns as string, 'ethtool', '-K', dev as string, 'tx', 'off'], {
+      stdio: 'ignore',
+    });
+  const pass = fileURLToPath(new URL('../../build/bpf/pass.bpf.o', import.meta.url));
+  ip(`-n ${client} link set dev ${device} xdpdrv object ${pass} section xdp.frags`);
+  ip(`-n ${client} addr add 10.66.${subnet}.1/24 dev ${device}`);
+  ip(`-n ${client} link set ${device} up`);
+  ip(`-n ${namespace} addr add 10.66.${subnet}.2/24 dev eth0`);
+  ip(`-n ${namespace} link set lo up`);
+  ip(`-n ${namespace} link set eth0 up`);
+  ip(`-n ${namespace} route add default via 10.66.${subnet}.1`);
+}
+
+before(() => {
+  ip(`netns add ${client}`);
+  ip(`-n ${client} link set lo up`);
+  machine(balancer, 1);
+  for (const [i, name] of backends.entries()) {
+    machine(name, i + 2);
+    const [program, ...args] = inside(name, [process.execPath, '-e', WEB, name]) as [string];
+    children.push(spawn(program, args, { stdio: 'inherit' }));
+  }
+  ip(`-n ${client} route add ${VIP}/32 via 10.66.1.2`);
+  ip(`-n ${client} route add 10.66.201.0/26 via 10.66.1.2`);
+  run(client, ['sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv4.conf.all.rp_filter=0']);
+  writeFileSync(file, configuration(backends.slice(0, 1)));
+});
+
+after(async () => {
+  for (const child of children) {
+    if (child.exitCode !== null || child.signalCode !== null) continue;
+    const ended = once(child, 'exit');
+    child.kill('SIGKILL');
+    await ended;
+  }
+  try {
+    for (const name of [balancer, ...backends])
+      if (existsSync(`/run/netns/${name}`))
+        run(name, [PORTICO, 'down', file, '--machine', name === balancer ? 'b' : name]);
+  } finally {
+    for (const name of [client, balancer, ...backends]) if (existsSync(`/run/netns/${name}`)) ip(`netns del ${name}`);
+    rmSync(folder, { recursive: true, force: true });
+  }
+  assert.deepEqual(machineState(), began, 'something was left behind');
+});
+
+test('a balancer and a backend that `up` runs serve a VIP, and go on when the processes have ended', async () => {
+  const first = up(backends[0], backends[0], '--only', 'backend');
+  await first.until('Portico is up');
+  const one = up(balancer, 'b');
+  await one.until('Portico is up');
+  await untilAnswering([backends[0]]);
+  await one.end('SIGTERM');
+  await first.end('SIGTERM');
+  assert.deepEqual([...ask(20)], [backends[0]], 'forwarding outlives the processes');
+});
+
+test('a process that starts again adopts what is in the kernel, and takes a changed file over', async () => {
+  const one = up(balancer, 'b');
+  await one.until('Portico is up');
+  const status = JSON.parse(run(balancer, [PORTICO, 'status', '--json']));
+  assert.equal(status.sites[0].services[0].slots, 65_537);
+  assert.equal(status.sites[0].services[0].unsettledSlots, 0, 'an adopted table stays settled');
+  writeFileSync(file, configuration(backends));
+  await one.until('configuration applied');
+  const second = up(backends[1], backends[1], '--only', 'backend');
+  await second.until('Portico is up');
+  await untilAnswering(backends);
+  const flow = run(balancer, [PORTICO, 'explain', 'flow', '10.66.1.1:40000', `${VIP}:80`]);
+  assert.match(flow, /is a VIP of service web/);
+  writeFileSync(file, 'name: [broken');
+  await one.until('configuration refused: the last good one stays');
+  assert.equal(ask(40).size, 2, 'a broken file changes nothing');
+  writeFileSync(file, configuration(backends));
+  await second.end('SIGTERM');
+  await one.end('SIGTERM');
+});
+
+test('`down` takes programs, maps, addresses and the prober away', () => {
+  const taken = run(balancer, [PORTICO, 'down', file, '--machine', 'b']);
+  assert.match(taken, /programs and maps of b/);
+  assert.match(taken, /prober of b/);
+  for (const name of backends) {
+    run(name, [PORTICO, 'down', file, '--machine', name]);
+    assert.ok(!run(name, ['ip', '-4', 'addr', 'show', 'dev', 'lo']).includes(VIP), 'the VIP is off the loopback');
+  }
+  assert.deepEqual(
+    machineState().pins.filter((pin) => pin.startsWith(label)),
+    [],
+  );
+  assert.equal(run(balancer, [PORTICO, 'down', file, '--machine', 'b']), 'Nothing was there.\n');
+});
