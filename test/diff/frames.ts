@@ -135,7 +135,7 @@ function randomIcmp(dice: Dice, version: 4 | 6): Uint8Array {
 }
 
 /** One to three faults: cut off, a byte or a 16-bit field changed, mostly in the headers. */
-function mutate(dice: Dice, frame: Uint8Array, ipOffset: number): Uint8Array {
+export function mutate(dice: Dice, frame: Uint8Array, ipOffset: number): Uint8Array {
   let result = frame;
   for (let faults = 1 + dice.below(3); faults > 0; faults--) {
     const roll = dice.below(6);

@@ -1,0 +1,163 @@
+/**
+ * What the backend's program does with a frame (bpf/backend.bpf.c): takes packets out of their encapsulation, and passes
+ * those of TCP connections that it does not know on to the next candidate. State and socket lookup come in as arguments.
+ */
+import { ETHERTYPE_IPV4, ETHERTYPE_IPV6, readUint16, readUint32, writeUint16 } from '../net/ethernet.ts';
+import { IPV4_HEADER_BYTES, PROTOCOL_GRE, PROTOCOL_TCP, TCP_ACK, TCP_SYN } from '../net/packet.ts';
+import { encapsulate, GRE_KEY_PRESENT } from './encapsulate.ts';
+import { addressKey, type EngineBackend } from './engine.ts';
+import { AGENT_OUTCOMES, type AgentOutcome, BACKEND_IPV6 } from './layout.ts';
+import type { Verdict } from './packet-path.ts';
+import { type IpHeader, parseIp, parseTransport, type Transport } from './parse.ts';
+
+/** Another backend, to which second chances may go. */
+export interface AgentCandidate {
+  /** 16 bytes, IPv4-mapped. */
+  readonly address: Uint8Array;
+  readonly nextHopMac: Uint8Array;
+  readonly ownMac: Uint8Array;
+  /** 0: unknown. */
+  readonly ifindex: number;
+  /** BACKEND_IPV6. */
+  readonly flags: number;
+}
+
+export interface AgentState {
+  /** This machine's outer addresses, 16 bytes each; all zero: none. */
+  readonly address4: Uint8Array;
+  readonly address6: Uint8Array;
+  /** Outer sources that are accepted, and VIPs served here: `addressKey`s. */
+  readonly members: ReadonlySet<string>;
+  readonly vips: ReadonlySet<string>;
+  /** By backend index. */
+  readonly candidates: readonly (AgentCandidate | undefined)[];
+  readonly counters: Record<AgentOutcome, number>;
+}
+
+/** Does the connection of this packet live here: a socket that is no listener, or a listener and a valid SYN cookie? */
+export type IsKnownHere = (inner: Uint8Array, ip: IpHeader, transport: Transport) => boolean;
+
+export interface AgentResult {
+  readonly verdict: Verdict;
+  readonly outcome: AgentOutcome;
+  readonly frame: Uint8Array;
+}
+
+export function createAgentCounters(): Record<AgentOutcome, number> {
+  return Object.fromEntries(AGENT_OUTCOMES.map((name) => [name, 0])) as Record<AgentOutcome, number>;
+}
+
+/** Runs one Ethernet frame through the agent. Never changes `frame`. */
+export function processEncapsulated(
+  agent: AgentState,
+  frame: Uint8Array,
+  ingressIfindex: number,
+  isKnownHere: IsKnownHere,
+): AgentResult {
+  const result = process(agent, frame, ingressIfindex, isKnownHere);
+  agent.counters[result.outcome]++;
+  return result;
+}
+
+function process(agent: AgentState, frame: Uint8Array, ingressIfindex: number, isKnownHere: IsKnownHere): AgentResult {
+  const drop = (outcome: AgentOutcome): AgentResult => ({ verdict: 'drop', outcome, frame });
+  const outer = parseIp(frame);
+  if (outer === null || !isForUs(agent, frame, outer)) return { verdict: 'pass', outcome: 'not-ours', frame };
+  if (!agent.members.has(addressKey(frame, outer.sourceOffset, outer.addressBytes))) return drop('not-member');
+  const tunnel = readGre(frame, outer);
+  if (tunnel === null) return drop('malformed');
+  const stripped = strip(frame, outer, tunnel);
+  const inner = readInner(stripped, tunnel);
+  if (inner === null) return drop('malformed');
+  if (!agent.vips.has(addressKey(stripped, inner.destinationOffset, inner.addressBytes))) return drop('not-our-vip');
+  if (tunnel.key !== 0) {
+    const transport = parseTransport(stripped, inner);
+    if (transport === 'malformed') return drop('malformed');
+    const first = tunnel.key >>> 16;
+    if (transport !== 'fragment' && first !== 0 && goesOn(transport) && !isKnownHere(stripped, inner, transport))
+      return passOn(agent, frame, ingressIfindex, stripped, inner, tunnel);
+  }
+  return { verdict: 'pass', outcome: 'delivered', frame: stripped };
+}
+
+/** Only packets of old TCP connections can belong to another backend: a SYN was meant for us. */
+function goesOn(transport: Transport): boolean {
+  return transport.protocol === PROTOCOL_TCP && (transport.tcpFlags & (TCP_SYN | TCP_ACK)) !== TCP_SYN;
+}
+
+/** GRE to one of our addresses, without IPv4 options, IPv6 extension headers, and whole. */
+function isForUs(agent: AgentState, frame: Uint8Array, ip: IpHeader): boolean {
+  if (ip.protocol !== PROTOCOL_GRE || ip.isFragment) return false;
+  if (ip.version === 4 && ip.headerBytes !== IPV4_HEADER_BYTES) return false;
+  const destination = addressKey(frame, ip.destinationOffset, ip.addressBytes);
+  return [agent.address4, agent.address6].some(
+    (address) => address.subarray(8).some((byte) => byte !== 0) && addressKey(address, 0, 16) === destination,
+  );
+}
+
+interface Tunnel {
+  readonly version: 4 | 6;
+  /** Of outer IP and GRE headers. */
+  readonly headerBytes: number;
+  /** 32 bits; 0: none. */
+  readonly key: number;
+  /** Bytes of the outer packet behind those headers. */
+  readonly payloadBytes: number;
+  readonly flowLabel: number;
+}
+
+/** Null: not whole, flags other than a key, or neither IPv4 nor IPv6 inside. */
+function readGre(frame: Uint8Array, ip: IpHeader): Tunnel | null {
+  const at = ip.offset + ip.headerBytes;
+  if (ip.lengthBytes < ip.headerBytes + 4) return null;
+  const type = readUint16(frame, at + 2);
+  if (type !== ETHERTYPE_IPV4 && type !== ETHERTYPE_IPV6) return null;
+  const flags = readUint16(frame, at);
+  const headerBytes = ip.headerBytes + (flags === 0 ? 4 : 8);
+  if ((flags !== 0 && flags !== GRE_KEY_PRESENT) || ip.lengthBytes < headerBytes) return null;
+  return {
+    version: type === ETHERTYPE_IPV6 ? 6 : 4,
+    headerBytes,
+    key: flags === 0 ? 0 : readUint32(frame, at + 4),
+    payloadBytes: ip.lengthBytes - headerBytes,
+    flowLabel: ip.version === 6 ? readUint32(frame, ip.offset) & 0xfffff : 0,
+  };
+}
+
+/** The Ethernet header with its tags, and the inner packet. */
+function strip(frame: Uint8Array, ip: IpHeader, tunnel: Tunnel): Uint8Array {
+  const stripped = new Uint8Array(frame.length - tunnel.headerBytes);
+  stripped.set(frame.subarray(0, ip.offset));
+  writeUint16(stripped, ip.offset - 2, tunnel.version === 6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4);
+  stripped.set(frame.subarray(ip.offset + tunnel.headerBytes), ip.offset);
+  return stripped;
+}
+
+/** The inner IP header, if the outer packet holds all of it. */
+function readInner(stripped: Uint8Array, tunnel: Tunnel): IpHeader | null {
+  const ip = parseIp(stripped);
+  if (ip === null || ip.lengthBytes < ip.headerBytes || ip.lengthBytes > tunnel.payloadBytes) return null;
+  return ip;
+}
+
+/** To the first candidate, with the second left in the key. */
+function passOn(
+  agent: AgentState,
+  frame: Uint8Array,
+  ingressIfindex: number,
+  stripped: Uint8Array,
+  inner: IpHeader,
+  tunnel: Tunnel,
+): AgentResult {
+  const candidate = agent.candidates[tunnel.key >>> 16];
+  if (candidate === undefined || candidate.ifindex === 0)
+    return { verdict: 'drop', outcome: 'unknown-candidate', frame };
+  const source = (candidate.flags & BACKEND_IPV6) !== 0 ? agent.address6 : agent.address4;
+  const backend: EngineBackend = { ...candidate, source };
+  const hasSource = source.subarray(8).some((byte) => byte !== 0);
+  const key = ((tunnel.key & 0xffff) << 16) >>> 0;
+  const sent = hasSource ? encapsulate(stripped, inner, backend, key, tunnel.flowLabel) : null;
+  if (sent === null) return { verdict: 'drop', outcome: 'failed', frame };
+  const verdict = candidate.ifindex === ingressIfindex ? 'tx' : 'redirect';
+  return { verdict, outcome: 'forwarded', frame: sent };
+}

@@ -1,0 +1,128 @@
+/** Random encapsulated frames through the model of the agent and backend.bpf.o, without any sockets. Needs root. */
+import assert from 'node:assert/strict';
+import { randomInt } from 'node:crypto';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import {
+  type AgentCandidate,
+  type AgentState,
+  createAgentCounters,
+  processEncapsulated,
+} from '../../src/model/agent.ts';
+import { encapsulate } from '../../src/model/encapsulate.ts';
+import { addressKey, type EngineBackend } from '../../src/model/engine.ts';
+import { AGENT_OUTCOMES, BACKEND_IPV6 } from '../../src/model/layout.ts';
+import { parseIp } from '../../src/model/parse.ts';
+import { toMapped } from '../../src/net/address.ts';
+import { createDice, type Dice } from './dice.ts';
+import { mutate, randomFrame } from './frames.ts';
+import { type KernelAgent, openKernelAgent } from './kernel-agent.ts';
+import { createWorld, type World } from './world.ts';
+
+const PACKETS = Number(process.env.PORTICO_PACKETS ?? 1_000_000) / 4;
+const FIXED_SEED = 20261121;
+const PACKETS_PER_WORLD = 2_000;
+const LOOPBACK = 1;
+const CANDIDATES = 4;
+
+let kernel: KernelAgent;
+
+before(() => {
+  kernel = openKernelAgent(join(import.meta.dirname, '../../build/bpf'));
+});
+
+after(() => kernel?.close());
+
+interface AgentWorld {
+  readonly world: World;
+  readonly agent: AgentState;
+  /** Sources, members or not. */
+  readonly sources: readonly Uint8Array[];
+}
+
+function createAgentWorld(dice: Dice): AgentWorld {
+  const world = createWorld(dice);
+  const none = new Uint8Array(16);
+  const mapped = () => toMapped({ family: 4, bytes: dice.bytes(4) });
+  const sources = [mapped(), mapped(), dice.bytes(16), dice.bytes(16)];
+  const vips = [...world.engine.vips.keys()].filter(() => dice.chance(85));
+  const agent: AgentState = {
+    address4: dice.chance(90) ? mapped() : none,
+    address6: dice.chance(90) ? dice.bytes(16) : none,
+    members: new Set(sources.filter(() => dice.chance(90)).map((source) => addressKey(source, 0, 16))),
+    vips: new Set(vips),
+    candidates: [undefined, ...Array.from({ length: CANDIDATES }, () => randomCandidate(dice))],
+    counters: createAgentCounters(),
+  };
+  return { world, agent, sources };
+}
+
+function randomCandidate(dice: Dice): AgentCandidate {
+  const isIpv6 = dice.chance(50);
+  return {
+    address: isIpv6 ? dice.bytes(16) : toMapped({ family: 4, bytes: dice.bytes(4) }),
+    nextHopMac: dice.bytes(6),
+    ownMac: dice.bytes(6),
+    ifindex: dice.pick([LOOPBACK, LOOPBACK, 9, 9, 0]),
+    flags: isIpv6 ? BACKEND_IPV6 : 0,
+  };
+}
+
+/** A frame as a balancer would send it to this machine, more or less. */
+function encapsulatedFrame(dice: Dice, { world, agent, sources }: AgentWorld): Uint8Array {
+  const inner = randomFrame(dice, world);
+  const ip = parseIp(inner);
+  if (ip === null || dice.chance(2)) return inner;
+  const isIpv6 = dice.chance(50);
+  const backend: EngineBackend = {
+    address: dice.chance(98) ? (isIpv6 ? agent.address6 : agent.address4) : dice.bytes(16),
+    source: dice.chance(98) ? sources[(isIpv6 ? 2 : 0) + dice.below(2)] : dice.bytes(16),
+    nextHopMac: dice.bytes(6),
+    ownMac: dice.bytes(6),
+    ifindex: LOOPBACK,
+    flags: isIpv6 ? BACKEND_IPV6 : 0,
+  };
+  const candidate = () => dice.pick([0, dice.below(CANDIDATES + 1), dice.below(CANDIDATES + 1), dice.below(0x10000)]);
+  const key = dice.chance(25) ? 0 : ((candidate() << 16) | candidate()) >>> 0;
+  const sent = encapsulate(inner, ip, backend, key, dice.bits() & 0xfffff);
+  if (sent === null) return inner;
+  return dice.chance(12) ? mutate(dice, sent, ip.offset) : sent;
+}
+
+function runAgent(seed: number, packets: number): string {
+  const worlds = createDice(seed);
+  const sum = createAgentCounters();
+  for (let done = 0; done < packets; done += PACKETS_PER_WORLD) {
+    const worldSeed = worlds.bits();
+    const dice = createDice(worldSeed);
+    const state = createAgentWorld(dice);
+    kernel.load(state.agent);
+    for (let number = 0; number < PACKETS_PER_WORLD; number++)
+      compare(state.agent, encapsulatedFrame(dice, state), `seed ${seed}, world ${worldSeed}, packet ${number}`);
+    assert.deepEqual(kernel.readCounters(), state.agent.counters, `counters of world ${worldSeed}`);
+    for (const outcome of AGENT_OUTCOMES) sum[outcome] += state.agent.counters[outcome];
+  }
+  for (const outcome of AGENT_OUTCOMES) assert.ok(packets < 100_000 || sum[outcome] > packets / 5_000, outcome);
+  const shares = AGENT_OUTCOMES.map((outcome) => `${outcome} ${((sum[outcome] / packets) * 100).toFixed(2)} %`);
+  return `agent: ${packets} packets, seed ${seed}, 0 differences: ${shares.join(', ')}`;
+}
+
+function compare(agent: AgentState, frame: Uint8Array, where: string): void {
+  const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex');
+  const model = processEncapsulated(agent, frame, LOOPBACK, () => false);
+  const run = kernel.run(frame);
+  if (run.verdict === model.verdict && Buffer.compare(run.frame, model.frame) === 0) return;
+  assert.fail(
+    `model and kernel differ (${where})\nframe: ${hex(frame)}\n` +
+      `model: ${model.verdict} ${model.outcome}: ${hex(model.frame)}\nkernel: ${run.verdict}: ${hex(run.frame)}`,
+  );
+}
+
+test(`model and agent program agree on ${PACKETS} random packets`, (context) => {
+  context.diagnostic(runAgent(FIXED_SEED, PACKETS));
+});
+
+test('and the agent on packets that were never tried before', (context) => {
+  const given = process.env.PORTICO_SEED;
+  context.diagnostic(runAgent(given === undefined ? randomInt(2 ** 32) : Number(given) >>> 0, PACKETS / 2));
+});

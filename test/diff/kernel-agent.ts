@@ -1,0 +1,82 @@
+/** The agent's kernel program without any interface: loaded with the state of a model agent and run by test-run. */
+import { join } from 'node:path';
+import type { AgentState } from '../../src/model/agent.ts';
+import { AGENT_OUTCOMES, type AgentOutcome } from '../../src/model/layout.ts';
+import { countPossibleCpus } from '../../src/serve/vip/balancer-object.ts';
+import { deleteElement, listKeys, type RunResult, runProgram, updateElement } from '../../src/serve/vip/bpf.ts';
+import {
+  AGENT_COUNTERS,
+  AGENT_SETTINGS,
+  AgentSettingsView,
+  MAX_BACKENDS,
+  MEMBER,
+  MemberView,
+} from '../../src/serve/vip/layout.gen.ts';
+import { type MappedMemory, mapMemory } from '../../src/serve/vip/libc.ts';
+import { BpfObject } from '../../src/serve/vip/object.ts';
+
+export interface KernelAgent {
+  /** Writes all maps; counters start at 0. */
+  load(agent: AgentState): void;
+  run(frame: Uint8Array): RunResult;
+  readCounters(): Record<AgentOutcome, number>;
+  close(): void;
+}
+
+export function openKernelAgent(objects: string): KernelAgent {
+  const cpus = countPossibleCpus();
+  const object = new BpfObject(join(objects, 'backend.bpf.o'));
+  object.setMaxEntries('agent_counters', cpus);
+  object.load();
+  const memories: MappedMemory[] = [];
+  const map = (name: string, lengthBytes: number): ArrayBuffer => {
+    const memory = mapMemory(object.mapFd(name), lengthBytes, name);
+    memories.push(memory);
+    return memory.buffer;
+  };
+  const counters = new BigUint64Array(map('agent_counters', cpus * AGENT_COUNTERS.sizeBytes));
+  const settings = new AgentSettingsView(map('agent_settings', AGENT_SETTINGS.sizeBytes));
+  const members = new MemberView(map('agent_candidates', MAX_BACKENDS * MEMBER.sizeBytes));
+  const program = object.programFd('backend');
+  return {
+    load(agent) {
+      settings.setAddress4(agent.address4);
+      settings.setAddress6(agent.address6);
+      members.memory.fill(0);
+      agent.candidates.forEach((candidate, index) => {
+        if (candidate === undefined) return;
+        const view = members.at(index);
+        view.setAddress(candidate.address);
+        view.setNextHopMac(candidate.nextHopMac);
+        view.setOwnMac(candidate.ownMac);
+        view.ifindex = candidate.ifindex;
+        view.flags = candidate.flags;
+      });
+      replaceKeys(object.mapFd('agent_members'), agent.members);
+      replaceKeys(object.mapFd('agent_vips'), agent.vips);
+      counters.fill(0n);
+    },
+    run: (frame) => runProgram(program, frame),
+    readCounters() {
+      const sum = (outcome: number) => {
+        let all = 0;
+        for (let cpu = 0; cpu < cpus; cpu++) all += Number(counters[cpu * AGENT_OUTCOMES.length + outcome]);
+        return all;
+      };
+      return Object.fromEntries(AGENT_OUTCOMES.map((name, i) => [name, sum(i)])) as Record<AgentOutcome, number>;
+    },
+    close() {
+      for (const memory of memories) memory.unmap();
+      object.close();
+    },
+  };
+}
+
+function replaceKeys(fd: number, keys: ReadonlySet<string>): void {
+  for (const key of listKeys(fd, 16)) deleteElement(fd, key);
+  for (const key of keys) {
+    const bytes = new Uint8Array(16);
+    for (let i = 0; i < 16; i++) bytes[i] = key.charCodeAt(i >> 1) >>> (i % 2 === 0 ? 8 : 0);
+    updateElement(fd, bytes, Uint8Array.of(1, 0, 0, 0));
+  }
+}
