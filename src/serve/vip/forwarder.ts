@@ -220,7 +220,7 @@ export class Forwarder {
   createTable(subject: number, slots: number, adoptionMs = 30_000): SlotTable {
     checkSubject(subject);
     const open = this.#tables.get(subject);
-    if (open !== undefined && open.slots === slots) {
+    if (open !== undefined && open.slots === slots && !open.isClosed) {
       open.adoptionMs = adoptionMs;
       return open;
     }

@@ -135,5 +135,8 @@ describe('slot table', { skip: cannotLoad }, () => {
     const { parts } = table;
     table.close();
     assert.equal(parts.length, 0);
+    const again = forwarder.createTable(table.subject, 3);
+    assert.equal(again.adopted, true);
+    assert.equal(again.parts.length, 12);
   });
 });

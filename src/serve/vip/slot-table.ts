@@ -238,6 +238,10 @@ export class SlotTable {
     }
   }
 
+  get isClosed(): boolean {
+    return this.words.length === 0;
+  }
+
   /** Unmaps. The table stays where it is. */
   close(): void {
     for (const memory of this.#memories) memory.unmap();
