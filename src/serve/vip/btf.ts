@@ -158,89 +158,126 @@ export interface Btf {
   readonly sections: ReadonlyMap<string, readonly Variable[]>;
 }
 
-/** Reads the BTF of a whole object file. */
-export function readBtf(file: Uint8Array): Btf {
-  const section = findBtfSection(file);
-  const view = new DataView(section.buffer, section.byteOffset, section.length);
-  if (view.getUint16(0, true) !== 0xeb9f) throw new Error('the .BTF section does not begin as BTF');
-  const strings = view.getUint32(4, true) + view.getUint32(16, true);
-  const types = readTypes(section, view);
-  const nameAt = (at: number) => readString(section, strings + view.getUint32(at, true));
+interface Member {
+  readonly name: string;
+  readonly type: number;
+  readonly offsetBits: number;
+  readonly bitFieldBits: number;
+}
 
-  const strip = (id: number): number => {
-    let at = id;
-    while (TRANSPARENT.includes(types[at].kind)) at = types[at].sizeOrType;
-    return at;
-  };
-  const isBigEndian = (id: number): boolean => {
-    for (let at = id; TRANSPARENT.includes(types[at].kind); at = types[at].sizeOrType) {
-      if (/^__be(16|32|64)$/.test(types[at].name)) return true;
+/** A `.BTF` section, its types by their numbers. */
+class BtfSection {
+  readonly types: readonly RawType[];
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    if (this.#view.getUint16(0, true) !== 0xeb9f) throw new Error('the .BTF section does not begin as BTF');
+    this.types = readTypes(bytes, this.#view);
+  }
+
+  #word(at: number): number {
+    return this.#view.getUint32(at, true);
+  }
+
+  #nameAt(at: number): string {
+    const strings = this.#word(4) + this.#word(16);
+    return readString(this.#bytes, strings + this.#word(at));
+  }
+
+  /** The type behind typedefs and qualifiers. */
+  #strip(id: number): RawType {
+    let type = this.types[id];
+    while (TRANSPARENT.includes(type.kind)) type = this.types[type.sizeOrType];
+    return type;
+  }
+
+  #isBigEndian(id: number): boolean {
+    for (let type = this.types[id]; TRANSPARENT.includes(type.kind); type = this.types[type.sizeOrType]) {
+      if (/^__be(16|32|64)$/.test(type.name)) return true;
     }
     return false;
-  };
-  const members = (type: RawType) =>
-    Array.from({ length: type.vlen }, (_, i) => {
+  }
+
+  #members(type: RawType): Member[] {
+    return Array.from({ length: type.vlen }, (_, i) => {
       const at = type.offset + 12 * i;
-      const place = view.getUint32(at + 8, true);
+      const place = this.#word(at + 8);
       // With the flag set the upper byte is the width of a bit-field, else all 32 bits are the offset.
       return {
-        name: nameAt(at),
-        type: view.getUint32(at + 4, true),
+        name: this.#nameAt(at),
+        type: this.#word(at + 4),
         offsetBits: type.flag ? place & 0xffffff : place,
         bitFieldBits: type.flag ? place >>> 24 : 0,
       };
     });
-  const resolve = (id: number): Type => {
-    const type = types[strip(id)];
+  }
+
+  resolve(id: number): Type {
+    const type = this.#strip(id);
     switch (type.kind) {
       case KIND_INT:
       case KIND_ENUM:
       case KIND_ENUM64:
-        return { kind: 'scalar', sizeBytes: type.sizeOrType, bigEndian: isBigEndian(id) };
-      case KIND_ARRAY: {
-        const element = resolve(view.getUint32(type.offset, true));
-        return { kind: 'array', element, length: view.getUint32(type.offset + 8, true) };
-      }
+        return { kind: 'scalar', sizeBytes: type.sizeOrType, bigEndian: this.#isBigEndian(id) };
+      case KIND_ARRAY:
+        return {
+          kind: 'array',
+          element: this.resolve(this.#word(type.offset)),
+          length: this.#word(type.offset + 8),
+        };
       case KIND_STRUCT:
       case KIND_UNION:
         return {
           kind: type.kind === KIND_STRUCT ? 'struct' : 'union',
           name: type.name,
           sizeBytes: type.sizeOrType,
-          fields: members(type).map((member) => ({ ...member, type: resolve(member.type) })),
+          fields: this.#members(type).map((member) => ({ ...member, type: this.resolve(member.type) })),
         };
       default:
         return { kind: 'other' }; // pointers, functions: not in shared structs
     }
-  };
+  }
+
   /** A map is declared by a struct of pointers: `key`, `value`, and `values`, an array of pointers to inner maps. */
-  const mapTypes = (name: string, id: number): MapTypes => {
+  mapTypes(name: string, id: number): MapTypes {
+    const members = this.#members(this.#strip(id));
     const pointed = (memberName: string): number | null => {
-      const member = members(types[strip(id)]).find((candidate) => candidate.name === memberName);
+      const member = members.find((candidate) => candidate.name === memberName);
       if (member === undefined) return null;
-      let target = types[strip(member.type)];
-      if (target.kind === KIND_ARRAY) target = types[strip(view.getUint32(target.offset, true))];
+      let target = this.#strip(member.type);
+      if (target.kind === KIND_ARRAY) target = this.#strip(this.#word(target.offset));
       return target.kind === KIND_PTR ? target.sizeOrType : null;
     };
     const inner = pointed('values');
-    if (inner !== null && types[strip(inner)].kind === KIND_STRUCT) return { ...mapTypes(name, inner), name };
+    if (inner !== null && this.#strip(inner).kind === KIND_STRUCT) return this.mapTypes(name, inner);
     const [key, value] = [pointed('key'), pointed('value')];
-    return { name, key: key === null ? null : resolve(key), value: value === null ? null : resolve(value) };
-  };
+    const resolve = (target: number | null) => (target === null ? null : this.resolve(target));
+    return { name, key: resolve(key), value: resolve(value) };
+  }
 
+  /** Variables of a section of data, each with its type's number. */
+  variables(section: RawType): (Variable & { readonly type: number })[] {
+    return Array.from({ length: section.vlen }, (_, i) => {
+      const at = section.offset + 12 * i;
+      const { name, sizeOrType } = this.types[this.#word(at)];
+      return { name, offset: this.#word(at + 4), sizeBytes: this.#word(at + 8), type: sizeOrType };
+    });
+  }
+}
+
+/** Reads the BTF of a whole object file. */
+export function readBtf(file: Uint8Array): Btf {
+  const btf = new BtfSection(findBtfSection(file));
   const maps: MapTypes[] = [];
   const sections = new Map<string, Variable[]>();
-  for (const type of types) {
+  for (const type of btf.types) {
     if (type.kind !== KIND_DATASEC) continue;
-    const variables: Variable[] = [];
-    for (let i = 0; i < type.vlen; i++) {
-      const at = type.offset + 12 * i;
-      const variable = types[view.getUint32(at, true)];
-      const [offset, sizeBytes] = [view.getUint32(at + 4, true), view.getUint32(at + 8, true)];
-      variables.push({ name: variable.name, offset, sizeBytes });
-      if (type.name === '.maps') maps.push(mapTypes(variable.name, variable.sizeOrType));
-    }
+    const variables = btf.variables(type);
     sections.set(type.name, variables);
+    if (type.name === '.maps') maps.push(...variables.map((variable) => btf.mapTypes(variable.name, variable.type)));
   }
   return { maps, sections };
 }
