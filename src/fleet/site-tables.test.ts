@@ -1,0 +1,198 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { SlotTable } from '../decide/slots.ts';
+import { SiteTables, type SlotChange, type TableMember, type TableTarget } from './site-tables.ts';
+
+const SLOTS = 101;
+const SETTLE_MS = 60_000;
+const SUBJECT = 7;
+
+interface Write {
+  readonly target: string;
+  readonly change: SlotChange;
+  readonly slots: readonly number[];
+}
+
+/** A balancer that keeps what it is told and in which order. */
+class Recorder implements TableTarget {
+  readonly name: string;
+  readonly writes: Write[];
+  readonly copy = { current: new Uint16Array(SLOTS), previous: new Uint16Array(SLOTS), third: new Uint16Array(SLOTS) };
+  readonly unsettled = new Uint8Array(SLOTS);
+  /** Slots that are not silent. */
+  readonly busy = new Set<number>();
+  answers = true;
+
+  constructor(name: string, writes: Write[]) {
+    this.name = name;
+    this.writes = writes;
+  }
+
+  #copy(table: SlotTable, i: number): void {
+    for (const field of ['current', 'previous', 'third'] as const) this.copy[field][i] = table[field][i] as number;
+    this.unsettled[i] = table.unsettled[i] as number;
+  }
+
+  async writeSlots(subject: number, table: SlotTable, slots: readonly number[], change: SlotChange): Promise<void> {
+    assert.equal(subject, SUBJECT);
+    if (!this.answers) throw new Error('no answer');
+    for (const i of slots) this.#copy(table, i);
+    this.writes.push({ target: this.name, change, slots });
+  }
+
+  async closeSlots(_subject: number, table: SlotTable, slots: readonly number[]): Promise<number[]> {
+    for (const i of slots) if (!this.busy.has(i)) this.#copy(table, i);
+    return slots.filter((i) => this.busy.has(i));
+  }
+
+  async vetoSettling(_subject: number, _silenceMs: number, may: Uint8Array): Promise<void> {
+    for (const i of this.busy) may[i] = 0;
+  }
+}
+
+function members(...indices: number[]): TableMember[] {
+  return indices.map((index) => ({ name: `b${index}`, index, weight: 1 }));
+}
+
+async function site(...names: string[]) {
+  let nowMs = 0;
+  const writes: Write[] = [];
+  const lost: string[] = [];
+  const tables = new SiteTables(
+    () => nowMs,
+    (name) => lost.push(name),
+  );
+  const targets = names.map((name) => new Recorder(name, writes));
+  for (const target of targets) await tables.addTarget(target);
+  const options = { subject: SUBJECT, slots: SLOTS, settleAfterMs: SETTLE_MS, adopted: null };
+  const set = (list: TableMember[], dead: number[] = []) => tables.setMembers('web', options, list, new Set(dead));
+  const pass = (ms: number) => {
+    nowMs += ms;
+  };
+  return { tables, targets, writes, lost, set, pass };
+}
+
+test('a new table is loaded settled, the same on every balancer', async () => {
+  const { targets, set, writes } = await site('x', 'y');
+  await set(members(1, 2));
+  assert.deepEqual(
+    writes.map((write) => write.change),
+    ['load', 'load'],
+  );
+  assert.deepEqual(targets[0]?.copy, targets[1]?.copy);
+  assert.ok(targets[0]?.copy.current.every((index) => index === 1 || index === 2));
+  assert.ok(!targets[0]?.unsettled.includes(1));
+});
+
+test('no balancer switches before every balancer has marked', async () => {
+  const { set, writes } = await site('x', 'y');
+  await set(members(1, 2));
+  writes.length = 0;
+  await set(members(1, 2, 3));
+  assert.deepEqual(
+    writes.map(({ target, change }) => `${target} ${change}`),
+    ['x mark', 'y mark', 'x switch', 'y switch'],
+  );
+});
+
+test('a switched slot sends new flows to the new backend and untracked ones to the old', async () => {
+  const { targets, set } = await site('x');
+  await set(members(1));
+  await set(members(2));
+  const { copy, unsettled } = targets[0] as Recorder;
+  assert.ok(copy.current.every((index) => index === 2));
+  assert.ok(copy.previous.every((index) => index === 1));
+  assert.ok(unsettled.every((flag) => flag === 1));
+});
+
+test('a death is published at once and leaves settled slots settled', async () => {
+  const { targets, set, writes } = await site('x');
+  await set(members(1, 2));
+  writes.length = 0;
+  await set(members(1), [2]);
+  assert.equal(writes[0]?.change, 'death');
+  const { copy, unsettled } = targets[0] as Recorder;
+  assert.ok(copy.current.every((index) => index === 1));
+  assert.ok(!unsettled.includes(1));
+});
+
+test('a balancer that does not acknowledge is given up and reported, and the others go on', async () => {
+  const { targets, set, lost, writes } = await site('x', 'y');
+  await set(members(1));
+  (targets[0] as Recorder).answers = false;
+  writes.length = 0;
+  await set(members(2));
+  assert.deepEqual(lost, ['x']);
+  assert.deepEqual(
+    writes.map(({ target, change }) => `${target} ${change}`),
+    ['y mark', 'y switch'],
+  );
+});
+
+test('a balancer that joins gets unsettled slots with all their candidates', async () => {
+  const { tables, targets, set, writes } = await site('x');
+  await set(members(1));
+  await set(members(2));
+  const joined = new Recorder('y', writes);
+  await tables.addTarget(joined);
+  assert.deepEqual(joined.copy, targets[0]?.copy);
+  assert.deepEqual(joined.unsettled, targets[0]?.unsettled);
+});
+
+async function settleFully(tables: SiteTables): Promise<number> {
+  let settled = 0;
+  for (let round = 0; round < 4; round++) settled += await tables.settle();
+  return settled;
+}
+
+test('a slot settles only where every balancer is silent', async () => {
+  const { tables, targets, set, pass } = await site('x', 'y');
+  await set(members(1));
+  await set(members(2));
+  (targets[1] as Recorder).busy.add(5);
+  pass(2 * SETTLE_MS);
+  assert.equal(await settleFully(tables), SLOTS - 1);
+  assert.equal(tables.table('web')?.unsettled[5], 1);
+  (targets[1] as Recorder).busy.clear();
+  assert.equal(await settleFully(tables), 1);
+});
+
+test('nothing settles before the silence has passed since a balancer left: its ticks are lost', async () => {
+  const { tables, set, pass } = await site('x', 'y');
+  await set(members(1));
+  await set(members(2));
+  pass(2 * SETTLE_MS);
+  await tables.removeTarget('y');
+  assert.equal(await settleFully(tables), 0);
+  pass(2 * SETTLE_MS);
+  assert.equal(await settleFully(tables), SLOTS);
+});
+
+test('a balancer that declines the closing step gets it again, and nothing else happens to the slot until then', async () => {
+  const { tables, targets, set, pass } = await site('x');
+  const [target] = targets as [Recorder];
+  await set(members(1));
+  await set(members(2));
+  pass(2 * SETTLE_MS);
+  // Silent at the look, not at the write: what a packet in between does.
+  target.vetoSettling = async () => {};
+  target.busy.add(9);
+  await tables.settle();
+  assert.equal(target.copy.previous[9], 1, 'declined: as it was');
+  await set(members(3));
+  assert.notEqual(target.copy.current[9], 3, 'no switch while it is closing');
+  target.busy.clear();
+  await tables.settle();
+  assert.equal(target.copy.previous[9], 2, 'closed now');
+});
+
+test('a change that needs a fourth candidate waits and is counted', async () => {
+  const { tables, targets, set } = await site('x');
+  await set(members(1));
+  await set(members(2));
+  await set(members(3));
+  await set(members(4));
+  assert.equal(tables.summary('web')?.waiting, SLOTS);
+  const { copy } = targets[0] as Recorder;
+  assert.deepEqual([copy.current[0], copy.previous[0], copy.third[0]], [3, 1, 2]);
+});
