@@ -4,12 +4,13 @@ import { FleetSource } from '../api/fleet-source.ts';
 import { Journal } from '../api/journal.ts';
 import { startApi } from '../api/server.ts';
 import type { Config } from '../config/model.ts';
+import type { Runtime } from '../fleet/runtime.ts';
 import type { Lab } from '../lab/build.ts';
 import { startLab } from '../lab/build.ts';
 import { startPorticoInLab } from '../lab/portico.ts';
 import { renderSteps, runStep, type StepReport, type TourReport } from '../lab/tour.ts';
-import { castTour, tourSteps, withoutBackend } from '../lab/tour-steps.ts';
-import { startTraffic } from '../lab/traffic.ts';
+import { castTour, type TourCast, tourSteps, withoutBackend } from '../lab/tour-steps.ts';
+import { startTraffic, type Traffic } from '../lab/traffic.ts';
 import { type Command, type CommandArguments, CommandError, printJson, stringOption, UsageError } from './command.ts';
 import { loadConfig } from './configuration.ts';
 import { openLog } from './log.ts';
@@ -56,69 +57,72 @@ async function runTour(args: CommandArguments): Promise<number> {
   const journal = new Journal(log);
   say('Building the lab: two sites, their routers, balancers and backends, clients, a resolver, name servers.');
   const lab = await startLab({ config });
+  const open: (() => Promise<void>)[] = [() => lab.stop()];
   try {
     say('Starting Portico on its machines.');
     const runtime = await startPorticoInLab(lab, withoutBackend(config, cast.added), journal);
+    open.push(() => runtime.stop(false));
     const source = new FleetSource({ runtime, journal, load: null });
-    const api = await startApi({ host: config.api.host, port: config.api.port, source, log });
-    try {
-      say(`The page that shows where everything goes: http://${config.api.host}:${config.api.port}/`);
-      await runtime.untilServing(OPEN_LIMIT_MS);
-      const report = await tour(lab, { config, cast, runtime, source, say });
-      if (args.json) printJson(report);
-      else
-        say(`\n${renderSteps(report.steps)}\n\n${report.ok ? 'Everything held.' : 'NOT everything held: see above.'}`);
-      if (!once) await untilInterrupted(say, `http://${config.api.host}:${config.api.port}/`);
-      return report.ok ? 0 : 1;
-    } finally {
-      await api.close();
-      await runtime.stop(false);
-    }
+    const api = await startApi({ ...config.api, source, log });
+    open.push(() => api.close());
+    say(`The page that shows where everything goes: ${api.url}/`);
+    await runtime.untilServing(OPEN_LIMIT_MS);
+    const traffic = startTraffic(lab, { perRegion: PER_REGION });
+    open.push(() => traffic.stop());
+    const context = { lab, config, cast, runtime, source, traffic, say };
+    const report = await tour(context);
+    if (args.json) printJson(report);
+    else say(`\n${renderSteps(report.steps)}\n\n${report.ok ? 'Everything held.' : 'NOT everything held: see above.'}`);
+    if (!once) await goOn(context, api.url);
+    return report.ok ? 0 : 1;
   } finally {
     say('Taking the lab down.');
-    await lab.stop();
+    for (const close of open.reverse()) await close();
   }
 }
 
 interface TourContext {
+  readonly lab: Lab;
   readonly config: Config;
-  readonly cast: ReturnType<typeof castTour>;
-  readonly runtime: Awaited<ReturnType<typeof startPorticoInLab>>;
+  readonly cast: TourCast;
+  readonly runtime: Runtime;
   readonly source: FleetSource;
+  readonly traffic: Traffic;
   say(text: string): void;
 }
 
-async function tour(lab: Lab, context: TourContext): Promise<TourReport> {
-  const { config, cast, runtime, source, say } = context;
-  const traffic = startTraffic(lab, { perRegion: PER_REGION });
-  try {
-    const regions = lab.machinesOf('client').length;
-    await traffic.untilOpen(PER_REGION * regions, OPEN_LIMIT_MS);
-    say(
-      `${PER_REGION * regions} keep-alive connections are open from ${regions} regions; new ones begin all the time.\n`,
-    );
-    const drainBackend = async (name: string): Promise<void> => {
-      const result = await source.drain('backend', name);
-      if (!result.ok) throw new Error(`${result.error}; ${result.remedy}`);
-    };
-    const steps: StepReport[] = [];
-    for (const step of tourSteps({ lab, runtime, full: config, cast, drainBackend })) {
-      say(`${step.step} ... (expected: ${step.expected})`);
-      const report = await runStep(traffic, step);
-      steps.push(report);
-      say(
-        `  ${report.ok ? 'held' : 'DID NOT HOLD'}: ${report.openBefore} open before, ${report.broken} broken, ${report.newFailed} of ${report.newOk + report.newFailed} new failed, steady after ${report.steadyAfterMs ?? 'more than the limit of'} ms`,
-      );
-      await traffic.untilOpen(PER_REGION * regions, OPEN_LIMIT_MS);
-    }
-    return { scenario: 'tour', ok: steps.every((step) => step.ok), connections: PER_REGION * regions, steps };
-  } finally {
-    await traffic.stop();
+async function tour({ lab, config, cast, runtime, source, traffic, say }: TourContext): Promise<TourReport> {
+  const regions = lab.machinesOf('client').length;
+  const connections = PER_REGION * regions;
+  await traffic.untilOpen(connections, OPEN_LIMIT_MS);
+  say(`${connections} keep-alive connections are open from ${regions} regions; new ones begin all the time.\n`);
+  const drainBackend = async (name: string): Promise<void> => {
+    const result = await source.drain('backend', name);
+    if (!result.ok) throw new Error(`${result.error}; ${result.remedy}`);
+  };
+  const steps: StepReport[] = [];
+  for (const step of tourSteps({ lab, runtime, full: config, cast, drainBackend })) {
+    say(`${step.step} ... (expected: ${step.expected})`);
+    const report = await runStep(traffic, step);
+    steps.push(report);
+    const { openBefore, broken, newFailed, newOk, steadyAfterMs } = report;
+    const steady = steadyAfterMs === null ? 'not steady within the limit' : `steady after ${steadyAfterMs} ms`;
+    const counts = `${openBefore} open before, ${broken} broken, ${newFailed} of ${newOk + newFailed} new failed`;
+    say(`  ${report.ok ? 'held' : 'DID NOT HOLD'}: ${counts}, ${steady}`);
+    await traffic.untilOpen(connections, OPEN_LIMIT_MS);
   }
+  return { scenario: 'tour', ok: steps.every((step) => step.ok), connections, steps };
 }
 
-async function untilInterrupted(say: (text: string) => void, url: string): Promise<void> {
-  say(`\nThe lab goes on until Ctrl-C. Look at ${url}, or try in another terminal:`);
-  say('  ./portico status\n  ./portico explain dns www.example.test --from 203.0.113.200');
+/** Brings back what died, and keeps traffic going for whoever looks. Ends with the process, by a signal. */
+async function goOn({ lab, cast, source, say }: TourContext, url: string): Promise<never> {
+  await lab.restoreBackend(cast.killed);
+  await lab.restoreBalancer(cast.killedBalancer);
+  await source.undrain('backend', cast.drained);
+  say(`\nWhat died is back, and traffic goes on until Ctrl-C. Look at ${url}/, or try in another terminal:`);
+  say('  ./portico status');
+  say('  ./portico explain dns www.example.test --from 203.0.113.200');
+  say('  ./portico explain flow 203.0.113.5:40000 192.0.2.10:80');
+  say('  ./portico drain site us');
   for (;;) await sleep(3_600_000);
 }
