@@ -1,0 +1,146 @@
+/** `portico check FILE`: everything that is wrong with a configuration, or what it amounts to. */
+import { readFileSync } from 'node:fs';
+import type { Config, Service } from '../config/model.ts';
+import { type ParseResult, parseConfig } from '../config/parse.ts';
+import type { ConfigProblem } from '../config/problem.ts';
+import { formatAddress } from '../net/address.ts';
+import { takePositionals } from './arguments.ts';
+import { type Command, CommandError, printJson } from './command.ts';
+
+export const command: Command = {
+  name: 'check',
+  summary: 'validate a configuration',
+  usage: 'FILE [--json]',
+  example: './portico check examples/two-sites.yaml',
+  options: {},
+  async run(args) {
+    const [file] = takePositionals(args, ['FILE']) as [string];
+    const result = parseConfig(readConfigText(file), file);
+    if (args.json) printJson(describeResult(result));
+    else process.stdout.write(renderResult(result));
+    return result.ok ? 0 : 1;
+  },
+};
+
+/** Reads the operator's file. Throws `CommandError` when it cannot be read. */
+export function readConfigText(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === 'ENOENT') throw new CommandError(`There is no file ${file}.`);
+    if (code === 'EISDIR') throw new CommandError(`${file} is a folder; name the configuration in it.`);
+    throw new CommandError(`${file} cannot be read: ${code ?? String(error)}.`);
+  }
+}
+
+/** Reads and checks a configuration for a command that needs a good one; throws `CommandError` with the first error otherwise. */
+export function loadConfig(file: string): Config {
+  const result = parseConfig(readConfigText(file), file);
+  if (result.ok) return result.config;
+  const [first] = result.problems;
+  const more = result.problems.length > 1 ? ` (and ${result.problems.length - 1} more: portico check ${file})` : '';
+  throw new CommandError(
+    `${file}:${first.line}:${first.column}: ${first.path}: ${first.message}; ${first.remedy}${more}.`,
+  );
+}
+
+function describeResult(result: ParseResult): object {
+  const { ok, file, warnings } = result;
+  if (!result.ok) return { ok, file, errors: result.problems, warnings };
+  return { ok, file, errors: [], warnings, effective: describeConfig(result.config) };
+}
+
+/** What the configuration amounts to, with defaults filled in. */
+function describeConfig(config: Config): object {
+  const machinesOf = (section: ReadonlyMap<string, { readonly name: string; readonly site: string }>, site: string) =>
+    [...section.values()].filter((machine) => machine.site === site).map((machine) => machine.name);
+  return {
+    name: config.name,
+    sites: [...config.sites.keys()].map((site) => ({
+      name: site,
+      balancers: machinesOf(config.balancers, site),
+      backends: machinesOf(config.backends, site),
+    })),
+    services: [...config.services.values()].map((service) => ({
+      name: service.name,
+      dnsName: service.dnsName,
+      ttlSeconds: service.ttlSeconds,
+      ports: service.ports.map((port) => `${port.port === 0 ? 'any' : port.port}/${port.protocol}`),
+      slots: service.slots,
+      sites: [...service.vips].map(([site, vips]) => ({
+        site,
+        vips: vips.map(formatAddress),
+        backends: service.backends.get(site) ?? [],
+      })),
+    })),
+    zones: config.zones.map((zone) => ({ name: zone.name, serial: zone.serial, records: zone.records.length })),
+    networks: config.networks.length,
+  };
+}
+
+function renderResult(result: ParseResult): string {
+  const { file, warnings } = result;
+  const problems = result.ok ? [] : result.problems;
+  const blocks = [
+    ...problems.map((problem) => renderProblem(file, 'error', problem)),
+    ...warnings.map((problem) => renderProblem(file, 'warning', problem)),
+  ];
+  if (result.ok) blocks.push(renderConfig(result.config));
+  const warned = warnings.length === 0 ? 'no warnings' : count(warnings.length, 'warning');
+  blocks.push(`${file}: ${result.ok ? 'good' : count(problems.length, 'error')}, ${warned}\n`);
+  return blocks.join('\n');
+}
+
+function renderProblem(file: string, kind: 'error' | 'warning', problem: ConfigProblem): string {
+  const { path, line, column, value, message, remedy } = problem;
+  const place = `${file}:${line}:${column}: ${kind}: ${path === '' ? '' : `${path}: `}${message}`;
+  const found = value === '' ? '' : `    found:  ${value}\n`;
+  return `${place}\n${found}    remedy: ${remedy}\n`;
+}
+
+function renderConfig(config: Config): string {
+  const lines = [`Configuration "${config.name}"`];
+  for (const site of config.sites.values()) {
+    const names = (section: ReadonlyMap<string, { readonly name: string; readonly site: string }>) =>
+      [...section.values()].filter((machine) => machine.site === site.name).map((machine) => machine.name);
+    const [balancers, backends] = [names(config.balancers), names(config.backends)];
+    lines.push(`  site ${site.name}: ${renderNames('balancer', balancers)}; ${renderNames('backend', backends)}`);
+  }
+  for (const service of config.services.values()) lines.push(...renderService(service));
+  for (const zone of config.zones) {
+    lines.push(`  zone ${zone.name}: serial ${zone.serial}, ${count(zone.records.length, 'static record')}`);
+  }
+  const servers = [...config.nameServers.keys()];
+  if (servers.length > 0)
+    lines.push(
+      `  ${renderNames('name server', servers)}; ${count(config.networks.length, 'network prefix', 'network prefixes')}`,
+    );
+  return `${lines.join('\n')}\n`;
+}
+
+function renderService(service: Service): string[] {
+  const ports = service.ports.map((port) => `${port.port === 0 ? 'any' : port.port}/${port.protocol}`).join(', ');
+  const name = service.dnsName === null ? 'no DNS name' : `${service.dnsName} (TTL ${service.ttlSeconds} s)`;
+  const { health } = service;
+  const lines = [
+    `  service ${service.name}: ${name}, ${ports}; ${service.scheduler} over ${service.slots} slots, ${service.forwarding}`,
+    `    health: ${health.type} port ${health.port} through ${health.through} every ${health.intervalMs} ms, up after ${health.rise}, down after ${health.fall}`,
+  ];
+  for (const [site, vips] of service.vips) {
+    const backends = service.backends.get(site) ?? [];
+    lines.push(`    at ${site}: ${vips.map(formatAddress).join(', ')} -> ${renderNames('backend', backends)}`);
+  }
+  return lines;
+}
+
+/** `3 backends (a, b, c)`: at most eight by name. */
+function renderNames(noun: string, names: readonly string[]): string {
+  if (names.length === 0) return `no ${noun}`;
+  const shown = names.length > 8 ? [...names.slice(0, 7), '...'] : names;
+  return `${count(names.length, noun)} (${shown.join(', ')})`;
+}
+
+function count(number: number, noun: string, plural = `${noun}s`): string {
+  return `${number} ${number === 1 ? noun : plural}`;
+}
