@@ -1,0 +1,130 @@
+/** A balancer's state as its configuration alone says it: all backends healthy, every slot settled, no connections. */
+import type { Balancer, Config, Service } from '../config/model.ts';
+import { populateTable } from '../decide/maglev.ts';
+import {
+  addressKey,
+  addService,
+  createEngine,
+  type Engine,
+  type EngineSlots,
+  serviceKey,
+  setBackend,
+} from '../model/engine.ts';
+import { BACKEND_AGENT, BACKEND_ALIVE, BACKEND_IPV6, VIP_ECHO } from '../model/layout.ts';
+import { sipHashKey } from '../model/siphash.ts';
+import { sameAddress, toMapped } from '../net/address.ts';
+import { PROTOCOL_TCP, PROTOCOL_UDP } from '../net/packet.ts';
+
+/** Frames are replayed as if they came in here, and leave here again: the loopback, which every machine has. */
+export const REPLAY_IFINDEX = 1;
+/** Replayed slots are settled, so the connection table stays empty. */
+export const REPLAY_BUCKETS = 512;
+const NS_PER_TICK = 2 ** 32;
+
+export interface ReplayEngine {
+  readonly engine: Engine;
+  /** By subject: the service's name. */
+  readonly services: ReadonlyMap<number, string>;
+  /** By backend index. */
+  readonly backends: ReadonlyMap<number, string>;
+  /** By `addressKey` of the outer destination: backend index. */
+  readonly indices: ReadonlyMap<string, number>;
+}
+
+/** `hashKey`: 16 bytes, that of the balancer's site. MAC addresses are zeros: they come from a running machine's neighbours. */
+export function createReplayEngine(config: Config, balancer: Balancer, hashKey: Uint8Array): ReplayEngine {
+  const engine = createEngine(sipHashKey(hashKey), REPLAY_BUCKETS);
+  const backends = new Map<number, string>();
+  const indices = new Map<string, number>();
+  const byName = new Map<string, number>();
+  for (const backend of config.backends.values()) {
+    if (backend.site !== balancer.site) continue;
+    const index = backends.size + 1;
+    const source = balancer.addresses.find((address) => address.family === backend.address.family);
+    const flags =
+      BACKEND_ALIVE | (backend.agent ? BACKEND_AGENT : 0) | (backend.address.family === 6 ? BACKEND_IPV6 : 0);
+    const address = toMapped(backend.address);
+    setBackend(engine, index, {
+      address,
+      source: source === undefined ? new Uint8Array(16) : toMapped(source),
+      nextHopMac: new Uint8Array(6),
+      ownMac: new Uint8Array(6),
+      ifindex: source === undefined ? 0 : REPLAY_IFINDEX,
+      flags,
+    });
+    backends.set(index, backend.name);
+    indices.set(addressKey(address, 0, 16), index);
+    byName.set(backend.name, index);
+  }
+  const services = addServices(config, balancer, engine, byName);
+  return { engine, services, backends, indices };
+}
+
+/** Subjects: the VIPs of the site first, then its services. */
+function addServices(
+  config: Config,
+  balancer: Balancer,
+  engine: Engine,
+  indices: ReadonlyMap<string, number>,
+): Map<number, string> {
+  const vips = [...config.services.values()].flatMap((service) => service.vips.get(balancer.site) ?? []);
+  const unique = vips.filter((vip, i) => vips.findIndex((other) => sameAddress(other, vip)) === i);
+  unique.forEach((vip, i) => {
+    engine.vips.set(addressKey(toMapped(vip), 0, 16), { subject: i + 1, flags: VIP_ECHO });
+  });
+  const names = new Map<number, string>();
+  let subject = unique.length;
+  for (const service of config.services.values()) {
+    if (!service.vips.has(balancer.site)) continue;
+    subject++;
+    names.set(subject, service.name);
+    addOneService(config, balancer, engine, indices, service, subject);
+  }
+  return names;
+}
+
+function addOneService(
+  config: Config,
+  balancer: Balancer,
+  engine: Engine,
+  indices: ReadonlyMap<string, number>,
+  service: Service,
+  subject: number,
+): void {
+  const { slots, tracking } = service;
+  const entry = {
+    subject,
+    slots,
+    lifetimeTicks: Math.min(3000, Math.max(4, Math.ceil((tracking.settleAfterMs * 1e6) / NS_PER_TICK))),
+    newPerSecond: tracking.newPerSecond,
+    shareEntries: Math.floor(balancer.connections * tracking.tableShare),
+  };
+  const table = tableOf(config, balancer, indices, service);
+  for (const vip of service.vips.get(balancer.site) ?? []) {
+    const vipSubject = engine.vips.get(addressKey(toMapped(vip), 0, 16))!.subject;
+    for (const { port, protocol } of service.ports)
+      addService(engine, serviceKey(vipSubject, port, protocol === 'tcp' ? PROTOCOL_TCP : PROTOCOL_UDP), entry, table);
+  }
+}
+
+/** The lookup table over the site's backends that are not drained; all of them where every one is. */
+function tableOf(
+  config: Config,
+  balancer: Balancer,
+  indices: ReadonlyMap<string, number>,
+  service: Service,
+): EngineSlots {
+  const all = (service.backends.get(balancer.site) ?? []).map((name) => config.backends.get(name)!);
+  const open = all.filter((backend) => !backend.drain);
+  const members = (open.length > 0 ? open : all).map(({ name, weight }) => ({
+    name,
+    weight,
+    index: indices.get(name)!,
+  }));
+  const words = new Uint32Array(service.slots * 2);
+  if (members.length > 0)
+    populateTable(service.slots, members).forEach((index, slot) => {
+      words[2 * slot] = index;
+    });
+  return { words, notes: new Uint32Array(service.slots * 2) };
+}
