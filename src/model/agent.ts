@@ -54,12 +54,12 @@ export function processEncapsulated(
   ingressIfindex: number,
   isKnownHere: IsKnownHere,
 ): AgentResult {
-  const result = process(agent, frame, ingressIfindex, isKnownHere);
+  const result = judge(agent, frame, ingressIfindex, isKnownHere);
   agent.counters[result.outcome]++;
   return result;
 }
 
-function process(agent: AgentState, frame: Uint8Array, ingressIfindex: number, isKnownHere: IsKnownHere): AgentResult {
+function judge(agent: AgentState, frame: Uint8Array, ingressIfindex: number, isKnownHere: IsKnownHere): AgentResult {
   const drop = (outcome: AgentOutcome): AgentResult => ({ verdict: 'drop', outcome, frame });
   const outer = parseIp(frame);
   if (outer === null || !isForUs(agent, frame, outer)) return { verdict: 'pass', outcome: 'not-ours', frame };
