@@ -97,6 +97,27 @@ test("the fast filling equals the paper's algorithm for any permutations and any
   );
 });
 
+test("a table of full size equals the paper's algorithm", () => {
+  const slots = 65_537;
+  const members = Array.from({ length: 12 }, (_, i) => ({
+    offset: (i * 7_919_317) % slots,
+    skip: slots - 1 - i * 5_003,
+  }));
+  const counts = members.map((_, i) => Math.floor(slots / 12) + Number(i < slots % 12));
+  const table = new Uint16Array(slots);
+  fillSlots(table, {
+    offsets: Int32Array.from(members, ({ offset }) => offset),
+    skips: Int32Array.from(members, ({ skip }) => skip),
+    counts: Uint32Array.from(counts),
+    indices: Uint16Array.from(members, (_, i) => i + 1),
+  });
+  const expected = populateFromPermutations(members.map(({ offset, skip }) => permutationOf(slots, offset, skip)));
+  assert.deepEqual(
+    table,
+    Uint16Array.from(expected, (member) => member + 1),
+  );
+});
+
 test('every slot names a member of weight above 0', () => {
   fc.assert(
     fc.property(fc.constantFrom(...PRIMES), memberSets(anyWeight), (slots, members) => {
