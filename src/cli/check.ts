@@ -4,6 +4,7 @@ import type { Config, Service } from '../config/model.ts';
 import { type ParseResult, parseConfig } from '../config/parse.ts';
 import type { ConfigProblem } from '../config/problem.ts';
 import { formatAddress } from '../net/address.ts';
+import { compileZones } from '../serve/dns/zone-compile.ts';
 import { takePositionals } from './arguments.ts';
 import { type Command, CommandError, printJson } from './command.ts';
 
@@ -15,15 +16,15 @@ export const command: Command = {
   options: {},
   async run(args) {
     const [file] = takePositionals(args, ['FILE']) as [string];
-    const result = parseConfig(readConfigText(file), file);
+    const result = checkText(readConfigText(file), file);
     if (args.json) printJson(describeResult(result));
     else process.stdout.write(renderResult(result));
     return result.ok ? 0 : 1;
   },
 };
 
-/** Reads the operator's file. Throws `CommandError` when it cannot be read. */
-export function readConfigText(file: string): string {
+/** Throws `CommandError` when the file cannot be read. */
+function readConfigText(file: string): string {
   try {
     return readFileSync(file, 'utf8');
   } catch (error) {
@@ -34,15 +35,14 @@ export function readConfigText(file: string): string {
   }
 }
 
-/** Reads and checks a configuration for a command that needs a good one; throws `CommandError` with the first error otherwise. */
-export function loadConfig(file: string): Config {
-  const result = parseConfig(readConfigText(file), file);
-  if (result.ok) return result.config;
-  const [first] = result.problems;
-  const more = result.problems.length > 1 ? ` (and ${result.problems.length - 1} more: portico check ${file})` : '';
-  throw new CommandError(
-    `${file}:${first.line}:${first.column}: ${first.path}: ${first.message}; ${first.remedy}${more}.`,
-  );
+/** What the parser finds, and in a configuration that it takes, what the DNS server would refuse: loops of aliases, data of records. */
+function checkText(text: string, file: string): ParseResult {
+  const parsed = parseConfig(text, file);
+  if (!parsed.ok) return parsed;
+  const compiled = compileZones(parsed.config);
+  const told = new Set(parsed.warnings.map(({ path, line }) => `${path} ${line}`));
+  const warnings = [...parsed.warnings, ...compiled.warnings.filter(({ path, line }) => !told.has(`${path} ${line}`))];
+  return compiled.ok ? { ...parsed, warnings } : { ok: false, file, problems: compiled.problems, warnings };
 }
 
 function describeResult(result: ParseResult): object {

@@ -9,6 +9,7 @@ import {
   type Node,
   type Pair,
   parseDocument,
+  visit,
   type YAMLError,
 } from 'yaml';
 import { type ConfigProblem, type Finding, formatPath, formatValue, type Path, valueAt } from './problem.ts';
@@ -58,7 +59,8 @@ export function readDocument(text: string): ConfigDocument {
     value = document.toJS({ maxAliasCount: 1000 });
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
-    problems.push(syntaxProblem('BAD_ALIAS', message, [], 0, lineCounter, text));
+    const offset = brokenAlias(document) ?? 0;
+    problems.push(syntaxProblem('BAD_ALIAS', message, pathAt(document.contents, offset), offset, lineCounter, text));
     isReadable = false;
   }
   return {
@@ -99,6 +101,19 @@ function locate(document: Document, path: Path, at: 'key' | 'value'): number {
     const isPlain = isScalar(node) || (isAlias(node) && isLast);
     if (isPlain && !(isLast && at === 'key')) offset = startOf(node) ?? offset;
   }
+  return offset;
+}
+
+/** Where the first alias stands whose anchor is not defined before it. */
+function brokenAlias(document: Document): number | undefined {
+  let offset: number | undefined;
+  visit(document, {
+    Alias(_key, alias) {
+      if (alias.resolve(document) !== undefined) return undefined;
+      offset = alias.range?.[0];
+      return visit.BREAK;
+    },
+  });
   return offset;
 }
 

@@ -31,18 +31,18 @@ export interface SchemaBuilder {
   field<T>(note: FieldNote, read: (raw: unknown) => Reading<T>): z.ZodType<T | undefined>;
   /** A value that is read from `fallback` where the file has none; without one it is undefined. */
   optional<T>(note: FieldNote, read: (raw: unknown) => Reading<T>, fallback?: unknown): z.ZodType<T | undefined>;
-  /** A map with these keys and no others. */
-  object<S extends Shape>(description: string, shape: S): z.ZodType<ShapeOutput<S> | undefined>;
+  /** A map with these keys and no others. `example` is for whoever leaves it out. */
+  object<S extends Shape>(description: string, shape: S, example?: string): z.ZodType<ShapeOutput<S> | undefined>;
   /** As `object`; where the file has none, one with all its defaults. */
   optionalObject<S extends Shape>(description: string, shape: S): z.ZodType<ShapeOutput<S> | undefined>;
-  /** A map from names to entries. */
+  /** A map from names to entries. A required one has an example for whoever leaves it out. */
   names<T>(
     description: string,
     entry: z.ZodType<T>,
-    isRequired: boolean,
+    example: string | null,
   ): z.ZodType<Readonly<Record<string, T>> | undefined>;
   /** A list of at least one entry. */
-  list<T>(description: string, entry: z.ZodType<T>): z.ZodType<readonly T[] | undefined>;
+  list<T>(description: string, entry: z.ZodType<T>, example: string): z.ZodType<readonly T[] | undefined>;
 }
 
 export function createSchemaBuilder(mode: SchemaMode): SchemaBuilder {
@@ -54,13 +54,19 @@ export function createSchemaBuilder(mode: SchemaMode): SchemaBuilder {
       const schema = leaf(note, read);
       return guard(fallback === undefined ? schema.optional() : schema.prefault(fallback));
     },
-    object: (description, shape) => guard(shapedObject(mode, description, shape)),
-    optionalObject: (description, shape) => guard(shapedObject(mode, description, shape).prefault({} as never)),
-    names(description, entry, isRequired) {
-      const schema = z.record(z.string(), entry).meta({ description });
-      return guard(isRequired ? schema : schema.prefault({}));
+    object: (description, shape, example = '') => guard(shapedObject(mode, description, shape, example)),
+    optionalObject: (description, shape) => guard(shapedObject(mode, description, shape, '').prefault({} as never)),
+    names(description, entry, example) {
+      const schema = z.record(z.string(), entry, { error: () => example ?? '' }).meta({ description });
+      return guard(example === null ? schema.prefault({}) : schema);
     },
-    list: (description, entry) => guard(z.array(entry).min(1).meta({ description })),
+    list: (description, entry, example) =>
+      guard(
+        z
+          .array(entry, { error: () => example })
+          .min(1)
+          .meta({ description }),
+      ),
   };
 }
 
@@ -77,10 +83,15 @@ function leaf<T>(note: FieldNote, read: (raw: unknown) => Reading<T>): z.ZodType
     });
 }
 
-function shapedObject<S extends Shape>(mode: SchemaMode, description: string, shape: S): z.ZodType<ShapeOutput<S>> {
-  // The message of an unknown key lists the known ones, for whoever words the problem.
+function shapedObject<S extends Shape>(
+  mode: SchemaMode,
+  description: string,
+  shape: S,
+  example: string,
+): z.ZodType<ShapeOutput<S>> {
+  // The problem is worded in issues.ts: the message of an unknown key lists the known ones, others are the example.
   const error = (issue: { code?: string }) => {
-    return issue.code === 'unrecognized_keys' ? Object.keys(shape).join(' ') : undefined;
+    return issue.code === 'unrecognized_keys' ? Object.keys(shape).join(' ') : example;
   };
   const schema = mode === 'loose' ? z.object(shape) : z.strictObject(shape, { error });
   return schema.meta({ description }) as unknown as z.ZodType<ShapeOutput<S>>;

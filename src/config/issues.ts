@@ -42,14 +42,12 @@ function reportMissing(path: Path, raw: unknown, issue: Issue, report: Report): 
   }
   const last = path[path.length - 1];
   const name = typeof last === 'number' ? formatPath(path.slice(-2)) : `"${last}"`;
-  const { example } = notesOf(issue);
-  const hint =
-    issue.code === 'custom'
-      ? ` ${formatExample(example)}`
-      : expectsList(issue)
-        ? ' and a list'
-        : ' and its entries, indented';
-  const remedy = typeof last === 'number' ? 'write a value, or take the empty entry away' : `add ${last}:${hint}`;
+  // Of maps and lists the message is an example: fields.ts.
+  const hint = issue.code === 'custom' ? formatExample(notesOf(issue).example) : issue.message;
+  const remedy =
+    typeof last === 'number'
+      ? 'write a value, or take the empty entry away'
+      : `add ${last}: ${hint === '' ? 'and its entries, indented' : hint}`;
   report.error(path, raw === undefined ? `${name} is missing` : `${name} has no value`, remedy, 'key');
 }
 

@@ -53,8 +53,8 @@ function siteSchema(build: SchemaBuilder) {
   const where = location(build, 'where the site is');
   const bandwidth = { type: 'string', description: 'bandwidth of the link', examples: ['10Gbit/s'] };
   return build.object('a datacenter or point of presence', {
-    location: build.object(where.description, where.shape),
-    links: build.names('links to the Internet and their bandwidth', build.field(bandwidth, readBandwidth), false),
+    location: build.object(where.description, where.shape, '{ latitude: 52.37, longitude: 4.90 }'),
+    links: build.names('links to the Internet and their bandwidth', build.field(bandwidth, readBandwidth), null),
     capacity: build.optional(
       {
         type: 'string',
@@ -106,6 +106,7 @@ function balancerSchema(build: SchemaBuilder) {
     addresses: build.list(
       'sources of encapsulated packets: one IPv4 address, one IPv6 address or both',
       address('address of the machine'),
+      '[10.0.0.1]',
     ),
     interfaces: interfaces(build),
     probes: build.optional(
@@ -123,6 +124,7 @@ function balancerSchema(build: SchemaBuilder) {
         routers: build.list(
           'the routers to announce to',
           build.object('a router', { address: address('address of the router'), asn: asn('its autonomous system') }),
+          '[{ address: 10.0.0.254, asn: 65000 }]',
         ),
       })
       .optional(),
@@ -265,13 +267,18 @@ function serviceSchema(build: SchemaBuilder) {
       (raw) => readChoice(raw, ['latency', 'throughput', 'batch'] as const),
       'latency',
     ),
-    vips: build.names('virtual IP addresses by site', build.list('addresses at the site', vip), true),
+    vips: build.names(
+      'virtual IP addresses by site',
+      build.list('addresses at the site', vip, '[192.0.2.10]'),
+      '{ eu: [192.0.2.10] }',
+    ),
     ports: build.list(
       'ports with their protocol',
       build.field(
         { type: 'string', description: 'PORT/tcp, PORT/udp, any/tcp or any/udp', examples: ['80/tcp'] },
         readServicePort,
       ),
+      '[80/tcp]',
     ),
     backends: build.optional(
       {
@@ -341,7 +348,11 @@ function zoneSchema(build: SchemaBuilder) {
   );
   return build.object('a zone that is served with authority', {
     ttl: ttl('of records that say nothing else', '1h'),
-    nameServers: build.list('names of the name servers, in full', name('name in full', 'ns1.example.net')),
+    nameServers: build.list(
+      'names of the name servers, in full',
+      name('name in full', 'ns1.example.net'),
+      '[ns1.example.net, ns2.example.net]',
+    ),
     soa: build.object('start of authority', {
       primary: name('primary name server, in full', 'ns1.example.net'),
       contact: build.field(
@@ -359,8 +370,12 @@ function zoneSchema(build: SchemaBuilder) {
     }),
     records: build.names(
       'static records: name, type, data. Names are relative to the zone, "@" is the zone',
-      build.names('by type: one text as in a zone file or several in a list; ttl for those of this name', data, true),
-      false,
+      build.names(
+        'by type: one text as in a zone file or several in a list; ttl for those of this name',
+        data,
+        '{ A: 192.0.2.1 }',
+      ),
+      null,
     ),
   });
 }
@@ -385,24 +400,25 @@ function dnsSchema(build: SchemaBuilder) {
         listen: build.list(
           'addresses to answer on',
           build.field(endpoint, (raw) => readEndpoint(raw, 53)),
+          '[192.0.2.53]',
         ),
       }),
-      false,
+      null,
     ),
     networks: build.names(
       'where users are, by prefix; the longest prefix counts',
       build.object('prefixes with either a location or a site', {
-        prefixes: build.list('the prefixes', build.field(prefix, readPrefix)),
+        prefixes: build.list('the prefixes', build.field(prefix, readPrefix), '[203.0.113.0/24]'),
         location: build.object(users.description, users.shape).optional(),
         site: build.optional(
           { type: 'string', description: 'the site that these users get', examples: ['eu'] },
           readName,
         ),
       }),
-      false,
+      null,
     ),
     defaultLocation: build.object(place.description, place.shape).optional(),
-    zones: build.names('zones by name', zoneSchema(build), false),
+    zones: build.names('zones by name', zoneSchema(build), null),
   });
 }
 
@@ -423,10 +439,10 @@ export function createFileSchema(mode: SchemaMode) {
       },
       readName,
     ),
-    sites: build.names('the sites by name', siteSchema(build), true),
-    balancers: build.names('the balancers by machine name', balancerSchema(build), false),
-    backends: build.names('the backends by machine name', backendSchema(build), false),
-    services: build.names('the services by name', serviceSchema(build), false),
+    sites: build.names('the sites by name', siteSchema(build), ''),
+    balancers: build.names('the balancers by machine name', balancerSchema(build), null),
+    backends: build.names('the backends by machine name', backendSchema(build), null),
+    services: build.names('the services by name', serviceSchema(build), null),
     dns: dnsSchema(build),
     api: build.optionalObject('the HTTP interface', {
       listen: build.optional(listen, (raw) => readEndpoint(raw, 7077), '127.0.0.1:7077'),
