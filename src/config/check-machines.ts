@@ -45,7 +45,9 @@ function checkNames(values: FileValues, report: Report): void {
     [['dns', 'networks'], values.dns?.networks],
   ];
   for (const [path, section] of sections) {
-    for (const name of Object.keys(section ?? {})) {
+    // Zod leaves this key out of what it gives.
+    const dropped = report.isWritten([...path, '__proto__']) ? ['__proto__'] : [];
+    for (const name of [...Object.keys(section ?? {}), ...dropped]) {
       if (!readName(name).ok) report.error([...path, name], `"${name}" cannot be a name`, NAME_REMEDY, 'key');
     }
   }

@@ -45,7 +45,13 @@ export function readDocument(text: string): ConfigDocument {
     };
   }
   const lineCounter = new LineCounter();
-  const document = parseDocument(text, { lineCounter, merge: true, prettyErrors: false, stringKeys: true });
+  const document = parseDocument(text, {
+    lineCounter,
+    merge: true,
+    prettyErrors: false,
+    stringKeys: true,
+    logLevel: 'error',
+  });
   const toSyntaxProblem = (error: YAMLError) => {
     const path = pathAt(document.contents, error.pos[0]);
     return syntaxProblem(error.code, error.message, path, error.pos[0], lineCounter, text);
@@ -56,7 +62,7 @@ export function readDocument(text: string): ConfigDocument {
   let value: unknown = null;
   try {
     // Aliases in aliases can grow without bound ("billion laughs"): the library counts them and throws.
-    value = document.toJS({ maxAliasCount: 1000 });
+    if (isReadable) value = document.toJS({ maxAliasCount: 1000 });
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     const offset = brokenAlias(document) ?? 0;
