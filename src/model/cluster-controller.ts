@@ -98,7 +98,10 @@ export function look(cluster: Cluster, slot: number): void {
 }
 
 function isSilent(cluster: Cluster, slot: number): boolean {
-  if (cluster.now - cluster.controller.departedAt < SILENCE_TICKS) return false;
+  const { departedAt, passedOnAt } = cluster.controller;
+  if (cluster.now - departedAt < SILENCE_TICKS) return false;
+  // A stale entry for `current` leaves no tick, and yet the connection may live elsewhere, behind the second chance.
+  if (!cluster.faults.ignoresSecondChances && cluster.now - passedOnAt < SILENCE_TICKS) return false;
   for (let b = 0; b < cluster.balancerCount; b++) {
     const balancer = cluster.balancers[b];
     if (balancer.isServing && cluster.now - balancer.tick[slot] < SILENCE_TICKS) return false;

@@ -85,6 +85,7 @@ function sendThrough(cluster: Cluster, f: number, kind: PacketKind): number {
 function secondChance(cluster: Cluster, flow: FlowState, first: number): number {
   const { firstOther, secondOther } = cluster.selection;
   if (cluster.runs[first] === 0 || cluster.machine[first] === flow.owner || firstOther === 0) return first;
+  cluster.controller.passedOnAt = cluster.now;
   if (cluster.runs[firstOther] === 0 || cluster.machine[firstOther] === flow.owner || secondOther === 0)
     return firstOther;
   return secondOther;

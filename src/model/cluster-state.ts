@@ -42,6 +42,8 @@ export interface ClusterFaults extends SelectRules {
   readonly neverDeclines: boolean;
   /** A slot keeps its tick when `current` changes. */
   readonly keepsTickOnSwitch: boolean;
+  /** Settling by silence does not ask whether agents have passed packets on. */
+  readonly ignoresSecondChances: boolean;
 }
 
 export const NO_FAULTS: ClusterFaults = {
@@ -53,6 +55,7 @@ export const NO_FAULTS: ClusterFaults = {
   buriesBeforeSlots: false,
   neverDeclines: false,
   keepsTickOnSwitch: false,
+  ignoresSecondChances: false,
 };
 
 export interface BalancerState {
@@ -92,6 +95,8 @@ export interface ControllerState {
   /** Slot epoch of the last look that found nothing left; -1: none. */
   readonly lookedAt: Int32Array;
   departedAt: number;
+  /** When any agent last passed a packet on to another backend. */
+  passedOnAt: number;
 }
 
 export interface FlowState {
@@ -157,6 +162,7 @@ export function createCluster(maxEpochs: number, faults: ClusterFaults = NO_FAUL
       declined: new Uint8Array(MAX_BALANCERS * MAX_SLOTS),
       lookedAt: new Int32Array(MAX_SLOTS),
       departedAt: 0,
+      passedOnAt: 0,
     },
     flows: Array.from({ length: MAX_FLOWS }, (_, flow) => createFlow(flow)),
     machine: new Int32Array(MAX_INDEX + 1),
@@ -238,6 +244,7 @@ function resetController(cluster: Cluster): void {
   const { controller } = cluster;
   controller.epoch = 0;
   controller.departedAt = 0;
+  controller.passedOnAt = 0;
   controller.deathEpoch.fill(0);
   controller.slotEpoch.fill(0);
   controller.acknowledged.fill(0);
