@@ -3,7 +3,7 @@
  * Unit tests stand beside the source and in test/tidy and run side by side; system tests build namespaces and load kernel programs,
  * so they run one file at a time. Files named `*.long.test.ts` need `--long`. Exit status 1 when anything failed, 2 for wrong usage.
  */
-import { globSync } from 'node:fs';
+import { globSync, readdirSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { run } from 'node:test';
@@ -22,7 +22,7 @@ const GROUPS: Readonly<Record<string, Group>> = {
     include: ['src/**/*.test.ts', 'test/tidy/*.test.ts'],
     exclude: [],
     concurrency: Math.max(2, availableParallelism()),
-    timeoutMs: 3 * 60_000,
+    timeoutMs: 5 * 60_000,
   },
   system: { include: ['test/**/*.test.ts'], exclude: ['test/tidy/**'], concurrency: 1, timeoutMs: 20 * 60_000 },
 };
@@ -33,6 +33,38 @@ function isClosing(event: TestEvent): boolean {
 }
 
 const SUMS = /^(tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) [\d.]+$/;
+
+/**
+ * Time for a file that was told to end. One that computes without end does not hear it, and would hold up the run for ever.
+ */
+const GRACE_MS = 10_000;
+
+/** Kills our own child that runs the file. */
+function killRunOf(file: string): void {
+  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+    try {
+      const parent = /^\d+ \(.*\) \S (\d+)/s.exec(readFileSync(`/proc/${pid}/stat`, 'utf8'))?.[1];
+      const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+      if (Number(parent) === process.pid && words.some((word) => join(root, word) === file || word === file)) {
+        process.kill(Number(pid), 'SIGKILL');
+      }
+    } catch {
+      // It ended in between.
+    }
+  }
+}
+
+/** Watches over the files of a run; give it every event. */
+function createWatchdog(timeoutMs: number): (event: TestEvent) => void {
+  const timers = new Map<string, NodeJS.Timeout>();
+  return (event) => {
+    if (event.type !== 'test:dequeue' && event.type !== 'test:complete') return;
+    const { name, nesting } = event.data;
+    if (nesting !== 0 || !name.endsWith('.test.ts')) return;
+    clearTimeout(timers.get(name));
+    if (event.type === 'test:dequeue') timers.set(name, setTimeout(killRunOf, timeoutMs + GRACE_MS, name));
+  };
+}
 
 const root = join(import.meta.dirname, '..');
 
@@ -55,10 +87,12 @@ async function main(args: readonly string[]): Promise<number> {
     const group = GROUPS[name]!;
     const files = filesOf(group, args.includes('--long'));
     if (files.length === 0) continue;
+    const watch = createWatchdog(group.timeoutMs);
     for await (const event of run({ files, cwd: root, concurrency: group.concurrency, timeout: group.timeoutMs })) {
       if (event.type === 'test:summary' && event.data.file === undefined) {
         for (const key of Object.keys(sum) as (keyof typeof sum)[]) sum[key] += event.data.counts[key];
       }
+      watch(event);
       if (!isClosing(event)) reporter.write(event);
     }
   }
