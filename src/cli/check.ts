@@ -1,24 +1,30 @@
 /** `portico check FILE`: everything that is wrong with a configuration, or what it amounts to. */
 import { readFileSync } from 'node:fs';
+import { type ConfigChange, diffConfigs } from '../config/diff.ts';
 import type { Config, Service } from '../config/model.ts';
 import { type ParseResult, parseConfig } from '../config/parse.ts';
 import type { ConfigProblem } from '../config/problem.ts';
 import { formatAddress } from '../net/address.ts';
 import { compileZones } from '../serve/dns/zone-compile.ts';
 import { takePositionals } from './arguments.ts';
-import { type Command, CommandError, printJson } from './command.ts';
+import { type Command, CommandError, printJson, stringOption } from './command.ts';
+import { loadConfig } from './configuration.ts';
 
 export const command: Command = {
   name: 'check',
   summary: 'validate a configuration',
-  usage: 'FILE [--json]',
+  usage: 'FILE [--against FILE] [--json]',
   example: './portico check examples/two-sites.yaml',
-  options: {},
+  options: {
+    against: { type: 'string', placeholder: 'FILE', help: 'tell what changes from that configuration to this one' },
+  },
   async run(args) {
     const [file] = takePositionals(args, ['FILE']) as [string];
     const result = checkText(readConfigText(file), file);
-    if (args.json) printJson(describeResult(result));
-    else process.stdout.write(renderResult(result));
+    const earlier = stringOption(args, 'against', '');
+    const changes = result.ok && earlier !== '' ? diffConfigs(loadConfig(earlier), result.config) : null;
+    if (args.json) printJson({ ...describeResult(result), ...(changes === null ? {} : { changes }) });
+    else process.stdout.write(renderResult(result) + (changes === null ? '' : renderChanges(earlier, changes)));
     return result.ok ? 0 : 1;
   },
 };
@@ -139,6 +145,15 @@ function renderNames(noun: string, names: readonly string[]): string {
   if (names.length === 0) return `no ${noun}`;
   const shown = names.length > 8 ? [...names.slice(0, 7), '...'] : names;
   return `${count(names.length, noun)} (${shown.join(', ')})`;
+}
+
+function renderChanges(earlier: string, changes: readonly ConfigChange[]): string {
+  const lines = [`\nAgainst ${earlier}: ${changes.length === 0 ? 'no change' : count(changes.length, 'change')}`];
+  for (const { section, name, change, fields } of changes) {
+    lines.push(`  ${section} ${name} ${change}`);
+    for (const { field, before, after } of fields) lines.push(`    ${field}: ${before} -> ${after}`);
+  }
+  return `${lines.join('\n')}\n`;
 }
 
 function count(number: number, noun: string, plural = `${noun}s`): string {

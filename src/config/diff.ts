@@ -1,0 +1,91 @@
+/** What changed between two configurations, for whoever is about to apply the second. */
+import { type Address, formatAddress, formatPrefix, type Prefix } from '../net/address.ts';
+import type { Config, StaticRecord } from './model.ts';
+
+export interface ConfigChange {
+  readonly section: 'site' | 'balancer' | 'backend' | 'service' | 'name server' | 'zone' | 'network' | 'setting';
+  readonly name: string;
+  readonly change: 'added' | 'removed' | 'changed';
+  /** Of what changed: fields of `model.ts`, before and after in text. */
+  readonly fields: readonly FieldChange[];
+}
+
+export interface FieldChange {
+  readonly field: string;
+  readonly before: string;
+  readonly after: string;
+}
+
+/** Changes in the order of the sections; none: the two say the same, be they written differently. */
+export function diffConfigs(before: Config, after: Config): ConfigChange[] {
+  const zones = (config: Config) => new Map(config.zones.map((zone) => [zone.name, describeZone(zone)]));
+  const networks = (config: Config) => new Map(config.networks.map((entry) => [formatPrefix(entry.prefix), entry]));
+  const settings = ({ name, defaultLocation, api, stateFolder }: Config) =>
+    new Map(Object.entries({ name, defaultLocation, api, stateFolder }).map(([key, value]) => [key, { value }]));
+  return [
+    ...diffSection('site', before.sites, after.sites),
+    ...diffSection('balancer', before.balancers, after.balancers),
+    ...diffSection('backend', before.backends, after.backends),
+    ...diffSection('service', before.services, after.services),
+    ...diffSection('name server', before.nameServers, after.nameServers),
+    ...diffSection('zone', zones(before), zones(after)),
+    ...diffSection('network', networks(before), networks(after)),
+    ...diffSection('setting', settings(before), settings(after)),
+  ];
+}
+
+/** Records count by what they say, not by where they stand in the file. */
+function describeZone(zone: { readonly records: readonly StaticRecord[] }): object {
+  const records = zone.records.map(({ name, type, ttlSeconds, data }) => `${name} ${ttlSeconds} ${type} ${data}`);
+  return { ...zone, records: records.sort() };
+}
+
+function diffSection(
+  section: ConfigChange['section'],
+  before: ReadonlyMap<string, object>,
+  after: ReadonlyMap<string, object>,
+): ConfigChange[] {
+  const changes: ConfigChange[] = [];
+  for (const name of new Set([...before.keys(), ...after.keys()])) {
+    const [old, current] = [before.get(name), after.get(name)];
+    if (old === undefined) changes.push({ section, name, change: 'added', fields: [] });
+    else if (current === undefined) changes.push({ section, name, change: 'removed', fields: [] });
+    else {
+      const fields = diffFields('', old, current);
+      if (fields.length > 0) changes.push({ section, name, change: 'changed', fields });
+    }
+  }
+  return changes;
+}
+
+function diffFields(path: string, before: object, after: object): FieldChange[] {
+  const changes: FieldChange[] = [];
+  const [old, current] = [before as Record<string, unknown>, after as Record<string, unknown>];
+  for (const key of new Set([...Object.keys(before), ...Object.keys(after)])) {
+    const field = path === '' ? key : `${path}.${key}`;
+    if (isGroup(old[key]) && isGroup(current[key])) changes.push(...diffFields(field, old[key], current[key]));
+    else if (describe(old[key]) !== describe(current[key])) {
+      changes.push({ field, before: describe(old[key]), after: describe(current[key]) });
+    }
+  }
+  return changes;
+}
+
+/** A map of fields that are compared one by one: not a list, an address or a map by name. */
+function isGroup(value: unknown): value is object {
+  if (typeof value !== 'object' || value === null || Array.isArray(value) || value instanceof Map) return false;
+  return !(value instanceof Uint8Array) && !('bytes' in value) && !('address' in value);
+}
+
+/** One line of text; equal values have equal texts. */
+function describe(value: unknown): string {
+  if (typeof value !== 'object' || value === null) return String(value ?? 'none');
+  if (value instanceof Uint8Array) return [...value].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+  if (value instanceof Map) return [...value].map(([key, item]) => `${key}: ${describe(item)}`).join('; ');
+  if (Array.isArray(value)) return `[${value.map(describe).join(', ')}]`;
+  if ('bytes' in value) return formatAddress(value as Address);
+  if ('address' in value && 'length' in value) return formatPrefix(value as Prefix);
+  return Object.entries(value)
+    .map(([key, item]) => `${key} ${describe(item)}`)
+    .join(' ');
+}
