@@ -1,16 +1,8 @@
 /** Packets of the model's flows: balancer, second chance on the backends, and the invariant after every delivery. */
-import {
-  type BalancerState,
-  type Cluster,
-  type FlowState,
-  LIFETIME_TICKS,
-  SILENCE_TICKS,
-  slotText,
-} from './cluster-state.ts';
+import { type BalancerState, type Cluster, type FlowState, SILENCE_TICKS, slotText } from './cluster-state.ts';
 import { type PacketKind, selectBackend } from './select.ts';
 
-const NO_LIMITS = { lifetimeTicks: LIFETIME_TICKS, newPerSecond: 0x7fffffff, shareEntries: 0x7fffffff };
-const PRESSED = { lifetimeTicks: LIFETIME_TICKS, newPerSecond: 0, shareEntries: 0x7fffffff };
+const UNLIMITED = 0x7fffffff;
 
 /** A SYN: only of a flow that has no connection. Whoever gets it accepts it. */
 export function openConnection(cluster: Cluster, f: number): void {
@@ -68,7 +60,7 @@ function sendThrough(cluster: Cluster, f: number, kind: PacketKind): number {
   request.flow = flow.places;
   flow.places.fingerprintHigh = f + 1 + 16 * balancer.generation[slot];
   (request.clock as { high: number }).high = cluster.now;
-  request.limits = balancer.isPressed ? PRESSED : NO_LIMITS;
+  (request.limits as { newPerSecond: number }).newPerSecond = balancer.isPressed ? 0 : UNLIMITED;
   request.connections = balancer.connections;
   request.pressure = balancer.pressure;
   request.backendFlags = balancer.backendFlags;

@@ -22,9 +22,8 @@ export const MAX_SLOTS = 2;
 export const MAX_FLOWS = 4;
 const BUCKETS = 2;
 
-/** The longest silence that the site waits for before it settles, and the lifetime of entries, in ticks. */
+/** The silence that the site waits for before it settles, in ticks. */
 export const SILENCE_TICKS = 6;
-export const LIFETIME_TICKS = 7;
 /** What agents' reports wait for after the last acknowledgement: no young entry is left. */
 export const REPORT_WAIT_TICKS = 3;
 
@@ -44,6 +43,8 @@ export interface ClusterFaults extends SelectRules {
   readonly keepsTickOnSwitch: boolean;
   /** Settling by silence does not ask whether agents have passed packets on. */
   readonly ignoresSecondChances: boolean;
+  /** Of entries. The age of one that data touches may lag by two ticks, so it is more than the silence. */
+  readonly lifetimeTicks: number;
 }
 
 export const NO_FAULTS: ClusterFaults = {
@@ -56,6 +57,7 @@ export const NO_FAULTS: ClusterFaults = {
   neverDeclines: false,
   keepsTickOnSwitch: false,
   ignoresSecondChances: false,
+  lifetimeTicks: 7,
 };
 
 export interface BalancerState {
@@ -135,6 +137,7 @@ export interface Cluster {
   trace: ((text: string) => void) | null;
 }
 
+const UNLIMITED = 0x7fffffff;
 const FIELDS = 4;
 export const PUBLISHED_STRIDE = MAX_SLOTS * FIELDS + MAX_INDEX + 1;
 
@@ -168,7 +171,7 @@ export function createCluster(maxEpochs: number, faults: ClusterFaults = NO_FAUL
     machine: new Int32Array(MAX_INDEX + 1),
     runs: new Uint8Array(MAX_INDEX + 1),
     published: new Uint16Array((maxEpochs + 2) * PUBLISHED_STRIDE),
-    request: createRequest(balancers[0]),
+    request: createRequest(balancers[0], faults.lifetimeTicks),
     selection: createSelection(),
     violation: null,
     trace: null,
@@ -199,7 +202,7 @@ function createFlow(flow: number): FlowState {
   return { slot: flow % MAX_SLOTS, places, route: 0, owner: 0, lastPacket: 0, isCovered: false };
 }
 
-function createRequest(balancer: BalancerState): SelectRequest {
+function createRequest(balancer: BalancerState, lifetimeTicks: number): SelectRequest {
   return {
     current: 0,
     previous: 0,
@@ -208,7 +211,7 @@ function createRequest(balancer: BalancerState): SelectRequest {
     flow: { firstBucket: 0, secondBucket: 0, fingerprintLow: 0, fingerprintHigh: 0 },
     clock: { high: 0, low: 0 },
     adopting: false,
-    limits: { lifetimeTicks: LIFETIME_TICKS, newPerSecond: 0, shareEntries: 0 },
+    limits: { lifetimeTicks, newPerSecond: 0, shareEntries: UNLIMITED },
     connections: balancer.connections,
     pressure: balancer.pressure,
     backendFlags: balancer.backendFlags,

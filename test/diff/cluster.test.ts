@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
 import { test } from 'node:test';
 import { describeFailure, runHistories } from '../../src/model/cluster.ts';
-import { type ClusterFaults, NO_FAULTS } from '../../src/model/cluster-state.ts';
+import { type ClusterFaults, NO_FAULTS, SILENCE_TICKS } from '../../src/model/cluster-state.ts';
 
 const HISTORIES = 1_000_000;
 const FIXED_SEED = 20261121;
@@ -36,6 +36,7 @@ const MUTANTS: readonly (readonly [string, Partial<ClusterFaults>])[] = [
   ['a slot is settled without being closed first', { settlesInOneGo: true }],
   ['a balancer closes a slot that is not silent any more', { neverDeclines: true }],
   ['the tick stays when current changes', { keepsTickOnSwitch: true }],
+  ['entries expire with the silence', { lifetimeTicks: SILENCE_TICKS }],
   ['data makes an entry young', { youngBy: 'any packet' }],
   ['an untracked packet to current leaves no tick', { untrackedTouchesSlot: false }],
 ];
