@@ -13,11 +13,22 @@ export function enableExplain(form, path, target) {
         body: JSON.stringify(fields),
       });
       const answer = await response.json();
-      show(target, response.ok ? valueView(answer) : make('p.problem', {}, `${answer.error}; ${answer.remedy}`));
+      show(target, response.ok ? answerView(answer) : make('p.problem', {}, `${answer.error}; ${answer.remedy}`));
     } catch {
       show(target, make('p.problem', {}, 'Portico does not answer.'));
     }
   });
+}
+
+/** The reasons in sentences first, where there are any; then all there is. */
+function answerView({ why, ...rest }) {
+  if (!Array.isArray(why)) return valueView(rest);
+  return make(
+    'div',
+    {},
+    make('p.reasons', {}, why.join('\n')),
+    make('details', {}, make('summary', {}, 'in detail'), valueView(rest)),
+  );
 }
 
 /** Any JSON: objects as lists of names and values. */

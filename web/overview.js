@@ -140,14 +140,22 @@ function answersBlock({ dnsName, sites }) {
   );
 }
 
+/** What a change is about, as far as its sentence does not say it. */
+function aboutText(message, fields) {
+  return Object.entries(fields ?? {})
+    .filter(([, value]) => value !== null && value !== '' && !message.includes(String(value)))
+    .map(([name, value]) => `${name} ${value}`)
+    .join(', ');
+}
+
 export function changeList(changes) {
   if (changes.length === 0) return [make('li.quiet', {}, 'Nothing yet.')];
-  return changes.map(({ atMs, level, message }) =>
+  return changes.map(({ atMs, level, message, fields }) =>
     make(
       'li.change',
       {},
       make('time.quiet', { datetime: new Date(atMs).toISOString() }, formatTime(atMs)),
-      make('span', {}, message),
+      make('span', {}, message, ' ', make('span.quiet', {}, aboutText(message, fields))),
       level === 'info' ? null : pill(level === 'warn' ? 'warning' : 'error', level === 'warn' ? 'warn' : 'bad'),
     ),
   );

@@ -164,8 +164,13 @@ export class Runtime {
 
   #onVerdict(probe: PlannedProbe, observer: string, before: Verdict, health: PathHealth): void {
     const { service, site, backend, path } = probe;
-    const fields = { observer, service, site, backend, path, verdict: health.verdict, reason: health.reason };
-    if (health.verdict === 'unhealthy' || before === 'unhealthy') this.#log.warn(fields, 'health changed');
+    const { verdict, reason } = health;
+    const fields = { observer, service, site, backend, path, verdict, reason };
+    const what = backend === null ? `site ${site}` : `backend ${backend}`;
+    const way = path === 'vip' ? 'through the VIP' : 'directly';
+    const message = `${what} of service ${service} is ${verdict}, probed ${way} by ${observer}${reason === null ? '' : `: ${reason}`}`;
+    if (verdict === 'unhealthy') this.#log.warn(fields, message);
+    else if (before === 'unhealthy') this.#log.info(fields, message);
     if (backend !== null) void this.sites.get(site)?.refresh();
   }
 
