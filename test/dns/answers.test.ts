@@ -151,6 +151,8 @@ test('CNAMEs are followed within the zone', async () => {
   assert.equal(outside.status, 'NOERROR');
   assert.deepEqual(outside.answer, ['outside.example.test. 3600 IN CNAME www.example.net.']);
   assert.deepEqual(outside.authority, []);
+  // Another zone of ours: a resolver asks for it anew.
+  assert.deepEqual((await ask('cross.example.test')).answer, ['cross.example.test. 3600 IN CNAME shop.test.']);
 });
 
 test('a delegated name is referred to its name servers with glue, without authority', async () => {

@@ -81,6 +81,29 @@ test('a client gets the nearest site that is up and has room, the same for A and
   view.full.clear();
 });
 
+test('a client subnet of source 0 leaves the choice to the address that asks', () => {
+  for (const option of [
+    [0, 8, 0, 4, 0, 1, 0, 0],
+    [0, 8, 0, 4, 0, 2, 0, 0],
+    [0, 8, 0, 4, 0, 0, 0, 0],
+  ]) {
+    const message = ask(queryBytes('www.example.test', 'A', Uint8Array.from(option)), '10.0.0.1');
+    assert.ok(message !== null);
+    assert.equal(formatRecordData(1, message.answers[0].data), '198.51.100.10');
+    assert.deepEqual([...message.additionals[0].data.bytes], option, 'echoed with scope 0');
+  }
+});
+
+test('what an earlier client subnet held does not change a later answer', () => {
+  const subnet = (...data: number[]) => Uint8Array.of(0, 8, 0, data.length, ...data);
+  const siteOf = (option: Uint8Array) =>
+    ask(queryBytes('www.example.test', 'A', option))?.answers[0].data.bytes.join('.');
+  const short = subnet(0, 1, 8, 0, 10);
+  const before = siteOf(short);
+  assert.equal(siteOf(subnet(0, 1, 16, 0, 10, 1)), '203.0.113.10');
+  assert.equal(siteOf(short), before);
+});
+
 test('answers are never answered, and neither is what has no whole header', () => {
   const query = queryBytes('www.example.test', 'A');
   const dropped = { ...counters.dropped };
@@ -141,7 +164,7 @@ test('an answer without EDNS has at most 512 bytes, with it at most what both si
       assert.ok(name.ok);
       const edns = payloadBytes === null ? null : { payloadBytes, flags: 0, options: new Uint8Array(0) };
       const query = encodeQuery(1, { name: name.name, type: parseType(type) ?? 0, class: CLASS.IN }, edns);
-      const out = new Uint8Array(MAX_UDP_BYTES);
+      const out = new Uint8Array(MAX_TCP_BYTES);
       const length = answerer.answer(query, query.length, address('10.0.0.1'), 'udp', out);
       assert.ok(length <= (payloadBytes === null ? 512 : Math.min(1232, Math.max(512, payloadBytes))));
     }),

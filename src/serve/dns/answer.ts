@@ -315,7 +315,7 @@ export class Answerer {
       return known(orders.lookup(this.#client).value);
     }
     const address = query.subnetFamily === 4 ? this.#ecs4 : this.#ecs6;
-    address.bytes.fill(0);
+    // Bits beyond the source are left from earlier queries: the lookup does not read them.
     const start = query.subnetStart + 4;
     for (let i = start; i < query.subnetStart + query.subnetBytes; i++) address.bytes[i - start] = this.#message[i];
     const match = orders.lookup(address, query.subnetSourceLength);

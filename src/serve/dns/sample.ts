@@ -88,6 +88,7 @@ const RECORDS: readonly StaticRecord[] = [
   record('alias2.example.test', 'CNAME', 'static'),
   record('gone.example.test', 'CNAME', 'nowhere'),
   record('outside.example.test', 'CNAME', 'www.example.net.'),
+  record('cross.example.test', 'CNAME', 'shop.test.'),
   record('static.example.test', 'A', '192.0.2.81'),
   record('static.example.test', 'A', '192.0.2.82'),
   record('static.example.test', 'HTTPS', '1 . alpn="h2,h3" ipv4hint=192.0.2.81'),

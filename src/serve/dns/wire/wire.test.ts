@@ -6,6 +6,7 @@ import { formatName, MAX_NAME_BYTES, type Name, parseName, ROOT_NAME, readName, 
 import { RECORD_TYPE } from './numbers.ts';
 import { createQuery, decodeQuery, read16 } from './query.ts';
 import { readRecordData } from './record-data.ts';
+import { MessageWriter } from './writer.ts';
 
 function name(text: string): Name {
   const parsed = parseName(text, ROOT_NAME);
@@ -102,6 +103,21 @@ test('a message that does not fit is not encoded, one that just fits is', () => 
     }),
     { numRuns: 200 },
   );
+});
+
+test('a record that does not fit leaves nothing that later names could point to', () => {
+  const writer = new MessageWriter();
+  const buffer = new Uint8Array(64);
+  writer.begin(buffer, 64);
+  const small = { bytes: Uint8Array.of(1, 2, 3, 4), names: [] };
+  const large = { bytes: new Uint8Array(60), names: [] };
+  assert.ok(writer.writeRecord(name('a.test.'), 1, 1, 0, small));
+  const before = writer.position;
+  assert.equal(writer.writeRecord(name('later.name.'), 65280, 1, 0, large), false);
+  assert.equal(writer.position, before);
+  assert.ok(writer.writeRecord(name('other.name.'), 1, 1, 0, small));
+  const owner = readName(buffer, before, writer.position);
+  assert.ok(owner.ok && formatName(owner.name) === 'other.name');
 });
 
 test('no bytes make the decoders throw, and a refusal names a reason and an offset', () => {
