@@ -1,0 +1,72 @@
+/** `portico bench vip --quick`: that it measures what it says, and what is measured is not slow. The strict targets are `--assert`'s. */
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
+import { before, describe, test } from 'node:test';
+import type { BenchReport } from '../../bench/report.ts';
+import { cannotLoad } from '../../src/serve/vip/test-network.ts';
+
+const ROOT = join(import.meta.dirname, '../..');
+
+describe('bench vip', { skip: cannotLoad }, () => {
+  let report: BenchReport;
+
+  before(() => {
+    // The bench itself asserts verdict, length, outcomes and bytes of every sample, and fails if one is not as it says.
+    const text = execFileSync(join(ROOT, 'portico'), ['bench', 'vip', '--quick', '--json'], {
+      encoding: 'utf8',
+      maxBuffer: 2 ** 24,
+    });
+    report = JSON.parse(text);
+  });
+
+  const median = (wanted: Record<string, string | number>) => {
+    const found = report.cases.filter((one) =>
+      Object.entries(wanted).every(([name, value]) => one.params[name] === value),
+    );
+    assert.equal(found.length, 1, JSON.stringify(wanted));
+    return found[0].median;
+  };
+
+  test('the report says on what it was measured and what was subtracted', () => {
+    assert.equal(report.bench, 'vip');
+    assert.match(report.commit, /^[0-9a-f]{12}(-dirty)?$|^unknown$/);
+    assert.ok(report.machine.cores >= 1 && report.machine.kernel !== '' && report.machine.cpu !== '');
+    assert.match(report.baseline ?? '', /loop/);
+  });
+
+  test('every case has its parameters and a spread, net and gross', () => {
+    for (const one of report.cases) {
+      const names = ['ip', 'protocol', 'kind', 'mode', 'flows', 'table', 'tracking', 'sizeBytes'];
+      assert.deepEqual(Object.keys(one.params), names);
+      assert.equal(one.unit, 'ns');
+      assert.ok(one.samples >= 5);
+      assert.ok(one.min <= one.median && one.median <= one.max);
+      assert.ok(one.gross !== undefined && one.gross.median > one.median);
+    }
+    const kinds = new Set(report.cases.map(({ params }) => `${params.kind} ${params.table} ${params.tracking}`));
+    const tables = ['stable just-enough', 'unsettled10 just-enough', 'unsettled100 just-enough', 'stable classic'];
+    const expected = ['established', 'new'].flatMap((kind) => tables.map((table) => `${kind} ${table}`));
+    assert.deepEqual([...kinds].sort(), [...expected, 'not-vip stable just-enough'].sort());
+  });
+
+  test('settled slots forward at least twice as fast as a program that tracks every flow', () => {
+    for (const ip of [4, 6]) {
+      for (const protocol of ['tcp', 'udp']) {
+        const established = { ip, protocol, kind: 'established', flows: 100_000, table: 'stable' };
+        const ours = median({ ...established, tracking: 'just-enough' });
+        const classic = median({ ...established, tracking: 'classic' });
+        assert.ok(classic >= 2 * ours, `IPv${ip} ${protocol}: ${ours} ns, classic ${classic} ns`);
+      }
+    }
+  });
+
+  test('a flood of new flows costs settled slots no state', () => {
+    for (const ip of [4, 6]) {
+      const flood = { ip, protocol: 'tcp', kind: 'new', flows: 100_000 };
+      const ours = median({ ...flood, table: 'stable', tracking: 'just-enough' });
+      const classic = median({ ...flood, tracking: 'classic' });
+      assert.ok(classic >= 3 * ours, `IPv${ip}: ${ours} ns, classic ${classic} ns`);
+    }
+  });
+});
