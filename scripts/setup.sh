@@ -17,13 +17,14 @@ header:asm/types.h|linux-libc-dev|declares the kernel types
 library:libbpf.so.1|libbpf1|loads the kernel programs
 command:ip|iproute2|makes network namespaces and links for the lab
 command:ethtool|ethtool|switches checksum offload off on lab links
+command:sysctl|procps|sets up routing in the lab
 command:ping|iputils-ping|tests echo replies and delays in the lab
 command:bird|bird2|announces VIPs to routers, and is the router of the lab
 command:unbound|unbound|is the recursive resolver of the lab
 command:dig|bind9-dnsutils dnsutils|asks the DNS server in tests
 command:curl|curl|is the HTTP client of the lab
 command:nginx|nginx-light nginx|is the web server of the lab
-command:tcpdump|tcpdump|shows packets when a test of the lab fails
+command:tcpdump|tcpdump|shows tests what passes an interface
 '
 # Services that those packages would start: they stay off, the lab starts its own.
 SERVICES='bird unbound nginx'
