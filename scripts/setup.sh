@@ -82,23 +82,33 @@ step() {
 quick_step() {
 	logged 1 "$@"
 }
+# tell_progress QUIET TEXT LOG: says the last line of the log every 5 s, until its own input ends.
+tell_progress() {
+	local begin=$SECONDS last
+	if [ "$1" -gt 0 ]; then
+		pause "$1" || return 0
+		say "$2 ..."
+	fi
+	while pause 5; do
+		last=$(tail -n 1 "$3" | cut -c 1-100)
+		say "  $((SECONDS - begin)) s${last:+: $last}"
+	done
+}
+# Waits so many seconds; fails if the input ends before. Unlike with sleep, no process is left when the waiting is over early.
+pause() {
+	local status=0
+	read -rt "$1" || status=$?
+	[ "$status" -gt 128 ]
+}
 logged() {
 	local quiet=$1 text=$2 log=build/setup.log begin=$SECONDS status=0
 	shift 2
 	: >"$log"
-	{
-		if [ "$quiet" -gt 0 ]; then
-			sleep "$quiet" >/dev/null 2>&1
-			say "$text ..."
-		fi
-		while sleep 5 >/dev/null 2>&1; do
-			say "  $((SECONDS - begin)) s: $(tail -n 1 "$log" | cut -c 1-100)"
-		done
-	} 9>&- &
+	exec 8> >(tell_progress "$quiet" "$text" "$log" 9>&-)
 	local ticker=$!
-	"$@" >"$log" 2>&1 </dev/null 9>&- || status=$?
-	kill "$ticker" 2>/dev/null || true
-	wait "$ticker" 2>/dev/null || true
+	"$@" >"$log" 2>&1 </dev/null 8>&- 9>&- || status=$?
+	exec 8>&-
+	wait "$ticker" || true
 	if [ "$status" -ne 0 ]; then
 		say "$text failed (status $status):" >&2
 		sed -n -e '1,12p' "$log" >&2
