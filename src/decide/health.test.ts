@@ -18,9 +18,11 @@ function run(results: readonly boolean[], start: PathHealth = UNKNOWN_HEALTH): P
   return results.reduce((state, ok, at) => afterProbe(state, ok ? null : 'refused', thresholds, at), start);
 }
 
-test('the first result decides at once', () => {
+test('a first success decides at once, first failures only when there are `fall` of them', () => {
   assert.equal(run([true]).verdict, 'healthy');
-  assert.equal(run([false]).verdict, 'unhealthy');
+  assert.equal(run([false]).verdict, 'unknown');
+  assert.equal(run([false, true]).verdict, 'healthy');
+  assert.equal(run([false, false]).verdict, 'unhealthy');
 });
 
 test('a healthy path falls only after `fall` failures in a row', () => {
@@ -31,24 +33,26 @@ test('a healthy path falls only after `fall` failures in a row', () => {
 });
 
 test('an unhealthy path rises only after `rise` successes in a row', () => {
-  assert.equal(run([false, true, true]).verdict, 'unhealthy');
-  assert.equal(run([false, true, true, false, true, true]).verdict, 'unhealthy');
-  assert.equal(run([false, true, true, true]).verdict, 'healthy');
+  assert.equal(run([false, false, true, true]).verdict, 'unhealthy');
+  assert.equal(run([false, false, true, true, false, true, true]).verdict, 'unhealthy');
+  assert.equal(run([false, false, true, true, true]).verdict, 'healthy');
 });
 
 test('a verdict changes exactly when as many results in a row contradict it as the threshold says', () => {
   fc.assert(
     fc.property(fc.array(fc.boolean(), { minLength: 1, maxLength: 60 }), (results) => {
-      let expected = results[0] as boolean;
+      let expected: Verdict = 'unknown';
       let against = 0;
-      for (const ok of results.slice(1)) {
-        against = ok === expected ? 0 : against + 1;
-        if (against === (ok ? thresholds.rise : thresholds.fall)) {
-          expected = ok;
+      for (const ok of results) {
+        const says = ok ? 'healthy' : 'unhealthy';
+        against = says === expected ? 0 : against + 1;
+        const needed = expected === 'unknown' && ok ? 1 : ok ? thresholds.rise : thresholds.fall;
+        if (against >= needed && says !== expected) {
+          expected = says;
           against = 0;
         }
       }
-      assert.equal(run(results).verdict, expected ? 'healthy' : 'unhealthy');
+      assert.equal(run(results).verdict, expected);
     }),
   );
 });
@@ -61,7 +65,7 @@ test('the next probe is within a tenth of the interval', () => {
 
 test('two paths together tell a dead machine from broken decapsulation', () => {
   const up = run([true]);
-  const down = run([false]);
+  const down = run([false, false]);
   assert.equal(diagnose(up, up).diagnosis, 'healthy');
   assert.equal(diagnose(down, up).diagnosis, 'decapsulation misconfigured');
   assert.equal(diagnose(up, down).diagnosis, 'direct path broken');
@@ -72,7 +76,7 @@ test('two paths together tell a dead machine from broken decapsulation', () => {
 });
 
 test('a failing path to the VIP alone does not say whose fault it is', () => {
-  const down = run([false]);
+  const down = run([false, false]);
   assert.equal(diagnose(down, null).diagnosis, 'not reached through the VIP');
   assert.equal(diagnose(down, UNKNOWN_HEALTH).diagnosis, 'not reached through the VIP');
   assert.equal(diagnose(down, null).verdict, 'unhealthy');

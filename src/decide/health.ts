@@ -1,8 +1,9 @@
 /**
  * Health as a pure state machine: results of probes in, verdicts out; the clock and randomness are arguments.
  *
- * A probed path starts `unknown`. Its first result decides at once, so that a start does not take `rise` intervals;
- * afterwards `rise` successes in a row are needed to become healthy, `fall` failures in a row to become unhealthy.
+ * A probed path starts `unknown`. A success makes it healthy at once, so that a start does not take `rise` intervals; failures need to be `fall` in a
+ * row as later, so that a process that starts again does not take one lost probe for a death. Afterwards `rise` successes in a row are
+ * needed to become healthy, `fall` failures in a row to become unhealthy.
  */
 
 export type Verdict = 'unknown' | 'healthy' | 'unhealthy';
@@ -34,7 +35,7 @@ export function afterProbe(
   nowMs: number,
 ): PathHealth {
   const verdict = reason === null ? 'healthy' : 'unhealthy';
-  if (state.verdict === 'unknown') return { verdict, against: 0, sinceMs: nowMs, reason };
+  if (state.verdict === 'unknown' && verdict === 'healthy') return { verdict, against: 0, sinceMs: nowMs, reason };
   if (state.verdict === verdict) return { ...state, against: 0, reason };
   const against = state.against + 1;
   const needed = verdict === 'healthy' ? thresholds.rise : thresholds.fall;
