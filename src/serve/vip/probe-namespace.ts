@@ -69,9 +69,11 @@ export async function createProbeNamespace(
   }
 }
 
-/** The veth goes with the namespace. False: there was none. */
+/** The veth goes too. False: there was none. */
 export async function removeProbeNamespace(netns: string): Promise<boolean> {
   if (!existsSync(`/var/run/netns/${netns}`)) return false;
+  // The kernel takes the veth away some time after its namespace, and until then its name is taken.
+  await runIp(netns, ['link', 'delete', 'dev', 'eth0']).catch(() => {}); // a start may have failed before it was made
   await runIp(null, ['netns', 'delete', netns]);
   return true;
 }
