@@ -1,18 +1,37 @@
-/** After a restart: which numbers names had, read back from what an earlier process pinned. */
+/** After a restart: which numbers names had, read back from what an earlier process pinned. Changes nothing in the kernel. */
 import type { Backend, Config } from '../config/model.ts';
-import { formatAddress, sameAddress } from '../net/address.ts';
-import type { Forwarder } from '../serve/vip/forwarder.ts';
+import { type Address, formatAddress, sameAddress } from '../net/address.ts';
+import type { BackendEntry } from '../serve/vip/machine-entry.ts';
+import type { ServiceKey, VipFields } from '../serve/vip/service-maps.ts';
 import type { Allocation } from './allocation.ts';
 import { type PlannedBackend, serviceName, vipName } from './site-plan.ts';
 
+/** What is read of a forwarder. */
+export interface AdoptedMaps {
+  listBackends(): readonly Pick<BackendEntry, 'index' | 'address' | 'agent'>[];
+  readonly vips: { list(): readonly (VipFields & { readonly address: Address })[] };
+  readonly services: { list(): readonly { readonly key: ServiceKey; readonly subject: number }[] };
+}
+
+/** Name under which a backend that the configuration no longer names goes on until no flow can be on it any more. */
+export function formerName(address: Address): string {
+  return `former ${formatAddress(address)}`;
+}
+
+/** A backend as those who leave are kept. */
+export function formerBackend(site: string, address: Address, agent: boolean): Backend {
+  return { name: formerName(address), site, address, weight: 1, agent, interfaces: [], drain: true };
+}
+
 /**
  * Gives names of the configuration the numbers that they have in the forwarder's maps. Returns the backends that the configuration no longer
- * names: flows may still be on them, so their numbers stay taken until nothing refers to them.
+ * names: flows may still be on them, so their numbers stay taken until nothing refers to them. Throws when another
+ * balancer of the site has given out the numbers otherwise.
  */
 export function adoptNumbers(
   config: Config,
   site: string,
-  forwarder: Forwarder,
+  forwarder: AdoptedMaps,
   indices: Allocation,
   subjects: Allocation,
 ): PlannedBackend[] {
@@ -20,16 +39,12 @@ export function adoptNumbers(
   const known = [...config.backends.values()].filter((backend) => backend.site === site);
   for (const { index, address, agent } of forwarder.listBackends()) {
     const backend = known.find((one) => sameAddress(one.address, address));
-    if (backend !== undefined) {
-      indices.adopt(backend.name, index);
-      continue;
-    }
-    const name = `former ${formatAddress(address)}`;
-    const former: Backend = { name, site, address, weight: 1, agent, interfaces: [], drain: true };
-    if (indices.adopt(name, index)) left.push({ backend: former, index });
+    const name = backend?.name ?? formerName(address);
+    take(indices, name, index, 'backend');
+    if (backend === undefined) left.push({ backend: formerBackend(site, address, agent), index });
   }
-  const vips = forwarder.vips.list();
-  for (const { address, subject } of vips) subjects.adopt(vipName(address), subject);
+  const vips = forwarder.vips.list().filter(({ address }) => isVipOf(config, site, address));
+  for (const { address, subject } of vips) take(subjects, vipName(address), subject, 'VIP');
   for (const { key, subject } of forwarder.services.list()) {
     const vip = vips.find((one) => one.subject === key.vip);
     const service = [...config.services.values()].find(
@@ -38,16 +53,23 @@ export function adoptNumbers(
         one.vips.get(site)?.some((address) => sameAddress(address, vip.address)) &&
         one.ports.some(({ protocol, port }) => protocol === key.protocol && port === key.port),
     );
-    if (service === undefined) forwarder.removeService(key);
-    else subjects.adopt(serviceName(service.name), subject);
+    // Where two services have become one, the first table found is the one that goes on.
+    if (service !== undefined) subjects.adopt(serviceName(service.name), subject);
   }
-  for (const { address } of vips)
-    if (subjects.numberOf(vipName(address)) !== undefined && !isVipOf(config, site, address))
-      forwarder.removeVip(address);
   return left;
 }
 
-function isVipOf(config: Config, site: string, address: Parameters<typeof sameAddress>[0]): boolean {
+function take(numbers: Allocation, name: string, number: number, what: string): void {
+  if (numbers.adopt(name, number)) return;
+  const holder = numbers.nameOf(number);
+  throw new Error(
+    `the kernel of the balancer has number ${number} for the ${what} ${name}, but ${
+      holder === undefined ? `number ${numbers.numberOf(name)} was given out` : `it belongs to ${holder}`
+    }; take that balancer down first (portico down)`,
+  );
+}
+
+function isVipOf(config: Config, site: string, address: Address): boolean {
   return [...config.services.values()].some((service) =>
     service.vips.get(site)?.some((vip) => sameAddress(vip, address)),
   );

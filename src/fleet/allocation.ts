@@ -41,6 +41,15 @@ export class Allocation {
     this.#byNumber.set(number, name);
   }
 
+  /** The number goes on under another name. False: `from` has none, or `to` has one already. */
+  rename(from: string, to: string): boolean {
+    const number = this.#byName.get(from);
+    if (number === undefined || this.#byName.has(to)) return false;
+    this.#byName.delete(from);
+    this.#take(to, number);
+    return true;
+  }
+
   numberOf(name: string): number | undefined {
     return this.#byName.get(name);
   }

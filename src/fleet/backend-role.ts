@@ -1,10 +1,15 @@
 /** A backend machine's agent: decapsulation, second chance, VIPs on loopback. */
 import type { Backend, Config } from '../config/model.ts';
+import { type Address, sameAddress } from '../net/address.ts';
 import { type Agent, openAgent } from '../serve/vip/agent.ts';
 import { resolveNextHop } from '../serve/vip/next-hop.ts';
+import { forEachAtMost } from './at-most.ts';
 import type { Log } from './log.ts';
 import type { Machine } from './machine.ts';
 import type { PlannedBackend, SitePlan } from './site-plan.ts';
+
+/** Each costs three processes. */
+const RESOLVED_AT_ONCE = 8;
 
 export class BackendRole {
   readonly name: string;
@@ -13,6 +18,9 @@ export class BackendRole {
   readonly agent: Agent;
   readonly #backend: Backend;
   readonly #log: Log;
+  #others: readonly PlannedBackend[] = [];
+  #turn = 0;
+  #closed = false;
 
   constructor(backend: Backend, machine: Machine, agent: Agent, log: Log) {
     this.name = backend.name;
@@ -23,25 +31,45 @@ export class BackendRole {
     this.#log = log;
   }
 
+  get adopted(): boolean {
+    return this.agent.adopted;
+  }
+
+  get address(): Address {
+    return this.#backend.address;
+  }
+
   /** Who may send to it, whom it may pass a second chance on to, and the VIPs that it serves. */
   async setPlan(plan: SitePlan, known: readonly PlannedBackend[], config: Config): Promise<void> {
     const balancers = [...config.balancers.values()].filter((balancer) => balancer.site === this.site);
-    const others = known.filter(({ backend }) => backend.name !== this.name);
+    this.#others = known.filter(({ backend }) => !sameAddress(backend.address, this.address));
     this.agent.setMembers([
       ...balancers.flatMap((balancer) => balancer.addresses),
-      ...others.map(({ backend }) => backend.address),
+      ...this.#others.map(({ backend }) => backend.address),
     ]);
     await this.agent.setVips(plan.vips.map((vip) => vip.address));
-    await Promise.all(others.map((other) => this.#setCandidate(other)));
+    await forEachAtMost(RESOLVED_AT_ONCE, this.#others, (other) => this.#setCandidate(other));
   }
 
-  async #setCandidate({ backend, index }: PlannedBackend): Promise<void> {
-    if (!backend.agent || backend.address.family !== this.#backend.address.family) {
+  /** Finds the way to some candidates anew, each in its turn: neighbours change, and one that was silent may answer now. */
+  async resolveCandidates(): Promise<void> {
+    const all = this.#others;
+    const some = all.slice(this.#turn, this.#turn + RESOLVED_AT_ONCE);
+    this.#turn = this.#turn + some.length < all.length ? this.#turn + some.length : 0;
+    await Promise.all(some.map((other) => this.#setCandidate(other)));
+  }
+
+  async #setCandidate(candidate: PlannedBackend): Promise<void> {
+    if (this.#closed) return;
+    const { backend, index } = candidate;
+    if (!backend.agent || backend.address.family !== this.address.family) {
       this.agent.setCandidate(index, null);
       return;
     }
     try {
-      const nextHop = await resolveNextHop(this.machine.netns, backend.address, this.#backend.address);
+      const nextHop = await resolveNextHop(this.machine.netns, backend.address, this.address);
+      // It may have left, or the number may be another's, while the neighbour was asked.
+      if (this.#closed || !this.#others.includes(candidate)) return;
       this.agent.setCandidate(index, { address: backend.address, nextHop });
     } catch (error) {
       this.#log.warn(
@@ -52,17 +80,19 @@ export class BackendRole {
   }
 
   forget(index: number): void {
+    this.#others = this.#others.filter((other) => other.index !== index);
     this.agent.setCandidate(index, null);
   }
 
   /** `keep`: decapsulation goes on without this process. */
   async close(keep: boolean): Promise<void> {
+    this.#closed = true;
     await this.agent.close({ keep });
   }
 }
 
 export async function startBackend(backend: Backend, machine: Machine, log: Log): Promise<BackendRole> {
-  const agent = await openAgent({
+  const agent = openAgent({
     name: machine.pins,
     netns: machine.netns,
     interfaces: backend.interfaces,

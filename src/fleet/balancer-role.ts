@@ -1,27 +1,30 @@
 /** A balancer: the forwarder in its kernel, the prober behind it, and the BGP speaker that draws packets to it. */
 import { join } from 'node:path';
 import { type Announcer, type AnnouncerOptions, openAnnouncer, type RouterSession } from '../announce/bird.ts';
-import type { Balancer } from '../config/model.ts';
+import type { Balancer, Service } from '../config/model.ts';
 import type { SlotTable as Slots } from '../decide/slots.ts';
 import { type Address, formatAddress, sameAddress } from '../net/address.ts';
 import type { ProbeResult } from '../observe/probe-target.ts';
 import { type Prober, startProber } from '../observe/prober.ts';
 import { type Forwarder, openForwarder } from '../serve/vip/forwarder.ts';
-import { VIP_ECHO } from '../serve/vip/layout.gen.ts';
+import { BACKEND_ALIVE, TICK_SHIFT, VIP_ECHO } from '../serve/vip/layout.gen.ts';
+import { MAX_LIFETIME_TICKS } from '../serve/vip/limits.ts';
 import { inNamespace } from '../serve/vip/netns.ts';
 import { type NextHop, resolveNextHop, sameNextHop } from '../serve/vip/next-hop.ts';
 import type { SlotTable } from '../serve/vip/slot-table.ts';
+import { forEachAtMost } from './at-most.ts';
 import type { Log } from './log.ts';
 import type { Folders, Machine } from './machine.ts';
 import { probeSource } from './probe-plan.ts';
 import type { PlannedBackend, PlannedService, SitePlan } from './site-plan.ts';
 import type { SlotChange, TableTarget } from './site-tables.ts';
 
-const TICK_MS = 2 ** 32 / 1e6;
+const TICK_MS = 2 ** TICK_SHIFT / 1e6;
 const BUCKET_ENTRIES = 8;
-/** Bounds of bpf/layout.h and of the rule that only SYNs make entries young (docs/vip.md). */
+/** Ways asked for at a time; each costs three processes. */
+const RESOLVED_AT_ONCE = 8;
+/** By the rule that only SYNs make entries young (docs/vip.md). */
 const MIN_LIFETIME_TICKS = 4;
-const MAX_LIFETIME_TICKS = 3000;
 
 export interface BalancerOptions {
   readonly balancer: Balancer;
@@ -49,13 +52,14 @@ export class BalancerRole implements TableTarget {
   readonly #tables = new Map<number, SlotTable>();
   readonly #reached = new Map<number, Reached>();
   readonly #alive = new Map<number, boolean>();
-  #plan: SitePlan = { site: '', vips: [], services: [], backends: [] };
   #known: readonly PlannedBackend[] = [];
   #announced: readonly Address[] = [];
   drained = false;
   /** Why its VIPs are taken back; null: they are not. */
   withdrawnFor: string | null = null;
   #sessions: readonly RouterSession[] = [];
+  #publishing: Promise<void> = Promise.resolve();
+  #closed = false;
 
   constructor(options: BalancerOptions, forwarder: Forwarder, announcer: Announcer | null, prober: Prober | null) {
     this.name = options.balancer.name;
@@ -69,17 +73,40 @@ export class BalancerRole implements TableTarget {
     this.#announcerOptions = announcerOptions(options);
   }
 
-  /** Kernel entries of backends (those of the configuration and those that leave), VIPs and services. */
+  /** An earlier process left its kernel state, which was taken over. */
+  get adopted(): boolean {
+    return this.forwarder.adopted;
+  }
+
+  /**
+   * Kernel entries of backends (those of the configuration and those that leave), VIPs and services; whatever else is there goes. May be called
+   * again after it failed half-way.
+   */
   async setPlan(plan: SitePlan, known: readonly PlannedBackend[]): Promise<void> {
-    const before = this.#plan;
-    this.#plan = plan;
     this.#known = known;
-    await this.resolveBackends();
+    // The ways to those that are known already are looked at by the slow round; a dead machine takes 1.5 s.
+    const unknown = known.filter((planned) => !this.#refit(planned));
+    await forEachAtMost(RESOLVED_AT_ONCE, unknown, (planned) => this.#resolveBackend(planned));
     for (const vip of plan.vips) this.forwarder.setVip(vip.address, vip.subject, VIP_ECHO);
     for (const planned of plan.services) this.#setService(planned);
-    this.#removeServices(before, plan);
-    for (const vip of before.vips)
-      if (!plan.vips.some((one) => sameAddress(one.address, vip.address))) this.forwarder.removeVip(vip.address);
+    this.#removeOthers(plan);
+  }
+
+  /** Writes an entry with the way that is known for it. False: none is known. */
+  #refit(planned: PlannedBackend): boolean {
+    const { backend, index } = planned;
+    const reached = this.#reached.get(index);
+    if (reached === undefined || !sameAddress(reached.backend.address, backend.address)) return false;
+    if (reached.backend.agent !== backend.agent) this.#write(planned, reached.nextHop);
+    else this.#reached.set(index, { ...planned, nextHop: reached.nextHop });
+    return true;
+  }
+
+  #write(planned: PlannedBackend, nextHop: NextHop): void {
+    const { backend, index } = planned;
+    const alive = this.#alive.get(index) ?? true;
+    this.forwarder.setBackend(index, { address: backend.address, nextHop, alive, agent: backend.agent });
+    this.#reached.set(index, { ...planned, nextHop });
   }
 
   #setService(planned: PlannedService): void {
@@ -87,18 +114,14 @@ export class BalancerRole implements TableTarget {
     const { tracking } = service;
     let table = this.#tables.get(subject);
     if (table === undefined) {
-      table = this.forwarder.createTable(subject, service.slots, tracking.adoptionMs);
+      table = this.#openTable(planned);
       this.#tables.set(subject, table);
     }
     table.adoptionMs = tracking.adoptionMs;
     const fields = {
       subject,
       slots: service.slots,
-      // Entries must not outlive the silence after which a slot may settle.
-      lifetimeTicks: Math.min(
-        MAX_LIFETIME_TICKS,
-        Math.max(MIN_LIFETIME_TICKS, Math.floor(tracking.settleAfterMs / TICK_MS)),
-      ),
+      lifetimeTicks: this.lifetimeTicks(service),
       newPerSecond: Math.min(tracking.newPerSecond, 0xffffffff),
       shareEntries: Math.floor(tracking.tableShare * this.balancer.connections),
     };
@@ -107,39 +130,73 @@ export class BalancerRole implements TableTarget {
         this.forwarder.setService({ vip: vip.subject, port, protocol }, fields);
   }
 
-  #removeServices(before: SitePlan, after: SitePlan): void {
-    const keys = (plan: SitePlan) =>
-      plan.services.flatMap(({ service, vips }) =>
-        vips.flatMap((vip) => service.ports.map(({ protocol, port }) => ({ vip: vip.subject, port, protocol }))),
+  /** After so many ticks of 4.29 s a connection entry is expired: it must not outlive the silence after which a slot may settle. */
+  lifetimeTicks({ tracking }: Service): number {
+    return Math.min(MAX_LIFETIME_TICKS, Math.max(MIN_LIFETIME_TICKS, Math.floor(tracking.settleAfterMs / TICK_MS)));
+  }
+
+  #openTable({ service, subject }: PlannedService): SlotTable {
+    let table: SlotTable;
+    try {
+      table = this.forwarder.createTable(subject, service.slots, service.tracking.adoptionMs);
+    } catch (error) {
+      throw new Error(
+        `services.${service.name}.slots: balancer ${this.name} forwards with ${(error as Error).message}; another size would break connections, so take the balancer down first (portico down)`,
       );
-    const stay = new Set(keys(after).map((key) => JSON.stringify(key)));
-    for (const key of keys(before)) if (!stay.has(JSON.stringify(key))) this.forwarder.removeService(key);
-    for (const { subject } of before.services) {
-      if (after.services.some((one) => one.subject === subject)) continue;
+    }
+    // Entries of flows that an earlier table of this subject tracked must not match: generations count up by one a change, the clock faster.
+    if (!table.adopted) {
+      const generation = Number((this.forwarder.clockNs() >> 20n) & 0x7fffffffn);
+      for (let slot = 0; slot < table.slots; slot++) table.notes[2 * slot] = generation;
+    }
+    return table;
+  }
+
+  /** Services and VIPs that are not in the plan, whoever made them: this process, or an earlier one by another configuration. */
+  #removeOthers(plan: SitePlan): void {
+    const { forwarder } = this;
+    const keyOf = (vip: number, port: number, protocol: string): string => `${vip} ${port} ${protocol}`;
+    const keys = new Set(
+      plan.services.flatMap(({ service, vips }) =>
+        vips.flatMap((vip) => service.ports.map(({ protocol, port }) => keyOf(vip.subject, port, protocol))),
+      ),
+    );
+    for (const { key } of forwarder.services.list())
+      if (!keys.has(keyOf(key.vip, key.port, key.protocol))) forwarder.removeService(key);
+    const subjects = new Set(plan.services.map(({ subject }) => subject));
+    for (const { subject } of forwarder.listTables()) {
+      if (subjects.has(subject)) continue;
       this.#tables.get(subject)?.close();
       this.#tables.delete(subject);
-      this.forwarder.removeTable(subject);
-      this.forwarder.clearSubject(subject);
+      forwarder.removeTable(subject);
+      forwarder.clearSubject(subject);
+    }
+    for (const { address, subject } of forwarder.vips.list()) {
+      if (plan.vips.some((one) => sameAddress(one.address, address))) continue;
+      forwarder.removeVip(address);
+      if (!plan.vips.some((one) => one.subject === subject) && !subjects.has(subject)) forwarder.clearSubject(subject);
     }
   }
 
   /** Finds the way to every backend anew. A backend that cannot be reached now keeps its last entry, if it has one. */
   async resolveBackends(): Promise<void> {
-    await Promise.all(this.#known.map((planned) => this.#resolveBackend(planned)));
+    await forEachAtMost(RESOLVED_AT_ONCE, this.#known, (planned) => this.#resolveBackend(planned));
   }
 
   async #resolveBackend(planned: PlannedBackend): Promise<void> {
+    if (this.#closed) return;
     const { backend, index } = planned;
     const source = this.balancer.addresses.find((address) => address.family === backend.address.family) ?? null;
+    // Also for those that cannot be reached: without it their probes would be any packets, and reach somebody else.
+    const from = probeSource(this.balancer, index);
+    if (from !== null) this.forwarder.setProbeSource(from, index);
     try {
       const nextHop = await resolveNextHop(this.machine.netns, backend.address, source);
+      // It may have left, or the number may be another's, while the neighbour was asked.
+      if (this.#closed || !this.#known.includes(planned)) return;
       const known = this.#reached.get(index);
       if (known !== undefined && known.backend === backend && sameNextHop(known.nextHop, nextHop)) return;
-      const alive = this.#alive.get(index) ?? true;
-      this.forwarder.setBackend(index, { address: backend.address, nextHop, alive, agent: backend.agent });
-      this.#reached.set(index, { ...planned, nextHop });
-      const from = probeSource(this.balancer, index);
-      if (from !== null) this.forwarder.setProbeSource(from, index);
+      this.#write(planned, nextHop);
     } catch (error) {
       this.#log.warn(
         { balancer: this.name, backend: backend.name, reason: (error as Error).message },
@@ -150,11 +207,17 @@ export class BalancerRole implements TableTarget {
 
   setAlive(index: number, alive: boolean): void {
     this.#alive.set(index, alive);
-    if (this.#reached.has(index)) this.forwarder.setBackendAlive(index, alive);
+    this.forwarder.setBackendAlive(index, alive);
+  }
+
+  /** As the kernel sees it. */
+  isAlive(index: number): boolean {
+    return (this.forwarder.backends.view.at(index).flags & BACKEND_ALIVE) !== 0;
   }
 
   /** Nothing refers to the index any more: its entries go, and it may be given out again. */
   purgeBackend(index: number): void {
+    this.#known = this.#known.filter((planned) => planned.index !== index);
     const from = probeSource(this.balancer, index);
     if (from !== null) this.forwarder.removeProbeSource(from);
     this.forwarder.waitForPackets();
@@ -197,9 +260,16 @@ export class BalancerRole implements TableTarget {
     await this.#publish();
   }
 
+  /** Rejects, and stays as it was, where BIRD does not take it. */
   async setDrained(drained: boolean): Promise<void> {
+    const before = this.drained;
     this.drained = drained;
     await this.#publish();
+    if (this.announcer === null || this.announcer.announcement.drained === drained) return;
+    this.drained = before;
+    throw new Error(
+      `BIRD of ${this.name} does not take the change; its log is ${this.#announcerOptions.folder}/bird.log`,
+    );
   }
 
   async withdraw(reason: string): Promise<void> {
@@ -207,8 +277,20 @@ export class BalancerRole implements TableTarget {
     await this.#publish();
   }
 
-  async #publish(): Promise<void> {
-    if (this.announcer === null) return;
+  /** It takes changes again. */
+  async restore(): Promise<void> {
+    this.withdrawnFor = null;
+    await this.#publish();
+  }
+
+  /** One after the other, each with what is wanted when its turn comes: the last call decides. */
+  #publish(): Promise<void> {
+    this.#publishing = this.#publishing.then(() => this.#publishNow());
+    return this.#publishing;
+  }
+
+  async #publishNow(): Promise<void> {
+    if (this.announcer === null || this.#closed) return;
     const vips = this.withdrawnFor === null ? this.#announced : [];
     const now = this.announcer.announcement;
     try {
@@ -234,8 +316,8 @@ export class BalancerRole implements TableTarget {
       if (!this.announcer.isRunning()) {
         this.#log.warn({ balancer: this.name }, 'BIRD has ended and is started again');
         this.announcer = await openAnnouncer(this.#announcerOptions);
-        await this.#publish();
       }
+      await this.#publish(); // also what BIRD refused before
       this.#sessions = await this.announcer.sessions();
     } catch (error) {
       const info = (error as Error).message;
@@ -245,7 +327,10 @@ export class BalancerRole implements TableTarget {
 
   /** `keep`: forwarding and announcements go on without this process. */
   async close(keep: boolean): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
     await this.prober?.stop();
+    await this.#publishing;
     if (!keep) await this.announcer?.stop();
     for (const table of this.#tables.values()) table.close();
     this.forwarder.close({ keep });
@@ -267,8 +352,9 @@ export async function startBalancer(options: BalancerOptions): Promise<BalancerR
     buckets: balancer.connections / BUCKET_ENTRIES,
     hashKey: options.hashKey,
   });
+  let announcer: Announcer | null = null;
   try {
-    const announcer = balancer.routers.length === 0 ? null : await openAnnouncer(announcerOptions(options));
+    announcer = balancer.routers.length === 0 ? null : await openAnnouncer(announcerOptions(options));
     const { probeNetns } = machine;
     const prober =
       probeNetns === null
@@ -280,7 +366,9 @@ export async function startBalancer(options: BalancerOptions): Promise<BalancerR
           });
     return new BalancerRole(options, forwarder, announcer, prober);
   } catch (error) {
-    forwarder.close({ keep: false });
+    // What went on before this start goes on after its failure.
+    if (!forwarder.adopted) await announcer?.stop();
+    forwarder.close({ keep: forwarder.adopted });
     throw error;
   }
 }

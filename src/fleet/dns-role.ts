@@ -1,4 +1,5 @@
 /** A name server: sockets in its machine's namespace, answers from zones and steering. */
+import { closeSync } from 'node:fs';
 import type { Config, NameServer } from '../config/model.ts';
 import type { SteeringView } from '../decide/steer/nearest.ts';
 import { createDnsServer, type DnsServer } from '../serve/dns/server.ts';
@@ -25,14 +26,25 @@ export async function startDns(
   steering: SteeringView,
   log: Log,
 ): Promise<DnsRole> {
-  const sockets = nameServer.listen.map(({ address, port }) => ({
-    udp: {
-      family: address.family,
-      fd: openUdpSocket(machine.netns, address, port, { receiveBufferBytes: RECEIVE_BUFFER_BYTES }),
-    },
-    tcp: { family: address.family, fd: openTcpListener(machine.netns, address, port) },
-  }));
-  const server = createDnsServer({ config, sockets, steering, log, serverName: nameServer.name });
+  const fds: number[] = [];
+  const keep = (fd: number): number => {
+    fds.push(fd);
+    return fd;
+  };
+  let server: DnsServer;
+  try {
+    const sockets = nameServer.listen.map(({ address, port }) => ({
+      udp: {
+        family: address.family,
+        fd: keep(openUdpSocket(machine.netns, address, port, { receiveBufferBytes: RECEIVE_BUFFER_BYTES })),
+      },
+      tcp: { family: address.family, fd: keep(openTcpListener(machine.netns, address, port)) },
+    }));
+    server = createDnsServer({ config, sockets, steering, log, serverName: nameServer.name });
+  } catch (error) {
+    for (const fd of fds) closeSync(fd);
+    throw error;
+  }
   await server.start();
   return {
     name: nameServer.name,

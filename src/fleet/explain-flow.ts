@@ -7,7 +7,7 @@ import type { FlowPlaces } from '../model/connections.ts';
 import { hashAddresses, placesOf, slotOf } from '../model/flow-hash.ts';
 import { sipHashKey } from '../model/siphash.ts';
 import { type Address, formatAddress, sameAddress } from '../net/address.ts';
-import { AGE_MASK, TICK_SHIFT } from '../serve/vip/layout.gen.ts';
+import { AGE_MASK, FINE_SHIFT, TICK_SHIFT, YOUNG_TICKS } from '../serve/vip/layout.gen.ts';
 import type { BalancerRole } from './balancer-role.ts';
 import type { Runtime } from './runtime.ts';
 import type { SitePlan } from './site-plan.ts';
@@ -73,9 +73,11 @@ function serviceOf(plan: SitePlan, flow: Flow): { service: Service; subject: num
 
 export function explainFlow(runtime: Runtime, flow: Flow): Result {
   const destination = formatAddress(flow.destination);
-  const site = [...runtime.sites.values()].find(({ plan }) =>
+  const sites = [...runtime.sites.values()].filter(({ plan }) =>
     plan.vips.some((vip) => sameAddress(vip.address, flow.destination)),
   );
+  // Several sites may share a VIP; only those whose balancers are here can be asked.
+  const site = sites.find(({ balancers }) => balancers.size > 0) ?? sites[0];
   if (site === undefined) {
     const known = [...runtime.sites.values()].flatMap(({ plan }) => plan.vips.map((vip) => formatAddress(vip.address)));
     return {
@@ -112,7 +114,9 @@ function explain(site: SiteRuntime, service: Service, subject: number, flow: Flo
   const hash = hashAddresses(sipHashKey(hashKey), bytes, 0, addressBytes, ports);
   const slot = slotOf(hash, service.slots);
   const views = [...site.balancers.values()].map((role) =>
-    viewOf(site, role, subject, slot, (generation, mask) => placesOf(hash, generation, mask)),
+    viewOf(site, role, service, subject, slot, flow.protocol === 'udp', (generation, mask) =>
+      placesOf(hash, generation, mask),
+    ),
   );
   const vip = formatAddress(flow.destination);
   const head = [
@@ -126,8 +130,10 @@ function explain(site: SiteRuntime, service: Service, subject: number, flow: Flo
 function viewOf(
   site: SiteRuntime,
   role: BalancerRole,
+  service: Service,
   subject: number,
   slot: number,
+  isUdp: boolean,
   places: (generation: number, bucketMask: number) => FlowPlaces,
 ): BalancerView {
   const table = role.table(subject);
@@ -139,23 +145,51 @@ function viewOf(
   const { connections } = role.forwarder;
   const mask = connections.capacity / 8 - 1;
   const entry = settled || table === undefined ? null : connections.find(places(table.notes[2 * slot] as number, mask));
+  const clockNs = role.forwarder.clockNs();
+  const ageTicks = entry === null ? 0 : entryAgeTicks(entry.age, clockNs);
   const candidates = [previous, current, third].filter((index) => index !== 0);
-  const isValid = entry !== null && candidates.includes(entry.backend);
-  const fallback = previous === 0 ? current : previous;
-  const chosen = settled ? current : isValid ? entry.backend : fallback;
-  const nowTicks = Number(role.forwarder.clockNs() >> BigInt(TICK_SHIFT));
+  // As bpf/select.h: what names nobody of the slot, a dead backend or is too old counts as no entry.
+  const isAlive = (index: number): boolean => index !== 0 && role.isAlive(index);
+  const tracked =
+    entry !== null &&
+    candidates.includes(entry.backend) &&
+    isAlive(entry.backend) &&
+    ageTicks <= role.lifetimeTicks(service)
+      ? entry.backend
+      : null;
+  const fallback = isAlive(previous) ? previous : current;
+  const chosen = settled ? current : (tracked ?? fallback);
+  const adopting = isUdp && table !== undefined && isBefore(clockNs, table.notes[2 * slot + 1] as number);
+  const isYoung = tracked !== null && (isUdp || ageTicks <= YOUNG_TICKS);
+  const fresh = isAlive(current) && !adopting ? current : fallback;
   return {
     balancer: role.name,
     current: nameOf(current),
     previous: nameOf(previous),
     third: nameOf(third),
     settled,
-    tracked: entry === null ? null : nameOf(entry.backend),
-    entryAgeSeconds: entry === null ? null : Math.round(((nowTicks - entry.age) & AGE_MASK) * TICK_SECONDS),
+    tracked: tracked === null ? null : nameOf(tracked),
+    entryAgeSeconds: tracked === null ? null : Math.round(ageTicks * TICK_SECONDS),
     toBackend: nameOf(chosen),
-    newToBackend: nameOf(current),
-    ...wayTo(site, role, chosen, settled ? [] : [...new Set(candidates)].filter((index) => index !== chosen)),
+    newToBackend: nameOf(settled ? current : isYoung ? tracked : fresh),
+    ...wayTo(
+      site,
+      role,
+      chosen,
+      settled ? [] : [...new Set(candidates)].filter((index) => index !== chosen && isAlive(index)),
+    ),
   };
+}
+
+/** An entry from another processor may be a tick ahead: that counts as new. */
+function entryAgeTicks(written: number, clockNs: bigint): number {
+  const age = (Number(clockNs >> BigInt(TICK_SHIFT)) - written) & AGE_MASK;
+  return age === AGE_MASK ? 0 : age;
+}
+
+/** Whether the deadline, the low 32 bits of the fine clock, is still to come. */
+function isBefore(clockNs: bigint, deadline: number): boolean {
+  return ((Number((clockNs >> BigInt(FINE_SHIFT)) & 0xffffffffn) - deadline) | 0) < 0;
 }
 
 function wayTo(

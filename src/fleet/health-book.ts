@@ -18,6 +18,14 @@ interface Watched {
   health: PathHealth;
 }
 
+/** Another machine under the same name, or another port, is not known because this one was. */
+function asksTheSame(a: PlannedProbe, b: PlannedProbe): boolean {
+  const { target: x } = a;
+  const { target: y } = b;
+  // A probe through the VIP reaches its backend by the source.
+  return x.address === y.address && x.port === y.port && x.type === y.type && x.sourceAddress === y.sourceAddress;
+}
+
 export interface HealthSummary {
   readonly verdict: Verdict;
   readonly diagnosis: Diagnosis;
@@ -39,17 +47,15 @@ export class HealthBook {
     this.#onVerdict = onVerdict;
   }
 
-  /** What an observer watches from now on; what is known of targets that stay is kept. */
+  /** What an observer watches from now on; what is known of targets that stay, and are asked the same there, is kept. */
   watch(observer: string, plan: readonly PlannedProbe[], thresholdsOf: (service: string) => Thresholds): void {
     const before = this.#observers.get(observer);
     const after = new Map<string, Watched>();
     for (const probe of plan) {
       const { id } = probe.target;
-      after.set(id, {
-        probe,
-        thresholds: thresholdsOf(probe.service),
-        health: before?.get(id)?.health ?? UNKNOWN_HEALTH,
-      });
+      const known = before?.get(id);
+      const health = known !== undefined && asksTheSame(known.probe, probe) ? known.health : UNKNOWN_HEALTH;
+      after.set(id, { probe, thresholds: thresholdsOf(probe.service), health });
     }
     this.#observers.set(observer, after);
   }

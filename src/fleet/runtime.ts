@@ -2,19 +2,23 @@
  * Portico on this host: the roles of the machines that are here, held to one configuration. Data goes one way: the
  * configuration and what probes see go in, `decide` says what should be, the roles put it into kernels, answers and routes.
  */
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '../config/model.ts';
 import type { PathHealth, Verdict } from '../decide/health.ts';
 import { type Prober, startProber } from '../observe/prober.ts';
+import { compileZones } from '../serve/dns/zone-compile.ts';
 import { inNamespace } from '../serve/vip/netns.ts';
-import { startBackend } from './backend-role.ts';
-import { startBalancer } from './balancer-role.ts';
+import { type BackendRole, startBackend } from './backend-role.ts';
+import { type BalancerRole, startBalancer } from './balancer-role.ts';
 import { type DnsRole, startDns } from './dns-role.ts';
+import { type Drains, NO_DRAINS, readDrains, writeDrains } from './drains.ts';
 import { loadHashKeys } from './hash-keys.ts';
 import { HealthBook } from './health-book.ts';
 import type { Log } from './log.ts';
 import type { Folders, Machine } from './machine.ts';
 import { type PlannedProbe, planBackendProbes, planSiteProbes } from './probe-plan.ts';
+import { reloadProblems } from './reload-limits.ts';
 import { SiteRuntime } from './site-runtime.ts';
 import { SteeringWatch } from './steering-watch.ts';
 
@@ -37,6 +41,11 @@ const ROUTED_LIMIT_MS = 3_000;
 const SITE_FALL_MORE = 2;
 const SERVING_POLL_MS = 50;
 
+interface StartedMachines {
+  readonly backends: readonly BackendRole[];
+  readonly balancers: readonly BalancerRole[];
+}
+
 function steadyMs(): number {
   return performance.now();
 }
@@ -54,6 +63,9 @@ export class Runtime {
   #hashKeys: ReadonlyMap<string, Uint8Array> = new Map();
   #applying: Promise<void> = Promise.resolve();
   #maintenance: NodeJS.Timeout | undefined;
+  #maintaining: Promise<void> = Promise.resolve();
+  #stopping: Promise<void> | null = null;
+  #drained: Drains = NO_DRAINS;
   #closed = false;
 
   constructor(options: RuntimeOptions) {
@@ -73,13 +85,23 @@ export class Runtime {
     return site;
   }
 
+  /** Rejects where something cannot start; then what was new is taken away, and what an earlier process left goes on. */
   async start(): Promise<void> {
     const { config } = this;
-    await this.#startMachines(config);
-    await this.#untilRouted();
-    await this.#startNameServers(config);
-    this.#plan();
-    this.#scheduleMaintenance();
+    try {
+      this.#hashKeys = loadHashKeys(config, this.#options.folders.state);
+      this.#loadDrains();
+      const machines = await this.#startMachines(config, this.#hashKeys);
+      this.#register(machines, config);
+      for (const site of this.sites.values()) await site.apply(config);
+      await this.#untilRouted();
+      for (const role of await this.#startNameServers(config)) this.#addNameServer(role);
+      this.#plan();
+      this.#scheduleMaintenance();
+    } catch (error) {
+      await this.stop('adopted');
+      throw error;
+    }
   }
 
   hashKeyOf(site: string): Uint8Array | undefined {
@@ -90,27 +112,75 @@ export class Runtime {
     return this.#options.roles.has(role);
   }
 
-  /** Starts the roles of machines that are here and do not run yet, then brings every site to the configuration. */
-  async #startMachines(config: Config): Promise<void> {
+  /** Starts the roles of machines that are here and do not run yet; all of them or, when it rejects, none. */
+  async #startMachines(config: Config, hashKeys: ReadonlyMap<string, Uint8Array>): Promise<StartedMachines> {
     const { machines, folders } = this.#options;
-    this.#hashKeys = loadHashKeys(config, folders.state);
     const log = this.#log;
-    for (const backend of this.#has('backend') ? config.backends.values() : []) {
-      const machine = machines.get(backend.name);
-      const site = this.sites.get(backend.site) ?? this.#addSite(backend.site);
-      if (machine === undefined || !backend.agent || site.backends.has(backend.name)) continue;
-      site.backends.set(backend.name, await startBackend(backend, machine, log));
+    const backends: BackendRole[] = [];
+    const balancers: BalancerRole[] = [];
+    const isRunning = (name: string): boolean =>
+      [...this.sites.values()].some((site) => site.backends.has(name) || site.balancers.has(name));
+    try {
+      for (const backend of this.#has('backend') ? config.backends.values() : []) {
+        const machine = machines.get(backend.name);
+        if (machine === undefined || !backend.agent || isRunning(backend.name)) continue;
+        backends.push(await startBackend(backend, machine, log));
+      }
+      for (const balancer of this.#has('balancer') ? config.balancers.values() : []) {
+        const machine = machines.get(balancer.name);
+        const hashKey = hashKeys.get(balancer.site);
+        if (machine === undefined || hashKey === undefined || isRunning(balancer.name)) continue;
+        const onProbe = this.health.take.bind(this.health);
+        balancers.push(await startBalancer({ balancer, machine, hashKey, folders, log, onProbe }));
+      }
+    } catch (error) {
+      await Promise.allSettled([...backends, ...balancers].map((role) => role.close(role.adopted)));
+      throw error;
     }
-    for (const balancer of this.#has('balancer') ? config.balancers.values() : []) {
-      const machine = machines.get(balancer.name);
-      const site = this.sites.get(balancer.site) ?? this.#addSite(balancer.site);
-      const hashKey = this.#hashKeys.get(balancer.site);
-      if (machine === undefined || hashKey === undefined || site.balancers.has(balancer.name)) continue;
-      const onProbe = this.health.take.bind(this.health);
-      const role = await startBalancer({ balancer, machine, hashKey, folders, log, onProbe });
-      await site.addBalancer(role, config);
+    return { backends, balancers };
+  }
+
+  #register({ backends, balancers }: StartedMachines, config: Config): void {
+    for (const name of config.sites.keys()) if (!this.sites.has(name)) this.#addSite(name);
+    const siteOf = (name: string): SiteRuntime => this.sites.get(name) ?? this.#addSite(name);
+    for (const role of backends) siteOf(role.site).backends.set(role.name, role);
+    for (const role of balancers) {
+      role.drained = this.#drained.balancer.includes(role.name);
+      siteOf(role.site).addBalancer(role, config);
     }
-    for (const site of this.sites.values()) await site.apply(config);
+  }
+
+  /** A file that cannot be read is told and does not hold up the start. */
+  #loadDrains(): void {
+    try {
+      this.#drained = readDrains(this.#drainFile);
+    } catch (error) {
+      this.#log.error({ reason: (error as Error).message }, 'drains are lost');
+    }
+    const { backend, site } = this.#drained;
+    for (const name of backend) {
+      const its = this.config.backends.get(name)?.site;
+      if (its !== undefined) this.sites.get(its)?.drainedBackends.add(name);
+    }
+    for (const name of site) if (this.config.sites.has(name)) this.steering.drainedSites.add(name);
+  }
+
+  get #drainFile(): string {
+    const [first] = this.#options.machines.keys();
+    return join(this.#options.folders.state, 'drains', `${this.#options.config.name}-${first ?? 'none'}.json`);
+  }
+
+  /** Writes down what the operator has drained, so that it stays over a restart. Throws where that is not possible. */
+  keepDrains(): void {
+    const sites = [...this.sites.values()];
+    this.#drained = {
+      backend: sites.flatMap((site) => [...site.drainedBackends]),
+      balancer: sites.flatMap((site) =>
+        [...site.balancers.values()].filter((role) => role.drained).map(({ name }) => name),
+      ),
+      site: [...this.steering.drainedSites],
+    };
+    writeDrains(this.#drainFile, this.#drained);
   }
 
   /** Probes would fail, and say so, while the routers do not know the balancers yet. A silent router delays no more than this. */
@@ -124,21 +194,33 @@ export class Runtime {
         this.#log.warn({ reason: (result.reason as Error).message }, 'no BGP session yet');
   }
 
-  async #startNameServers(config: Config): Promise<void> {
-    for (const nameServer of this.#has('dns') ? config.nameServers.values() : []) {
-      const machine = this.#options.machines.get(nameServer.name);
-      if (machine === undefined || this.nameServers.has(nameServer.name)) continue;
-      const { name } = nameServer;
-      this.nameServers.set(name, await startDns(config, nameServer, machine, this.steering, this.#log));
-      this.#siteProbers.set(
-        name,
-        startProber({
-          enter: (run) => inNamespace(machine.netns, run),
-          onResult: (result) => this.health.take(name, result),
-          onProblem: (problem) => this.#log.warn({ nameServer: name }, problem),
-        }),
-      );
+  /** Starts the name servers that are here and do not run yet; all of them or, when it rejects, none. */
+  async #startNameServers(config: Config): Promise<DnsRole[]> {
+    const started: DnsRole[] = [];
+    try {
+      for (const nameServer of this.#has('dns') ? config.nameServers.values() : []) {
+        const machine = this.#options.machines.get(nameServer.name);
+        if (machine === undefined || this.nameServers.has(nameServer.name)) continue;
+        started.push(await startDns(config, nameServer, machine, this.steering, this.#log));
+      }
+    } catch (error) {
+      await Promise.allSettled(started.map((role) => role.close()));
+      throw error;
     }
+    return started;
+  }
+
+  #addNameServer(role: DnsRole): void {
+    const { name, machine } = role;
+    this.nameServers.set(name, role);
+    this.#siteProbers.set(
+      name,
+      startProber({
+        enter: (run) => inNamespace(machine.netns, run),
+        onResult: (result) => this.health.take(name, result),
+        onProblem: (problem) => this.#log.warn({ nameServer: name }, problem),
+      }),
+    );
   }
 
   /** Tells every observer what to probe. */
@@ -171,62 +253,123 @@ export class Runtime {
     const message = `${what} of service ${service} is ${verdict}, probed ${way} by ${observer}${reason === null ? '' : `: ${reason}`}`;
     if (verdict === 'unhealthy') this.#log.warn(fields, message);
     else if (before === 'unhealthy') this.#log.info(fields, message);
-    if (backend !== null) void this.sites.get(site)?.refresh();
+    if (backend === null) return;
+    this.sites
+      .get(site)
+      ?.refresh()
+      .catch((error) => {
+        if (!this.#closed) this.#log.error({ site, reason: (error as Error).message }, 'tables not brought up to date');
+      });
   }
 
-  /** Goes over to another configuration. Rejects, and changes nothing that it can help, when it cannot be taken over. */
+  /**
+   * Goes over to another configuration. Rejects, and changes nothing, when it cannot be taken over or a new role cannot start;
+   * what fails after that is told, the rest is done, and applying again goes on from there.
+   */
   apply(config: Config): Promise<void> {
-    const done = this.#applying.then(async () => {
-      for (const role of this.nameServers.values()) role.apply(config);
-      this.config = config;
-      this.steering.setConfig(config);
-      await this.#startMachines(config);
-      await this.#stopGone(config);
-      this.#plan();
-      this.#log.info({ name: config.name }, 'configuration applied');
-    });
+    const done = this.#applying.then(() => this.#applyNow(config));
     this.#applying = done.catch(() => {});
     return done;
   }
 
-  /** Balancers and agents that the configuration no longer names. An agent goes on while flows may be on its backend. */
-  async #stopGone(config: Config): Promise<void> {
-    for (const site of this.sites.values()) {
-      for (const [name, role] of [...site.balancers]) {
-        if (config.balancers.has(name)) continue;
-        site.balancers.delete(name);
-        await site.tables.removeTarget(name);
-        this.health.forget(name);
-        await role.close(false);
-      }
+  async #applyNow(config: Config): Promise<void> {
+    if (this.#closed) throw new Error('Portico is being stopped');
+    const hashKeys = this.#checkReload(config);
+    const machines = await this.#startMachines(config, hashKeys);
+    let nameServers: DnsRole[];
+    try {
+      nameServers = await this.#startNameServers(config);
+    } catch (error) {
+      await Promise.allSettled([...machines.backends, ...machines.balancers].map((role) => role.close(role.adopted)));
+      throw error;
     }
+    for (const role of this.nameServers.values()) role.apply(config);
+    this.config = config;
+    this.#hashKeys = hashKeys;
+    this.steering.setConfig(config);
+    this.#register(machines, config);
+    for (const role of nameServers) this.#addNameServer(role);
+    const results = await Promise.allSettled([...this.sites.values()].map((site) => site.apply(config)));
+    results.push(...(await Promise.allSettled([this.#stopGone(config)])));
+    this.#plan();
+    for (const name of this.steering.drainedSites) if (!config.sites.has(name)) this.steering.drainedSites.delete(name);
+    const failures = results.flatMap((one) => (one.status === 'rejected' ? [(one.reason as Error).message] : []));
+    if (failures.length > 0) throw new Error(`taken over, but for: ${failures.join('; ')}`);
+    this.#log.info({ name: config.name }, 'configuration applied');
+  }
+
+  /** Throws where the configuration cannot be taken over while this process runs. Gives the hash keys for it. */
+  #checkReload(config: Config): Map<string, Uint8Array> {
+    const sites = [...this.sites.values()];
+    const problems = reloadProblems(this.config, config, {
+      balancers: new Set(sites.flatMap((site) => [...site.balancers.keys()])),
+      agents: new Set(sites.flatMap((site) => [...site.backends.keys()])),
+      nameServers: new Set(this.nameServers.keys()),
+    });
+    const zones = compileZones(config);
+    if (!zones.ok) problems.push(...zones.problems.map(({ path, message }) => `${path}: ${message}`));
+    if (problems.length > 0) throw new Error(problems.join('; '));
+    const hashKeys = loadHashKeys(config, this.#options.folders.state);
+    for (const site of sites) {
+      const [before, after] = [this.#hashKeys.get(site.name), hashKeys.get(site.name)];
+      if (site.balancers.size > 0 && before && after && Buffer.compare(before, after) !== 0)
+        throw new Error(`sites.${site.name}.hashKey cannot change: every flow would go to another backend`);
+    }
+    return hashKeys;
+  }
+
+  /** Balancers, agents and name servers that the configuration no longer names. An agent goes on while flows may be on its backend. */
+  async #stopGone(config: Config): Promise<void> {
+    for (const [name, role] of [...this.nameServers]) {
+      if (config.nameServers.has(name)) continue;
+      this.nameServers.delete(name);
+      await this.#siteProbers.get(name)?.stop();
+      this.#siteProbers.delete(name);
+      this.health.forget(name);
+      await role.close();
+    }
+    for (const site of this.sites.values())
+      for (const name of [...site.balancers.keys()]) {
+        if (config.balancers.has(name)) continue;
+        await site.removeBalancer(name);
+        this.health.forget(name);
+      }
+    for (const site of [...this.sites.values()])
+      if (!config.sites.has(site.name) && site.backends.size === 0) {
+        this.sites.delete(site.name);
+        await site.close(() => false);
+      }
   }
 
   #scheduleMaintenance(): void {
-    this.#maintenance = setTimeout(async () => {
-      try {
-        await this.#maintain();
-      } catch (error) {
-        this.#log.error({ reason: (error as Error).message }, 'maintenance failed');
-      }
-      if (!this.#closed) this.#scheduleMaintenance();
+    this.#maintenance = setTimeout(() => {
+      this.#maintaining = this.#maintain().then(() => {
+        if (!this.#closed) this.#scheduleMaintenance();
+      });
     }, MAINTAIN_MS);
   }
 
+  /** Never rejects: what fails at one site is told, and tried again in the next round. */
   async #maintain(): Promise<void> {
-    for (const site of this.sites.values()) {
-      await Promise.all(
-        [...site.balancers.values()].map(async (role) => {
-          await role.resolveBackends();
-          await role.lookAtSessions();
-        }),
-      );
-      await site.maintain();
-      for (const [name, role] of [...site.backends]) {
-        if (this.config.backends.has(name) || site.leaving.includes(name)) continue;
-        site.backends.delete(name);
-        await role.close(false);
+    const maintainOne = async (site: SiteRuntime): Promise<void> => {
+      try {
+        await site.maintain();
+        await this.#endAgents(site);
+      } catch (error) {
+        if (!this.#closed) this.#log.error({ site: site.name, reason: (error as Error).message }, 'maintenance failed');
       }
+    };
+    await Promise.all([...this.sites.values()].map(maintainOne));
+  }
+
+  /** Agents of backends that the configuration no longer names, or no longer gives one, when no flow can be on them any more. */
+  async #endAgents(site: SiteRuntime): Promise<void> {
+    for (const [name, role] of [...site.backends]) {
+      const backend = this.config.backends.get(name);
+      if (backend?.agent || site.isLeaving(role.address)) continue;
+      site.backends.delete(name);
+      await role.close(false);
+      this.#log.info({ site: site.name, backend: name }, 'agent ended');
     }
   }
 
@@ -235,7 +378,7 @@ export class Runtime {
     await this.#applying;
     for (const site of this.sites.values()) {
       await site.refresh();
-      await site.tables.idle();
+      await site.idle();
     }
   }
 
@@ -260,17 +403,28 @@ export class Runtime {
     return epoch;
   }
 
-  /** `keep`: what is in kernels and what BIRD announces goes on without this process. */
-  async stop(keep: boolean): Promise<void> {
-    if (this.#closed) return;
+  /**
+   * `keep` true: what is in kernels and what BIRD announces goes on without this process; 'adopted': where an earlier process left it; false: nothing
+   * goes on. Waits for what is under way; further calls get the same end. Never rejects: what cannot be ended is told.
+   */
+  stop(keep: boolean | 'adopted'): Promise<void> {
+    this.#stopping ??= this.#stop(keep);
+    return this.#stopping;
+  }
+
+  async #stop(keep: boolean | 'adopted'): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#maintenance);
-    await Promise.all([...this.#siteProbers.values()].map((prober) => prober.stop()));
-    await Promise.all([...this.nameServers.values()].map((role) => role.close()));
-    for (const site of this.sites.values()) {
-      await site.tables.idle();
-      await Promise.all([...site.balancers.values()].map((role) => role.close(keep)));
-      await Promise.all([...site.backends.values()].map((role) => role.close(keep)));
-    }
+    await this.#applying;
+    await this.#maintaining;
+    const keeps = (role: { readonly adopted: boolean }): boolean => (keep === 'adopted' ? role.adopted : keep);
+    const results = await Promise.allSettled([
+      ...[...this.#siteProbers.values()].map((prober) => prober.stop()),
+      ...[...this.nameServers.values()].map((role) => role.close()),
+      ...[...this.sites.values()].map((site) => site.close(keeps)),
+    ]);
+    for (const result of results)
+      if (result.status === 'rejected')
+        this.#log.error({ reason: (result.reason as Error).message }, 'a role did not end as it should');
   }
 }

@@ -42,6 +42,22 @@ export function serviceName(service: string): string {
   return `service ${service}`;
 }
 
+/** Throws `OutOfNumbers` where the site's machines and services do not fit beside those that are still leaving. Changes nothing. */
+export function assertRoom(config: Config, site: string, indices: Allocation, subjects: Allocation): void {
+  const services = [...config.services.values()].filter((service) => (service.vips.get(site)?.length ?? 0) > 0);
+  const vips = services.flatMap((service) => service.vips.get(site) ?? []);
+  const names = new Set([...vips.map(vipName), ...services.map(({ name }) => serviceName(name))]);
+  const backends = [...config.backends.values()].filter((backend) => backend.site === site);
+  for (const [what, wanted, numbers] of [
+    ['VIPs and services', [...names], subjects],
+    ['backends', backends.map(({ name }) => name), indices],
+  ] as const) {
+    const more = wanted.filter((name) => numbers.numberOf(name) === undefined).length;
+    if (more > numbers.free)
+      throw new OutOfNumbers(`no room for ${more} more ${what} at ${site}: ${numbers.free} numbers are free`);
+  }
+}
+
 /** Throws `OutOfNumbers`; then no number was given out that the site does not have use for later. */
 export function planSite(config: Config, site: string, indices: Allocation, subjects: Allocation): SitePlan {
   const vips = new Map<string, PlannedVip>();

@@ -2,14 +2,15 @@
 import type { Config, Service } from '../config/model.ts';
 import { usableBackends, type Verdict } from '../decide/health.ts';
 import { createSlotTable, type SlotTable } from '../decide/slots.ts';
+import { type Address, sameAddress } from '../net/address.ts';
 import { MAX_BACKENDS, MAX_SUBJECTS } from '../serve/vip/layout.gen.ts';
-import { adoptNumbers } from './adopt.ts';
+import { adoptNumbers, formerBackend, formerName } from './adopt.ts';
 import { Allocation } from './allocation.ts';
 import type { BackendRole } from './backend-role.ts';
 import type { BalancerRole } from './balancer-role.ts';
 import type { HealthBook } from './health-book.ts';
 import type { Log } from './log.ts';
-import { type PlannedBackend, planSite, type SitePlan, serviceName, vipName } from './site-plan.ts';
+import { assertRoom, type PlannedBackend, planSite, type SitePlan } from './site-plan.ts';
 import { SiteTables, type TableMember } from './site-tables.ts';
 
 export interface SiteRuntimeOptions {
@@ -36,101 +37,198 @@ export class SiteRuntime {
   /** Backends that the configuration no longer names, but that flows may still be on. */
   readonly #leaving = new Map<string, PlannedBackend>();
   #dead = new Set<number>();
-  #refreshing: Promise<void> = Promise.resolve();
+  /** Balancers that have started and have not got the tables yet. */
+  readonly #joining = new Set<BalancerRole>();
+  #queue: Promise<void> = Promise.resolve();
+  #nextRefresh: Promise<void> | null = null;
+  #closed = false;
 
   constructor(options: SiteRuntimeOptions) {
     this.name = options.site;
     this.#health = options.health;
     this.#log = options.log;
-    this.tables = new SiteTables(options.nowMs, (target, error) => this.#lostBalancer(target, error));
+    this.tables = new SiteTables(options.nowMs, (target, error) => void this.#lostBalancer(target, error));
   }
 
   get plan(): SitePlan {
     return this.#plan;
   }
 
-  /** Takes over a configuration: kernel entries of machines and services first, then the tables that name them. */
+  /** One change at a time: a configuration, a refresh, a round of maintenance. One that fails does not hold up the next. */
+  #exclusively<T>(step: () => Promise<T>): Promise<T> {
+    const done = this.#queue.then(() => {
+      if (this.#closed) throw new Error(`site ${this.name} is being stopped`);
+      return step();
+    });
+    this.#queue = done.then(
+      () => {},
+      () => {},
+    );
+    return done;
+  }
+
+  /**
+   * Takes over a configuration: kernel entries of machines and services first, then the tables that name them. Rejects with what could not
+   * be done; the rest is done then, and a further call goes on from there.
+   */
   async apply(config: Config): Promise<void> {
+    await this.#exclusively(() => this.#applyNow(config));
+    await this.#announce();
+  }
+
+  async #applyNow(config: Config): Promise<void> {
+    assertRoom(config, this.name, this.indices, this.subjects);
+    this.#followMoves(config);
     const plan = planSite(config, this.name, this.indices, this.subjects);
-    const gone = this.#plan;
     this.#config = config;
     this.#plan = plan;
-    for (const { backend, index } of gone.backends)
-      if (!plan.backends.some((one) => one.backend.name === backend.name))
-        this.#leaving.set(backend.name, { backend, index });
-    for (const { backend } of plan.backends) this.#leaving.delete(backend.name);
-    const known = [...plan.backends, ...this.#leaving.values()];
+    for (const name of this.drainedBackends) if (!config.backends.has(name)) this.drainedBackends.delete(name);
+    // No table may be published any more whose place in the kernels goes.
+    const services = new Set(plan.services.map(({ service }) => service.name));
+    for (const name of this.tables.services()) if (!services.has(name)) await this.tables.removeService(name);
+    const known = this.#known();
     await Promise.all([
       ...[...this.balancers.values()].map((balancer) => balancer.setPlan(plan, known)),
       ...[...this.backends.values()].map((backend) => backend.setPlan(plan, known, config)),
     ]);
-    for (const { service } of gone.services) {
-      if (plan.services.some((one) => one.service.name === service.name)) continue;
-      await this.tables.removeService(service.name);
-      this.#freeSubject(serviceName(service.name));
+    this.#freeSubjects(plan);
+    for (const balancer of this.#joining) await this.#join(balancer);
+    await this.#refreshNow();
+  }
+
+  /** What balancers and agents must know: backends of the configuration, and those that leave. */
+  #known(): PlannedBackend[] {
+    return [...this.#plan.backends, ...this.#leaving.values()];
+  }
+
+  /**
+   * Numbers belong to addresses: a name that gets another address is another machine, and flows on the old one go on under its number; a machine
+   * that comes back before it has left, under whatever name, has its number still.
+   */
+  #followMoves(config: Config): void {
+    const here = [...config.backends.values()].filter((backend) => backend.site === this.name);
+    for (const { backend, index } of this.#plan.backends) {
+      const after = here.find((one) => one.name === backend.name);
+      if (after !== undefined && sameAddress(after.address, backend.address)) continue;
+      const former = formerBackend(this.name, backend.address, backend.agent);
+      if (this.indices.rename(backend.name, former.name)) this.#leaving.set(former.name, { backend: former, index });
     }
-    for (const { address } of gone.vips)
-      if (!plan.vips.some((one) => vipName(one.address) === vipName(address))) this.#freeSubject(vipName(address));
-    await this.refresh();
+    for (const backend of here) {
+      const former = formerName(backend.address);
+      if (this.#leaving.has(former) && this.indices.rename(former, backend.name)) this.#leaving.delete(former);
+    }
   }
 
   /** A table's generation changes with its next use, so a subject needs no purge. */
-  #freeSubject(name: string): void {
-    const subject = this.subjects.retire(name);
-    if (subject !== undefined) this.subjects.release(subject);
+  #freeSubjects(plan: SitePlan): void {
+    const used = new Set([...plan.vips, ...plan.services].map(({ subject }) => subject));
+    for (const name of [...this.subjects.names()]) {
+      const subject = this.subjects.numberOf(name) as number;
+      if (used.has(subject)) continue;
+      this.subjects.retire(name);
+      this.subjects.release(subject);
+    }
   }
 
-  /** A balancer that has just started gets everything there is; what an earlier process left in its kernel is taken over. */
-  async addBalancer(balancer: BalancerRole, config: Config): Promise<void> {
-    this.balancers.set(balancer.name, balancer);
-    if (balancer.forwarder.adopted)
+  /** A balancer that has just started; it gets everything with the next configuration. What an earlier process left in its kernel is taken over. */
+  addBalancer(balancer: BalancerRole, config: Config): void {
+    if (balancer.adopted)
       for (const left of adoptNumbers(config, this.name, balancer.forwarder, this.indices, this.subjects))
         this.#leaving.set(left.backend.name, left);
-    await balancer.setPlan(this.#plan, [...this.#plan.backends, ...this.#leaving.values()]);
+    this.balancers.set(balancer.name, balancer);
+    this.#joining.add(balancer);
+  }
+
+  async removeBalancer(name: string): Promise<void> {
+    const balancer = this.balancers.get(name);
+    if (balancer === undefined) return;
+    await this.#exclusively(async () => {
+      this.balancers.delete(name);
+      this.#joining.delete(balancer);
+      await this.tables.removeTarget(name);
+      await balancer.close(false);
+    });
+  }
+
+  /** Gives a balancer everything there is. */
+  async #join(balancer: BalancerRole): Promise<void> {
+    for (const index of this.#dead) balancer.setAlive(index, false);
     await this.tables.addTarget(balancer);
+    this.#joining.delete(balancer);
   }
 
   async #lostBalancer(name: string, error: Error): Promise<void> {
-    this.#log.error(
-      { site: this.name, balancer: name, reason: error.message },
-      'balancer does not take changes: withdrawn',
-    );
-    await this.balancers.get(name)?.withdraw(error.message);
+    const balancer = this.balancers.get(name);
+    if (balancer?.withdrawnFor === null)
+      this.#log.error(
+        { site: this.name, balancer: name, reason: error.message },
+        'balancer does not take changes: withdrawn',
+      );
+    await balancer?.withdraw(error.message);
   }
 
-  /** Health, drains or weights have changed: members of every table anew. Calls while one runs are joined into one more. */
+  /** Balancers that were given up get everything again; those that acknowledge draw packets again. */
+  async #rejoin(): Promise<void> {
+    for (const balancer of this.balancers.values()) {
+      if (balancer.withdrawnFor === null || this.tables.hasTarget(balancer.name)) continue;
+      try {
+        await balancer.setPlan(this.#plan, this.#known());
+        await this.#join(balancer);
+      } catch (error) {
+        await balancer.withdraw((error as Error).message);
+      }
+      if (!this.tables.hasTarget(balancer.name)) continue;
+      this.#log.info({ site: this.name, balancer: balancer.name }, 'balancer takes changes again');
+      await balancer.restore();
+    }
+  }
+
+  /** Health, drains or weights have changed: members of every table anew. Calls that come before it begins are one. */
   refresh(): Promise<void> {
-    this.#refreshing = this.#refreshing.then(() => this.#refreshOnce());
-    return this.#refreshing;
+    this.#nextRefresh ??= this.#exclusively(async () => {
+      this.#nextRefresh = null;
+      await this.#refreshNow();
+    }).then(() => this.#announce());
+    return this.#nextRefresh;
   }
 
-  async #refreshOnce(): Promise<void> {
+  /** Rejects with the first thing that could not be done, after everything else is. */
+  async #refreshNow(): Promise<void> {
     if (this.#config === null) return;
     const dead = new Set(this.#plan.backends.map(({ index }) => index));
-    const choices = this.#plan.services.map((planned) => ({ planned, choice: this.#choose(planned.service) }));
+    const choices = this.#plan.services.map((planned) => {
+      const known = this.tables.table(planned.service.name);
+      const adopted = known === undefined ? this.#adoptedTable(planned.subject) : null;
+      return { planned, adopted, choice: this.#choose(planned.service, known ?? adopted) };
+    });
     for (const { choice } of choices) for (const index of choice.alive) dead.delete(index);
     // Those who live are marked so before slots name them, the dead only after no slot does (docs/vip.md).
     this.#setAlive(
       [...this.#dead].filter((index) => !dead.has(index)),
       true,
     );
-    for (const { planned, choice } of choices) {
+    const failures: unknown[] = [];
+    for (const { planned, adopted, choice } of choices) {
       const { service, subject } = planned;
-      const adopted = this.tables.table(service.name) === undefined ? this.#adoptedTable(subject) : null;
       const options = { subject, slots: service.slots, settleAfterMs: service.tracking.settleAfterMs, adopted };
-      await this.tables.setMembers(service.name, options, choice.members, choice.dead);
-      if (choice.panic !== this.panicking.has(service.name)) {
-        if (choice.panic) this.panicking.add(service.name);
-        else this.panicking.delete(service.name);
-        this.#log.warn({ site: this.name, service: service.name, panic: choice.panic }, 'panic rule');
-      }
+      await this.tables
+        .setMembers(service.name, options, choice.members, choice.dead)
+        .catch((error) => failures.push(error));
+      this.#notePanic(service.name, choice.panic);
     }
     this.#setAlive(
       [...dead].filter((index) => !this.#dead.has(index)),
       false,
     );
     this.#dead = dead;
-    await this.#announce();
+    if (failures.length > 0) throw failures[0];
+  }
+
+  #notePanic(service: string, panic: boolean): void {
+    if (panic === this.panicking.has(service)) return;
+    if (panic) this.panicking.add(service);
+    else this.panicking.delete(service);
+    this.#log.warn({ site: this.name, service, panic }, 'panic rule');
   }
 
   /** The lookup table that an earlier process left in the kernel of one of the balancers. */
@@ -149,8 +247,11 @@ export class SiteRuntime {
     for (const balancer of this.balancers.values()) for (const index of indices) balancer.setAlive(index, alive);
   }
 
-  /** Who serves a service now. */
-  #choose(service: Service): {
+  /** Who serves a service now; `table` is how its slots are. */
+  #choose(
+    service: Service,
+    table: SlotTable | null,
+  ): {
     members: TableMember[];
     dead: Set<number>;
     alive: number[];
@@ -162,8 +263,12 @@ export class SiteRuntime {
         verdicts.set(name, this.#health.backend(service.name, name).verdict);
     const { usable, panic } = usableBackends(verdicts, service.panicShare);
     const indexOf = (name: string): number => this.indices.numberOf(name) as number;
-    const proven = usable.filter((name) => panic || verdicts.get(name) === 'healthy');
-    // Before the first probe has ended nobody is proven; a table of the unproven is better than none.
+    // Somebody new gets flows only when a probe has found it healthy. Whoever has flows keeps them until probes say no: a process that has
+    // just started knows of nobody yet, and must not move what an earlier one left.
+    const serving = new Set(table?.current);
+    const isProven = (name: string): boolean => verdicts.get(name) === 'healthy' || serving.has(indexOf(name));
+    const proven = usable.filter((name) => panic || isProven(name));
+    // A table of the unproven is better than none.
     const able = proven.length > 0 ? proven : usable;
     const wanted = able.filter((name) => !this.isDrained(name));
     const members = (wanted.length > 0 ? wanted : able).map((name) => ({
@@ -199,10 +304,23 @@ export class SiteRuntime {
     return this.panicking.has(service.name) || live >= Math.max(1, service.need);
   }
 
-  /** The slow round: settling, and numbers of backends that nothing refers to any more. */
+  /** The slow round: ways and sessions, balancers that come back, settling, and numbers of backends that nothing refers to any more. */
   async maintain(): Promise<void> {
+    // Asking takes its time: not while deaths wait.
+    await Promise.all([
+      ...[...this.balancers.values()].flatMap((role) => [role.resolveBackends(), role.lookAtSessions()]),
+      ...[...this.backends.values()].map((role) => role.resolveCandidates()),
+    ]);
+    await this.#exclusively(() => this.#settleAndFree());
+  }
+
+  async #settleAndFree(): Promise<void> {
+    await this.#rejoin();
     const settled = await this.tables.settle();
     if (settled > 0) this.#log.info({ site: this.name, slots: settled }, 'slots settled');
+    // Who has no tables cannot know what they name.
+    const hasAll = this.#plan.services.every(({ service }) => this.tables.table(service.name) !== undefined);
+    if (this.balancers.size === 0 || !hasAll) return;
     for (const [name, { index }] of [...this.#leaving]) {
       if (this.tables.refersTo(index)) continue;
       this.#leaving.delete(name);
@@ -214,7 +332,26 @@ export class SiteRuntime {
     }
   }
 
-  get leaving(): readonly string[] {
-    return [...this.#leaving.keys()];
+  /** Whether flows may be on a machine that the configuration no longer names. */
+  isLeaving(address: Address): boolean {
+    return this.#leaving.has(formerName(address));
+  }
+
+  /** Resolves when what was begun is done. */
+  async idle(): Promise<void> {
+    await this.#queue;
+    await this.tables.idle();
+  }
+
+  /** Ends every role; further calls reject. `keep` says for each whether what it has in the kernel goes on. Rejects when one cannot be ended, after all others are. */
+  async close(keep: (role: BalancerRole | BackendRole) => boolean): Promise<void> {
+    const roles = [...this.balancers.values(), ...this.backends.values()];
+    await Promise.all([...this.balancers.values()].map((role) => role.prober?.stop()));
+    const queued = this.#queue;
+    this.#closed = true;
+    await queued;
+    await this.tables.idle();
+    for (const result of await Promise.allSettled(roles.map((role) => role.close(keep(role)))))
+      if (result.status === 'rejected') throw result.reason;
   }
 }

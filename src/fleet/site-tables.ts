@@ -80,7 +80,10 @@ export class SiteTables {
     this.#lastDepartureMs = nowMs();
   }
 
-  /** A balancer joins: it gets every table as it is now, unsettled slots with all their candidates. */
+  /**
+   * A balancer joins, or one that was given up comes back: it gets every table as it is now, unsettled slots with all their
+   * candidates. `hasTarget` tells afterwards whether it took them.
+   */
   addTarget(target: TableTarget): Promise<void> {
     return this.#serially(async () => {
       this.#targets.set(target.name, target);
@@ -89,6 +92,11 @@ export class SiteTables {
         await this.#publishTo([target], subject, table, all, 'load');
       }
     });
+  }
+
+  /** False: it has not joined, has left, or was given up because it did not acknowledge. */
+  hasTarget(name: string): boolean {
+    return this.#targets.has(name);
   }
 
   removeTarget(name: string): Promise<void> {
@@ -151,6 +159,11 @@ export class SiteTables {
         )
           return true;
     return false;
+  }
+
+  /** Names of the services that have a table. */
+  services(): string[] {
+    return [...this.#services.keys()];
   }
 
   table(service: string): SlotTable | undefined {
@@ -226,7 +239,10 @@ export class SiteTables {
     if (this.#nowMs() - this.#lastDepartureMs < silenceMs) return 0;
     const may = table.unsettled.slice();
     if (!may.includes(1)) return 0;
-    for (const target of this.#targets.values()) await target.vetoSettling(entry.subject, silenceMs, may);
+    for (const target of [...this.#targets.values()])
+      await this.#ask(target, () => target.vetoSettling(entry.subject, silenceMs, may));
+    // Whoever was given up just now took its ticks along.
+    if (this.#nowMs() - this.#lastDepartureMs < silenceMs) return 0;
     const written: number[] = [];
     let settled = 0;
     for (let slot = 0; slot < may.length; slot++) {
@@ -245,10 +261,12 @@ export class SiteTables {
 
   /** Gives every balancer the closing step of the slots that it has not taken it for. */
   async #close(entry: ServiceTable, silenceMs: number): Promise<void> {
-    for (const target of this.#targets.values()) {
+    for (const target of [...this.#targets.values()]) {
       const slots = [...entry.closing].filter(([, missing]) => missing.has(target.name)).map(([slot]) => slot);
       if (slots.length === 0) continue;
-      const declined = new Set(await target.closeSlots(entry.subject, entry.table, slots, silenceMs));
+      const answer = await this.#ask(target, () => target.closeSlots(entry.subject, entry.table, slots, silenceMs));
+      if (answer === null) continue;
+      const declined = new Set(answer);
       for (const slot of slots) if (!declined.has(slot)) entry.closing.get(slot)?.delete(target.name);
     }
     for (const [slot, missing] of [...entry.closing]) {
@@ -277,15 +295,20 @@ export class SiteTables {
     slots: readonly number[],
     change: SlotChange,
   ): Promise<void> {
-    const write = async (target: TableTarget): Promise<void> => {
-      try {
-        await within(ACKNOWLEDGE_MS, target.writeSlots(subject, table, slots, change));
-      } catch (error) {
-        this.#drop(target.name);
-        this.#onUnresponsive(target.name, error as Error);
-      }
-    };
-    await Promise.all(targets.map(write));
+    await Promise.all(
+      targets.map((target) => this.#ask(target, () => target.writeSlots(subject, table, slots, change))),
+    );
+  }
+
+  /** What a balancer answers; null: it did not, and is given up. */
+  async #ask<T>(target: TableTarget, question: () => Promise<T>): Promise<T | null> {
+    try {
+      return await within(ACKNOWLEDGE_MS, question());
+    } catch (error) {
+      this.#drop(target.name);
+      this.#onUnresponsive(target.name, error as Error);
+      return null;
+    }
   }
 
   #drop(name: string): void {

@@ -1,0 +1,79 @@
+/** What a running process cannot take over from a changed configuration, because it is fixed when a role starts. Pure. */
+import type { Balancer, Config } from '../config/model.ts';
+import { type Address, formatAddress, formatPrefix } from '../net/address.ts';
+
+/** Names of the roles that run in this process. */
+export interface RunningRoles {
+  readonly balancers: ReadonlySet<string>;
+  readonly agents: ReadonlySet<string>;
+  readonly nameServers: ReadonlySet<string>;
+}
+
+const RESTART = 'end "portico up" and start it again';
+
+function listOf(addresses: readonly Address[]): string {
+  return addresses.map(formatAddress).join(', ');
+}
+
+function fixedFields(balancer: Balancer): Readonly<Record<string, string>> {
+  return {
+    site: balancer.site,
+    addresses: listOf(balancer.addresses),
+    interfaces: balancer.interfaces.join(', '),
+    probes: balancer.probePrefix === null ? 'none' : formatPrefix(balancer.probePrefix),
+    bgp: `${balancer.asn}: ${balancer.routers.map(({ address, asn }) => `${formatAddress(address)} ${asn}`).join(', ')}`,
+    connections: String(balancer.connections),
+  };
+}
+
+function changes(
+  path: string,
+  before: Readonly<Record<string, string>>,
+  after: Readonly<Record<string, string>>,
+  remedy = RESTART,
+): string[] {
+  return Object.keys(before)
+    .filter((field) => before[field] !== after[field])
+    .map((field) => `${path}${field} cannot change from ${before[field]} to ${after[field]} while it runs: ${remedy}`);
+}
+
+/** A sentence for each; empty: everything can be taken over. Machines that are gone or new are no change. */
+export function reloadProblems(before: Config, after: Config, running: RunningRoles): string[] {
+  const problems = changes(
+    '',
+    { name: before.name, state: before.stateFolder },
+    { name: after.name, state: after.stateFolder },
+  );
+  for (const service of before.services.values()) {
+    const next = after.services.get(service.name);
+    if (next === undefined) continue;
+    // Every flow would hash to another slot.
+    const remedy = 'another size breaks connections; give the service another name, or take the balancers down first';
+    const slots = ({ slots }: { slots: number }) => ({ slots: String(slots) });
+    problems.push(...changes(`services.${service.name}.`, slots(service), slots(next), remedy));
+  }
+  for (const name of running.balancers) {
+    const [old, next] = [before.balancers.get(name), after.balancers.get(name)];
+    if (old !== undefined && next !== undefined)
+      problems.push(...changes(`balancers.${name}.`, fixedFields(old), fixedFields(next)));
+  }
+  for (const name of running.agents) {
+    const [old, next] = [before.backends.get(name), after.backends.get(name)];
+    const fixed = (one: NonNullable<typeof old>) => ({
+      site: one.site,
+      address: formatAddress(one.address),
+      interfaces: one.interfaces.join(', '),
+    });
+    if (old !== undefined && next !== undefined)
+      problems.push(...changes(`backends.${name}.`, fixed(old), fixed(next)));
+  }
+  for (const name of running.nameServers) {
+    const [old, next] = [before.nameServers.get(name), after.nameServers.get(name)];
+    const fixed = (one: NonNullable<typeof old>) => ({
+      listen: one.listen.map(({ address, port }) => `${formatAddress(address)} port ${port}`).join(', '),
+    });
+    if (old !== undefined && next !== undefined)
+      problems.push(...changes(`dns.servers.${name}.`, fixed(old), fixed(next)));
+  }
+  return problems;
+}
