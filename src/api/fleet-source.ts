@@ -70,28 +70,42 @@ export class FleetSource implements ApiSource {
     }[kind]();
     if (!done.ok) return done;
     this.#journal.info({ kind, name }, drained ? 'drained' : 'drain taken back');
+    try {
+      this.#runtime.keepDrains();
+    } catch (error) {
+      this.#journal.error({ reason: (error as Error).message }, 'drains will not outlive this process');
+    }
     return { ok: true, value: { kind, name, drained } };
   }
 
   async #drainBackend(name: string, drained: boolean): Promise<ApiResult<object>> {
     const backend = this.#runtime.config.backends.get(name);
     const site = backend === undefined ? undefined : this.#runtime.sites.get(backend.site);
-    if (site === undefined) return notHere('backend', name);
+    // Drains are made by those who have the tables.
+    if (site === undefined || site.balancers.size === 0) return notHere(`a balancer of backend ${name}`);
     if (!drained && backend?.drain)
       return {
         ok: false,
         error: `the configuration drains ${name}`,
         remedy: `take "drain: true" out of backends.${name} and reload`,
       };
-    if (drained && isLast(this.#runtime.config, site, name))
+    if (drained && isLast(this.#runtime, site, name))
       return {
         ok: false,
         error: `${name} is the last backend in service of one of its services at ${site.name}`,
-        remedy: `undrain another backend first, or drain the site: portico drain site ${site.name}`,
+        remedy: `bring another backend into service first, or drain the site: portico drain site ${site.name}`,
       };
     if (drained) site.drainedBackends.add(name);
     else site.drainedBackends.delete(name);
-    await site.refresh();
+    try {
+      await site.refresh();
+    } catch (error) {
+      return {
+        ok: false,
+        error: `not every table could be changed: ${(error as Error).message}`,
+        remedy: 'portico status shows what runs; it is tried again with the next change of health',
+      };
+    }
     return { ok: true, value: {} };
   }
 
@@ -99,14 +113,33 @@ export class FleetSource implements ApiSource {
     for (const site of this.#runtime.sites.values()) {
       const role = site.balancers.get(name);
       if (role === undefined) continue;
-      await role.setDrained(drained);
+      if (role.announcer === null)
+        return {
+          ok: false,
+          error: `balancer ${name} announces nothing, so Portico cannot move its packets elsewhere`,
+          remedy: 'change the static routes that lead to it, or give it bgp in the configuration',
+        };
+      try {
+        await role.setDrained(drained);
+      } catch (error) {
+        return { ok: false, error: (error as Error).message, remedy: 'try again when BIRD runs' };
+      }
       return { ok: true, value: {} };
     }
-    return notHere('balancer', name);
+    return notHere(`balancer ${name}`);
   }
 
   async #drainSite(name: string, drained: boolean): Promise<ApiResult<object>> {
-    const { drainedSites } = this.#runtime.steering;
+    const { nameServers, steering, config } = this.#runtime;
+    if (nameServers.size === 0) return notHere('a name server');
+    const { drainedSites } = steering;
+    const others = [...config.sites.keys()].filter((other) => other !== name && !drainedSites.has(other));
+    if (drained && others.length === 0)
+      return {
+        ok: false,
+        error: `${name} is the last site in service`,
+        remedy: 'undrain another site first',
+      };
     if (drained) drainedSites.add(name);
     else drainedSites.delete(name);
     return { ok: true, value: {} };
@@ -135,14 +168,16 @@ export class FleetSource implements ApiSource {
   }
 }
 
-function notHere(kind: string, name: string): ApiResult<object> {
-  return { ok: false, error: `${kind} ${name} is not run by this process`, remedy: 'ask the process that runs it' };
+function notHere(what: string): ApiResult<object> {
+  return { ok: false, error: `${what} is not run by this process`, remedy: 'ask the process that runs it (--api URL)' };
 }
 
-/** Whether some service of the site would be left without a healthy backend that takes new flows. */
-function isLast(config: Config, site: SiteRuntime, name: string): boolean {
+/** Whether some service of the site would be left without a backend that takes new flows: the others are drained or dead. */
+function isLast({ config, health }: Runtime, site: SiteRuntime, name: string): boolean {
   return [...config.services.values()].some((service) => {
     const names = service.backends.get(site.name) ?? [];
-    return names.includes(name) && names.every((other) => other === name || site.isDrained(other));
+    const isOut = (other: string): boolean =>
+      site.isDrained(other) || health.backend(service.name, other).verdict === 'unhealthy';
+    return names.includes(name) && names.every((other) => other === name || isOut(other));
   });
 }

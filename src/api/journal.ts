@@ -34,7 +34,15 @@ export class Journal implements Log {
       value === null || ['string', 'number', 'boolean'].includes(typeof value) ? value : String(value),
     ]);
     const change: StateChange = { atMs: Date.now(), level, message, fields: Object.fromEntries(plain) };
-    for (const listener of this.#listeners) listener(change);
+    for (const listener of this.#listeners) {
+      try {
+        listener(change);
+      } catch (error) {
+        // Whoever watches must not hold up what happens.
+        this.#listeners.delete(listener);
+        this.#log.error({ reason: (error as Error).message }, 'a watcher of events failed and gets no more');
+      }
+    }
   }
 
   subscribe(listener: (change: StateChange) => void): () => void {
