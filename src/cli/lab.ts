@@ -77,7 +77,12 @@ async function runTour(args: CommandArguments): Promise<number> {
     return report.ok ? 0 : 1;
   } finally {
     say('Taking the lab down.');
-    for (const close of open.reverse()) await close();
+    // The lab itself comes last, and goes whatever else does not.
+    for (const close of open.reverse())
+      await close().catch((error) => {
+        process.stderr.write(`portico lab: ${(error as Error).message}\n`);
+        process.exitCode = 1;
+      });
   }
 }
 

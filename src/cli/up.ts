@@ -4,6 +4,7 @@ import { basename, dirname, join } from 'node:path';
 import { FleetSource } from '../api/fleet-source.ts';
 import { Journal } from '../api/journal.ts';
 import { startApi } from '../api/server.ts';
+import type { ApiResult } from '../api/source.ts';
 import type { Config } from '../config/model.ts';
 import { readDuration } from '../config/units.ts';
 import { findLocalMachines, localAddresses, pinsOf, probeNamespaceOf } from '../fleet/local-machines.ts';
@@ -14,6 +15,7 @@ import { takePositionals } from './arguments.ts';
 import { type Command, type CommandArguments, CommandError, stringOption, UsageError } from './command.ts';
 import { loadConfig } from './configuration.ts';
 import { openLog } from './log.ts';
+import { lockMachines } from './machine-lock.ts';
 
 export const RUN_FOLDER = '/run/portico';
 /** A file is written in several steps: what follows within this belongs together. */
@@ -86,36 +88,35 @@ async function stay(
 ): Promise<number> {
   const log = openLog('info');
   const journal = new Journal(log);
-  const { machines, probers } = await prepareMachines(config, names, roles);
   const folders = { state: config.stateFolder, run: join(RUN_FOLDER, config.name) };
-  const runtime = new Runtime({ config, machines, roles, folders, log: journal });
-  let keep = false;
+  // A signal that comes during the start is obeyed when it is done: half of it must not stay.
+  const signals = listenForSignals();
+  const unlock = lockMachines(folders.run, withRoles(config, names, roles));
+  const probers: string[] = [];
+  let keep: boolean | 'adopted' = 'adopted';
   try {
-    await runtime.start();
-    const load = () => {
-      try {
-        return { ok: true as const, value: loadConfig(file) };
-      } catch (error) {
-        return {
-          ok: false as const,
-          error: (error as Error).message,
-          remedy: `portico check ${file} names every error`,
-        };
-      }
-    };
-    const source = new FleetSource({ runtime, journal, load });
-    const api = await startApi({ ...config.api, source, log });
-    log.info({ machines: names, roles: [...roles], api: api.url }, 'Portico is up');
-    const stopWatching = watchFile(file, () => void source.reload());
+    const machines = await prepareMachines(config, names, roles, probers);
+    const runtime = new Runtime({ config, machines, roles, folders, log: journal });
     try {
-      keep = (await untilTold(limitMs, () => void source.reload())) === 'stop';
+      await runtime.start();
+      const source = new FleetSource({ runtime, journal, load: () => readAgain(file) });
+      const api = await startApi({ ...config.api, source, log });
+      log.info({ machines: names, roles: [...roles], api: api.url }, 'Portico is up');
+      const reload = (): void => void reloadFile(source, runtime, journal, config);
+      const stopWatching = watchFile(file, reload, journal);
+      try {
+        keep = (await signals.untilTold(limitMs, reload)) === 'stop';
+      } finally {
+        stopWatching();
+        await api.close();
+      }
     } finally {
-      stopWatching();
-      await api.close();
+      await runtime.stop(keep);
     }
   } finally {
-    await runtime.stop(keep);
-    for (const netns of keep ? [] : probers) await removeProbeNamespace(netns);
+    signals.ignore();
+    if (keep !== true) for (const netns of probers) await removeProbeNamespace(netns);
+    unlock();
   }
   log.info(
     { keep },
@@ -124,13 +125,39 @@ async function stay(
   return 0;
 }
 
+/** Machines of which this process runs a role. */
+function withRoles(config: Config, names: readonly string[], roles: ReadonlySet<Role>): string[] {
+  return names.filter(
+    (name) =>
+      (roles.has('balancer') && config.balancers.has(name)) ||
+      (roles.has('backend') && config.backends.has(name)) ||
+      (roles.has('dns') && config.nameServers.has(name)),
+  );
+}
+
+function readAgain(file: string): ApiResult<Config> {
+  try {
+    return { ok: true, value: loadConfig(file) };
+  } catch (error) {
+    return { ok: false, error: (error as Error).message, remedy: `portico check ${file} names every error` };
+  }
+}
+
+async function reloadFile(source: FleetSource, runtime: Runtime, log: Journal, began: Config): Promise<void> {
+  const result = await source.reload();
+  const { api } = runtime.config;
+  if (result.ok && (api.host !== began.api.host || api.port !== began.api.port))
+    log.warn({}, 'the address of the API changes with the next start only');
+}
+
+/** `probers` gets the namespaces that were made, also when it rejects. */
 async function prepareMachines(
   config: Config,
   names: readonly string[],
   roles: ReadonlySet<Role>,
-): Promise<{ machines: Map<string, Machine>; probers: string[] }> {
+  probers: string[],
+): Promise<Map<string, Machine>> {
   const machines = new Map<string, Machine>();
-  const probers: string[] = [];
   for (const name of names) {
     const prefix = config.balancers.get(name)?.probePrefix ?? null;
     const machine = { name, netns: null, pins: pinsOf(config, name), probeNetns: null, probeInterface: null };
@@ -140,16 +167,19 @@ async function prepareMachines(
     probers.push(netns);
     machines.set(name, { ...machine, probeNetns: netns, probeInterface: interfaceName });
   }
-  return { machines, probers };
+  return machines;
 }
 
 /** Editors replace files, so the folder is watched. */
-function watchFile(file: string, onChange: () => void): () => void {
+function watchFile(file: string, onChange: () => void, log: Journal): () => void {
   let timer: NodeJS.Timeout | undefined;
   const watcher = watch(dirname(file), (_event, name) => {
     if (name !== basename(file)) return;
     clearTimeout(timer);
     timer = setTimeout(onChange, CHANGE_QUIET_MS);
+  });
+  watcher.on('error', (error) => {
+    log.warn({ reason: error.message }, 'the file is not watched any more; SIGHUP reloads it');
   });
   return () => {
     clearTimeout(timer);
@@ -157,12 +187,44 @@ function watchFile(file: string, onChange: () => void): () => void {
   };
 }
 
-/** `stop`: a signal ended it, what is in the kernel stays. `over`: its time is over. */
-function untilTold(limitMs: number | null, onReload: () => void): Promise<'stop' | 'over'> {
-  return new Promise((resolve) => {
-    process.on('SIGHUP', onReload);
-    process.once('SIGTERM', () => resolve('stop'));
-    process.once('SIGINT', () => resolve('stop'));
-    if (limitMs !== null) setTimeout(() => resolve('over'), limitMs);
+interface Signals {
+  /** `stop`: a signal ended it, now or before, and what is in the kernel stays. `over`: its time is over. */
+  untilTold(limitMs: number | null, onReload: () => void): Promise<'stop' | 'over'>;
+  /** From now on signals do what they do by default. */
+  ignore(): void;
+}
+
+function listenForSignals(): Signals {
+  let reload: (() => void) | null = null;
+  let wantsReload = false;
+  const onHangUp = (): void => {
+    if (reload === null) wantsReload = true;
+    else reload();
+  };
+  process.on('SIGHUP', onHangUp);
+  let stop = (): void => {};
+  const stopped = new Promise<'stop'>((resolve) => {
+    stop = () => resolve('stop');
   });
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, stop);
+  return {
+    async untilTold(limitMs, onReload) {
+      reload = onReload;
+      if (wantsReload) onReload();
+      let timer: NodeJS.Timeout | undefined;
+      const over = new Promise<'over'>((resolve) => {
+        if (limitMs !== null) timer = setTimeout(() => resolve('over'), limitMs);
+      });
+      try {
+        return await Promise.race([stopped, over]);
+      } finally {
+        clearTimeout(timer); // or the process would wait for it
+        reload = () => {}; // a reload is no reason to die while it ends
+      }
+    },
+    ignore() {
+      process.off('SIGHUP', onHangUp);
+      for (const signal of ['SIGTERM', 'SIGINT'] as const) process.off(signal, stop);
+    },
+  };
 }
