@@ -21,6 +21,7 @@ export function machineState(): MachineState {
   return {
     namespaces: list('/run/netns'),
     links: links.map((link) => link.ifname).sort(),
-    pins: [...list('/sys/fs/bpf'), ...list('/sys/fs/bpf/portico')],
+    // The folder itself comes and goes with the first and last instance, whosever it is.
+    pins: [...list('/sys/fs/bpf').filter((pin) => pin !== 'portico'), ...list('/sys/fs/bpf/portico')],
   };
 }

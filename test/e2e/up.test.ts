@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -36,7 +36,7 @@ function run(namespace: string, command: readonly string[]): string {
   return execFileSync(program, args, { encoding: 'utf8', timeout: LIMIT_MS, stdio: ['ignore', 'pipe', 'pipe'] });
 }
 
-function configuration(members: readonly string[]): string {
+function configuration(members: readonly string[], slots = 65_537): string {
   const address = (name: string) => `10.66.${backends.indexOf(name) + 2}.2`;
   return `
 name: ${label}
@@ -55,6 +55,7 @@ services:
     vips: { here: [${VIP}] }
     ports: [80/tcp]
     backends: all
+    slots: ${slots}
     health: { type: http, port: 80, path: /, interval: 200ms, timeout: 150ms, rise: 1, fall: 2, through: both }
 state: ${folder}/state
 `;
@@ -208,6 +209,98 @@ test('a process that starts again adopts what is in the kernel, and takes a chan
   writeFileSync(file, configuration(backends));
   await second.end('SIGTERM');
   await one.end('SIGTERM');
+});
+
+/** Runs `portico ARGUMENTS` in the balancer's namespace, where it must fail; gives what it said. */
+function refused(...args: string[]): string {
+  const [program, ...rest] = inside(balancer, [PORTICO, ...args]) as [string, ...string[]];
+  const { status, stderr } = spawnSync(program, rest, { encoding: 'utf8', timeout: LIMIT_MS });
+  assert.equal(status, 1, stderr);
+  return stderr.trim().split('\n').at(-1) as string;
+}
+
+interface ServiceNow {
+  readonly unsettledSlots: number;
+  readonly backends: readonly { readonly name: string; readonly drained: boolean; readonly share: number }[];
+}
+
+function serviceNow(): ServiceNow {
+  return JSON.parse(run(balancer, [PORTICO, 'status', '--json'])).sites[0].services[0] as ServiceNow;
+}
+
+test('a restart moves no slot, and drains outlive it', async () => {
+  const agents = backends.map((name) => up(name, name, '--only', 'backend'));
+  for (const agent of agents) await agent.until('Portico is up');
+  const one = up(balancer, 'b');
+  await one.until('Portico is up');
+  await untilAnswering(backends);
+  const shares = () => serviceNow().backends.map(({ share }) => share);
+  const before = shares();
+  await one.end('SIGTERM');
+  const two = up(balancer, 'b');
+  await two.until('Portico is up');
+  for (let look = 0; look < 10; look++) {
+    assert.deepEqual(shares(), before, 'while nothing is known of health the table stays');
+    await sleep(50);
+  }
+  run(balancer, [PORTICO, 'drain', 'backend', backends[0]]);
+  await untilAnswering([backends[1]]);
+  assert.match(refused('drain', 'backend', backends[1]), /last backend in service/);
+  assert.match(refused('drain', 'balancer', 'b'), /announces nothing/);
+  await two.end('SIGTERM');
+  const three = up(balancer, 'b');
+  await three.until('Portico is up');
+  assert.deepEqual(
+    serviceNow().backends.map(({ drained }) => drained),
+    [true, false],
+  );
+  assert.deepEqual([...ask(40)], [backends[1]]);
+  run(balancer, [PORTICO, 'undrain', 'backend', backends[0]]);
+  await untilAnswering(backends);
+  await three.end('SIGTERM');
+  for (const agent of agents) await agent.end('SIGTERM');
+});
+
+test('what a process cannot take over it refuses, and goes on as it was', async () => {
+  const one = up(balancer, 'b');
+  await one.until('Portico is up');
+  assert.match(refused('up', file, '--machine', 'b'), /is run by process \d+ already/);
+  assert.match(refused('down', file, '--machine', 'b'), /is run by process \d+/);
+  writeFileSync(file, configuration(backends, 251));
+  const told = await one.until('configuration not applied');
+  assert.match(String(told.reason), /services\.web\.slots cannot change/);
+  assert.equal(ask(40).size, 2);
+  await one.end('SIGTERM');
+  assert.match(refused('up', file, '--machine', 'b'), /services\.web\.slots: balancer b forwards with .* 65537 slots/);
+  assert.equal(ask(40).size, 2, 'a start that fails leaves what went on');
+  assert.match(refused('down', file, '--machine', 'nobody'), /There is no machine "nobody"/);
+  writeFileSync(file, configuration(backends));
+});
+
+test('a backend that has gone from the file while nothing ran keeps its connections until they end', async () => {
+  writeFileSync(file, configuration(backends.slice(0, 1)));
+  const one = up(balancer, 'b');
+  await one.until('Portico is up');
+  await untilAnswering([backends[0]]);
+  const flow = run(balancer, [PORTICO, 'explain', 'flow', '10.66.1.1:40000', `${VIP}:80`]);
+  assert.match(flow, /the slot is (un)?settled/);
+  assert.ok(serviceNow().unsettledSlots > 0, 'flows may be on the one that is gone');
+  writeFileSync(file, configuration(backends));
+  await one.until('configuration applied');
+  await untilAnswering(backends);
+  await one.end('SIGTERM');
+});
+
+test('SIGTERM during the start is obeyed when the start is done', async () => {
+  const one = up(balancer, 'b');
+  const lock = `/run/portico/${label}/b/up.pid`;
+  const limitAt = performance.now() + LIMIT_MS;
+  while (!existsSync(lock)) {
+    assert.ok(performance.now() < limitAt, `no ${lock}`);
+    await sleep(5);
+  }
+  await one.end('SIGTERM');
+  assert.equal(ask(40).size, 2);
 });
 
 test('`down` takes programs, maps, addresses and the prober away', () => {
