@@ -54,7 +54,7 @@ describe('libbpf', { skip: cannotLoad }, () => {
   let folder = '';
   before(() => {
     folder = mkdtempSync(join(tmpdir(), 'portico-bpf-'));
-    const multiarch = execFileSync('gcc', ['-print-multiarch'], { encoding: 'utf8' }).trim();
+    const multiarch = execFileSync('clang', ['-print-multiarch'], { encoding: 'utf8' }).trim();
     const flags = ['-O2', '-g', '-target', 'bpf', `-I/usr/include/${multiarch}`, '-x', 'c', '-c', '-', '-o'];
     for (const [name, input] of Object.entries({ sound: SOUND, unsound: UNSOUND })) {
       execFileSync('clang', [...flags, join(folder, `${name}.o`)], { input });

@@ -25,7 +25,7 @@ SEC("xdp") int use(struct xdp_md *ctx) { __u32 k = first; return bpf_map_lookup_
 char LICENSE[] SEC("license") = "GPL";
 `;
   const object = join(folder, 'thing.o');
-  const multiarch = execFileSync('gcc', ['-print-multiarch'], { encoding: 'utf8' }).trim();
+  const multiarch = execFileSync('clang', ['-print-multiarch'], { encoding: 'utf8' }).trim();
   execFileSync(
     'clang',
     ['-O2', '-g', '-target', 'bpf', `-I/usr/include/${multiarch}`, '-x', 'c', '-c', '-', '-o', object],
