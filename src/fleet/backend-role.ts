@@ -2,6 +2,7 @@
 import type { Backend, Config } from '../config/model.ts';
 import { type Address, sameAddress } from '../net/address.ts';
 import { type Agent, openAgent } from '../serve/vip/agent.ts';
+import { AGENT_OUTCOME, AGENT_OUTCOME_COUNT } from '../serve/vip/layout.gen.ts';
 import { resolveNextHop } from '../serve/vip/next-hop.ts';
 import { forEachAtMost } from './at-most.ts';
 import type { Log } from './log.ts';
@@ -18,6 +19,7 @@ export class BackendRole {
   readonly agent: Agent;
   readonly #backend: Backend;
   readonly #log: Log;
+  readonly #outcomes = new Float64Array(AGENT_OUTCOME_COUNT);
   #others: readonly PlannedBackend[] = [];
   #turn = 0;
   #closed = false;
@@ -77,6 +79,11 @@ export class BackendRole {
         'no way to the candidate',
       );
     }
+  }
+
+  /** Packets that got their second chance elsewhere, since the agent was made. */
+  passedOn(): number {
+    return this.agent.counters.read(this.#outcomes)[AGENT_OUTCOME.FORWARDED] as number;
   }
 
   forget(index: number): void {

@@ -24,7 +24,8 @@ const BUCKET_ENTRIES = 8;
 /** Ways asked for at a time; each costs three processes. */
 const RESOLVED_AT_ONCE = 8;
 /** By the rule that only SYNs make entries young (docs/vip.md). */
-const MIN_LIFETIME_TICKS = 4;
+/** Two ticks that looks at several balancers are apart, two that data leaves an age behind, one of rounding. */
+const LIFETIME_MARGIN_TICKS = 5;
 
 export interface BalancerOptions {
   readonly balancer: Balancer;
@@ -130,9 +131,12 @@ export class BalancerRole implements TableTarget {
         this.forwarder.setService({ vip: vip.subject, port, protocol }, fields);
   }
 
-  /** After so many ticks of 4.29 s a connection entry is expired: it must not outlive the silence after which a slot may settle. */
+  /**
+   * After so many ticks of 4.29 s a connection entry is expired. Entries outlive the silence after which a slot may settle, by the ticks
+   * that ages and looks may be off: else a connection that was idle for less than that would be forgotten while its slot is unsettled.
+   */
   lifetimeTicks({ tracking }: Service): number {
-    return Math.min(MAX_LIFETIME_TICKS, Math.max(MIN_LIFETIME_TICKS, Math.floor(tracking.settleAfterMs / TICK_MS)));
+    return Math.min(MAX_LIFETIME_TICKS, Math.ceil(tracking.settleAfterMs / TICK_MS) + LIFETIME_MARGIN_TICKS);
   }
 
   #openTable({ service, subject }: PlannedService): SlotTable {

@@ -39,6 +39,8 @@ export class SiteRuntime {
   #dead = new Set<number>();
   /** Balancers that have started and have not got the tables yet. */
   readonly #joining = new Set<BalancerRole>();
+  /** Packets that agents had passed on to another candidate at the last look. */
+  #passedOn = 0;
   #queue: Promise<void> = Promise.resolve();
   #nextRefresh: Promise<void> | null = null;
   #closed = false;
@@ -316,6 +318,7 @@ export class SiteRuntime {
 
   async #settleAndFree(): Promise<void> {
     await this.#rejoin();
+    this.#countSecondChances();
     const settled = await this.tables.settle();
     if (settled > 0) this.#log.info({ site: this.name, slots: settled }, 'slots settled');
     // Who has no tables cannot know what they name.
@@ -330,6 +333,13 @@ export class SiteRuntime {
       this.indices.release(index);
       this.#log.info({ site: this.name, backend: name }, 'backend has left');
     }
+  }
+
+  #countSecondChances(): void {
+    let passedOn = 0;
+    for (const backend of this.backends.values()) passedOn += backend.passedOn();
+    if (passedOn !== this.#passedOn) this.tables.doubtSilence();
+    this.#passedOn = passedOn;
   }
 
   /** Whether flows may be on a machine that the configuration no longer names. */

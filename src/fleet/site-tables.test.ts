@@ -168,6 +168,17 @@ test('nothing settles before the silence has passed since a balancer left: its t
   assert.equal(await settleFully(tables), SLOTS);
 });
 
+test('nothing settles before the silence has passed since a backend has passed a packet on', async () => {
+  const { tables, set, pass } = await site('x');
+  await set(members(1));
+  await set(members(2));
+  pass(2 * SETTLE_MS);
+  tables.doubtSilence();
+  assert.equal(await settleFully(tables), 0);
+  pass(2 * SETTLE_MS);
+  assert.equal(await settleFully(tables), SLOTS);
+});
+
 test('a balancer that declines the closing step gets it again, and nothing else happens to the slot until then', async () => {
   const { tables, targets, set, pass } = await site('x');
   const [target] = targets as [Recorder];

@@ -67,8 +67,8 @@ export class SiteTables {
   readonly #targets = new Map<string, TableTarget>();
   readonly #onUnresponsive: (target: string, error: Error) => void;
   readonly #nowMs: () => number;
-  /** A balancer that leaves takes its ticks along: what it saw last is unknown. */
-  #lastDepartureMs: number;
+  /** Ticks do not tell of what happened before: a balancer that left took its own along. */
+  #silentSinceMs: number;
   #queue: Promise<void> = Promise.resolve();
   /** The number of changes published so far. */
   epoch = 0;
@@ -77,7 +77,7 @@ export class SiteTables {
   constructor(nowMs: () => number, onUnresponsive: (target: string, error: Error) => void) {
     this.#nowMs = nowMs;
     this.#onUnresponsive = onUnresponsive;
-    this.#lastDepartureMs = nowMs();
+    this.#silentSinceMs = nowMs();
   }
 
   /**
@@ -236,13 +236,13 @@ export class SiteTables {
   async #settleOne(entry: ServiceTable): Promise<number> {
     const { table } = entry;
     const silenceMs = entry.settleAfterMs + SILENCE_MARGIN_MS;
-    if (this.#nowMs() - this.#lastDepartureMs < silenceMs) return 0;
+    if (this.#nowMs() - this.#silentSinceMs < silenceMs) return 0;
     const may = table.unsettled.slice();
     if (!may.includes(1)) return 0;
     for (const target of [...this.#targets.values()])
       await this.#ask(target, () => target.vetoSettling(entry.subject, silenceMs, may));
     // Whoever was given up just now took its ticks along.
-    if (this.#nowMs() - this.#lastDepartureMs < silenceMs) return 0;
+    if (this.#nowMs() - this.#silentSinceMs < silenceMs) return 0;
     const written: number[] = [];
     let settled = 0;
     for (let slot = 0; slot < may.length; slot++) {
@@ -311,8 +311,16 @@ export class SiteTables {
     }
   }
 
+  /**
+   * What has happened so far does not show in the ticks: no slot settles before its silence has passed from now on. So when a
+   * backend has passed a packet on: the slot's balancers took it for one to `current`.
+   */
+  doubtSilence(): void {
+    this.#silentSinceMs = this.#nowMs();
+  }
+
   #drop(name: string): void {
-    if (this.#targets.delete(name)) this.#lastDepartureMs = this.#nowMs();
+    if (this.#targets.delete(name)) this.doubtSilence();
   }
 
   #serially(step: () => Promise<void>): Promise<void> {
