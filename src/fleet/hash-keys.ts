@@ -3,7 +3,7 @@
  * whose configuration names none gets a random one, kept in the state folder, readable by its owner only.
  */
 import { randomBytes } from 'node:crypto';
-import { chmodSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { chmodSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Config } from '../config/model.ts';
 
@@ -21,13 +21,21 @@ function keptKey(folder: string, site: string): Uint8Array {
   const file = join(folder, `${site}.hex`);
   const kept = readKept(file);
   if (kept !== null) return kept;
-  const key = randomBytes(KEY_BYTES);
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   chmodSync(folder, 0o700);
-  // Written beside and renamed, so that a crash leaves the old file or the new one, never half a key.
-  writeFileSync(`${file}.new`, `${key.toString('hex')}\n`, { mode: 0o600 });
-  renameSync(`${file}.new`, file);
-  return key;
+  // Written beside and linked, so that a crash leaves a whole key or none, and of two processes that start at a time one key stays.
+  const next = `${file}.${process.pid}.new`;
+  writeFileSync(next, `${randomBytes(KEY_BYTES).toString('hex')}\n`, { mode: 0o600, flush: true });
+  try {
+    linkSync(next, file);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  } finally {
+    rmSync(next, { force: true });
+  }
+  const now = readKept(file);
+  if (now === null) throw new Error(`${file} was removed while it was made`);
+  return now;
 }
 
 function readKept(file: string): Uint8Array | null {

@@ -1,0 +1,21 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { NO_DRAINS, readDrains, writeDrains } from './drains.ts';
+
+test('drains are read as they were written, and a damaged file is told', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'portico-drains-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const file = join(folder, 'drains/b.json');
+  assert.deepEqual(readDrains(file), NO_DRAINS);
+  const drains = { backend: ['eu-1'], balancer: [], site: ['us'] };
+  writeDrains(file, drains);
+  assert.deepEqual(readDrains(file), drains);
+  assert.deepEqual(readdirSync(join(folder, 'drains')), ['b.json']);
+  for (const text of ['', '{}', '[]', 'null', '{"backend":[1],"balancer":[],"site":[]}']) {
+    writeFileSync(file, text);
+    assert.throws(() => readDrains(file), /does not hold drains/, text);
+  }
+});

@@ -1,0 +1,69 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Balancer } from '../config/model.ts';
+import { formatAddress } from '../net/address.ts';
+import { fixtureConfig } from './fleet-fixture.ts';
+import { planBackendProbes, planSiteProbes, probeSource } from './probe-plan.ts';
+
+const INDICES = new Map([
+  ['eu-1', 1],
+  ['eu-2', 2],
+  ['eu-3', 3],
+  ['us-1', 1],
+]);
+
+function plan(balancer: string, edit?: (text: string) => string) {
+  const config = fixtureConfig(edit);
+  return planBackendProbes(config, config.balancers.get(balancer) as Balancer, (name) => INDICES.get(name));
+}
+
+test('a balancer probes the backends of its site on both paths, each from the address that chooses it', () => {
+  const probes = plan('eu-b1');
+  assert.deepEqual(
+    probes.map(({ target }) => [target.id, target.sourceAddress, target.address]),
+    [1, 2, 3].flatMap((i) => [
+      [`www/eu-${i}/vip`, `10.1.201.${i}`, '192.0.2.10'],
+      [`www/eu-${i}/direct`, `10.1.201.${i}`, `10.1.2.${i}`],
+    ]),
+  );
+  assert.equal(probes[0]?.target.path, '/healthz');
+});
+
+test('without a prober, probes through the VIP are replaced by direct ones', () => {
+  const config = fixtureConfig();
+  const balancer = { ...(config.balancers.get('us-b1') as Balancer), probePrefix: null };
+  const targets = planBackendProbes(config, balancer, () => 1).map(({ target }) => [target.id, target.sourceAddress]);
+  assert.deepEqual(targets, [['www/us-1/direct', null]]);
+});
+
+test('where only the VIP is asked for there are no direct probes', () => {
+  const probes = plan('eu-b1', (text) => text.replace('through: both', 'through: vip'));
+  assert.deepEqual(
+    probes.map(({ path }) => path),
+    ['vip', 'vip', 'vip'],
+  );
+});
+
+test('a backend without a number is not probed yet', () => {
+  const config = fixtureConfig();
+  const balancer = config.balancers.get('eu-b1') as Balancer;
+  assert.deepEqual(
+    planBackendProbes(config, balancer, () => undefined),
+    [],
+  );
+});
+
+test('an index beyond the prefix has no source, and is probed directly', () => {
+  const balancer = fixtureConfig().balancers.get('eu-b1') as Balancer;
+  const last = probeSource(balancer, 63);
+  assert.equal(last === null ? null : formatAddress(last), '10.1.201.63');
+  assert.equal(probeSource(balancer, 64), null);
+});
+
+test('a name server probes a VIP of each steered service at each site', () => {
+  const targets = planSiteProbes(fixtureConfig()).map(({ target, backend }) => [target.id, target.address, backend]);
+  assert.deepEqual(targets, [
+    ['www/eu', '192.0.2.10', null],
+    ['www/us', '198.51.100.10', null],
+  ]);
+});
