@@ -29,3 +29,14 @@ test('adopting refuses a number that another name has', () => {
   assert.equal(numbers.adopt('a', 5), true);
   assert.equal(numbers.adopt('c', 10), false);
 });
+
+test('a number goes on under another name', () => {
+  const numbers = new Allocation(10);
+  numbers.allocate('a');
+  numbers.allocate('b');
+  assert.equal(numbers.rename('a', 'b'), false);
+  assert.equal(numbers.rename('x', 'y'), false);
+  assert.equal(numbers.rename('a', 'c'), true);
+  assert.deepEqual([numbers.numberOf('c'), numbers.nameOf(1), numbers.numberOf('a')], [1, 'c', undefined]);
+  assert.equal(numbers.allocate('a'), 3);
+});

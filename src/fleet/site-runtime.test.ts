@@ -1,0 +1,254 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Config } from '../config/model.ts';
+import type { SlotTable } from '../decide/slots.ts';
+import type { BalancerRole } from './balancer-role.ts';
+import { fixtureConfig } from './fleet-fixture.ts';
+import { HealthBook } from './health-book.ts';
+import { planBackendProbes } from './probe-plan.ts';
+import type { PlannedBackend, SitePlan } from './site-plan.ts';
+import { SiteRuntime } from './site-runtime.ts';
+
+const SLOTS = 307;
+
+/** A balancer without a kernel: it takes what it is told, or does not. */
+class FakeBalancer {
+  readonly name: string;
+  readonly adopted: boolean = false;
+  readonly prober = null;
+  withdrawnFor: string | null = null;
+  takes = true;
+  plan: SitePlan | null = null;
+  known: readonly PlannedBackend[] = [];
+  readonly alive = new Map<number, boolean>();
+  readonly purged: number[] = [];
+  /** `current` of each slot, by subject. */
+  readonly tables = new Map<number, number[]>();
+  /** What an earlier process left in the kernel. */
+  kernel: readonly number[] | null = null;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  async setPlan(plan: SitePlan, known: readonly PlannedBackend[]): Promise<void> {
+    this.plan = plan;
+    this.known = known;
+    for (const subject of this.tables.keys())
+      if (!plan.services.some((one) => one.subject === subject)) this.tables.delete(subject);
+    for (const { subject } of plan.services) if (!this.tables.has(subject)) this.tables.set(subject, []);
+  }
+
+  async writeSlots(subject: number, table: SlotTable, slots: readonly number[]): Promise<void> {
+    const copy = this.tables.get(subject);
+    if (!this.takes || copy === undefined) throw new Error(`no lookup table for subject ${subject}`);
+    for (const slot of slots) copy[slot] = table.current[slot] as number;
+  }
+
+  async closeSlots(): Promise<number[]> {
+    return [];
+  }
+  async vetoSettling(): Promise<void> {}
+  async announce(): Promise<void> {}
+  async resolveBackends(): Promise<void> {}
+  async lookAtSessions(): Promise<void> {}
+  async close(): Promise<void> {}
+  async withdraw(reason: string): Promise<void> {
+    this.withdrawnFor = reason;
+  }
+  async restore(): Promise<void> {
+    this.withdrawnFor = null;
+  }
+  setAlive(index: number, alive: boolean): void {
+    this.alive.set(index, alive);
+  }
+  purgeBackend(index: number): void {
+    this.purged.push(index);
+  }
+  table() {
+    const { kernel } = this;
+    if (kernel === null) return undefined;
+    return { adopted: true, slots: SLOTS, readInto: (table: SlotTable) => table.current.set(kernel) };
+  }
+}
+
+function world(config = fixtureConfig()) {
+  let nowMs = 0;
+  const errors: string[] = [];
+  const log = { info: () => {}, warn: () => {}, error: (_: object, text: string) => void errors.push(text) };
+  const health = new HealthBook(
+    () => nowMs,
+    () => {},
+  );
+  const site = new SiteRuntime({ site: 'eu', health, nowMs: () => nowMs, log });
+  const balancers = ['eu-b1', 'eu-b2'].map((name) => new FakeBalancer(name));
+  const join = (balancer: FakeBalancer) => site.addBalancer(balancer as unknown as BalancerRole, config);
+  for (const balancer of balancers) join(balancer);
+  const watch = (now: Config) => {
+    const balancer = now.balancers.get('eu-b1');
+    if (balancer === undefined) return;
+    health.watch(
+      'eu-b1',
+      planBackendProbes(now, balancer, (name) => site.indices.numberOf(name)),
+      () => ({ rise: 1, fall: 1 }),
+    );
+  };
+  const apply = async (now: Config) => {
+    await site.apply(now);
+    watch(now);
+  };
+  const say = (backend: string, reason: string | null) => {
+    for (const path of ['vip', 'direct']) health.take('eu-b1', { id: `www/${backend}/${path}`, reason, tookMs: 1 });
+    return site.refresh();
+  };
+  const served = (): string[] => {
+    const table = site.tables.table('www') as SlotTable;
+    return [...new Set(table.current)].map((index) => site.indices.nameOf(index) ?? `${index}`).sort();
+  };
+  const pass = (ms: number) => {
+    nowMs += ms;
+  };
+  return { site, balancers: balancers as [FakeBalancer, FakeBalancer], errors, apply, say, served, join, pass, config };
+}
+
+const without = (name: string) =>
+  fixtureConfig((text) => text.replace(new RegExp(`  ${name}: \\{ site: eu, address: [0-9.]+ \\}\n`), ''));
+
+test('what an earlier process left stays until probes have spoken', async () => {
+  const { balancers, apply, say, served, site } = world();
+  const kernel = Array.from({ length: SLOTS }, (_, slot) => 1 + (slot % 3));
+  for (const balancer of balancers) balancer.kernel = kernel;
+  await apply(fixtureConfig());
+  await say('eu-1', null);
+  assert.deepEqual([...(site.tables.table('www') as SlotTable).current], balancers[0].tables.get(2));
+  assert.deepEqual(served(), ['eu-1', 'eu-2', 'eu-3'], 'the unknown two keep their flows');
+  await say('eu-2', 'refused');
+  assert.deepEqual(served(), ['eu-1', 'eu-3']);
+});
+
+test('somebody new gets flows only when a probe has found it healthy', async () => {
+  const { apply, say, served } = world();
+  await apply(without('eu-3'));
+  for (const name of ['eu-1', 'eu-2']) await say(name, null);
+  await apply(fixtureConfig());
+  assert.deepEqual(served(), ['eu-1', 'eu-2']);
+  await say('eu-3', null);
+  assert.deepEqual(served(), ['eu-1', 'eu-2', 'eu-3']);
+});
+
+test('most dead: all are used; all dead and none to panic for: the first that returns serves', async () => {
+  const { apply, say, served, site } = world();
+  await apply(fixtureConfig());
+  for (const name of ['eu-1', 'eu-2', 'eu-3']) await say(name, 'refused');
+  assert.deepEqual([...site.panicking], ['www']);
+  assert.deepEqual(served(), ['eu-1', 'eu-2', 'eu-3']);
+  const calm = fixtureConfig((text) => text.replace('slots: 307', 'slots: 307\n    panic: 100%'));
+  await apply(calm);
+  assert.deepEqual(served(), ['0']);
+  await say('eu-2', null);
+  assert.deepEqual(served(), ['eu-2']);
+});
+
+test('a configuration that comes while a refresh runs gives up no balancer', async () => {
+  const { site, balancers, apply, errors } = world();
+  await apply(fixtureConfig());
+  const bare = fixtureConfig((text) => text.replace('vips: { eu: [192.0.2.10], us', 'vips: { us'));
+  const work = [site.refresh(), site.apply(bare), site.refresh(), site.apply(fixtureConfig()), site.refresh()];
+  await Promise.all([...work, site.maintain()]);
+  assert.deepEqual(errors, []);
+  for (const balancer of balancers) {
+    assert.equal(balancer.withdrawnFor, null);
+    assert.ok(site.tables.hasTarget(balancer.name));
+  }
+  await apply(bare);
+  assert.deepEqual(site.tables.services(), [], 'and no table of a service that is gone comes back');
+});
+
+test('a balancer that was given up comes back when it acknowledges again, with all tables', async () => {
+  const { site, balancers, apply, say, errors } = world();
+  const [one, two] = balancers;
+  await apply(fixtureConfig());
+  for (const name of ['eu-1', 'eu-2', 'eu-3']) await say(name, null);
+  two.takes = false;
+  await say('eu-1', 'refused');
+  assert.match(two.withdrawnFor ?? '', /no lookup table/);
+  await site.maintain();
+  await site.maintain();
+  assert.notEqual(two.withdrawnFor, null);
+  assert.equal(errors.length, 1, 'told once');
+  two.takes = true;
+  await site.maintain();
+  assert.equal(two.withdrawnFor, null);
+  assert.deepEqual([...two.tables.values()], [...one.tables.values()]);
+});
+
+test('a failure of one refresh does not stop the next', async () => {
+  const { site, apply, say, served } = world();
+  await apply(fixtureConfig());
+  for (const name of ['eu-1', 'eu-2', 'eu-3']) await say(name, null);
+  const setMembers = site.tables.setMembers;
+  site.tables.setMembers = () => Promise.reject(new Error('once'));
+  await assert.rejects(say('eu-1', 'refused'), /once/);
+  site.tables.setMembers = setMembers;
+  await site.refresh();
+  assert.deepEqual(served(), ['eu-2', 'eu-3']);
+});
+
+test('refreshes that are asked for while one waits are one', async () => {
+  const { site, apply } = world();
+  await apply(fixtureConfig());
+  let count = 0;
+  const setMembers = site.tables.setMembers.bind(site.tables);
+  site.tables.setMembers = (...args) => {
+    count++;
+    return setMembers(...args);
+  };
+  await Promise.all(Array.from({ length: 100 }, () => site.refresh()));
+  assert.ok(count <= 2, `${count} runs`);
+});
+
+test('a name with another address is another machine: the old one leaves under its number', async () => {
+  const { site, apply, say, balancers } = world();
+  await apply(fixtureConfig());
+  for (const name of ['eu-1', 'eu-2', 'eu-3']) await say(name, null);
+  const before = site.indices.numberOf('eu-1') as number;
+  const moved = fixtureConfig((text) => text.replace('address: 10.1.2.1 ', 'address: 10.1.2.99 '));
+  await apply(moved);
+  const after = site.indices.numberOf('eu-1') as number;
+  assert.notEqual(after, before);
+  assert.equal(site.indices.nameOf(before), 'former 10.1.2.1');
+  assert.ok(balancers[0].known.some(({ backend, index }) => index === before && backend.address.bytes[3] === 1));
+  await apply(fixtureConfig());
+  assert.equal(site.indices.numberOf('eu-1'), before, 'and has it still when it comes back');
+});
+
+test('the number of a backend that has gone is free only when no slot names it, and a new balancer hears of the dead', async () => {
+  const { site, apply, say, balancers, pass, join } = world();
+  await apply(fixtureConfig());
+  for (const name of ['eu-1', 'eu-2', 'eu-3']) await say(name, null);
+  const index = site.indices.numberOf('eu-3') as number;
+  const last = fixtureConfig().backends.get('eu-3')?.address;
+  assert.ok(last !== undefined);
+  await apply(without('eu-3'));
+  await site.maintain();
+  assert.deepEqual(balancers[0].purged, []);
+  assert.equal(site.isLeaving(last), true);
+  pass(2 * 3_600_000);
+  for (let round = 0; round < 4; round++) await site.maintain();
+  assert.deepEqual(balancers[0].purged, [index]);
+  assert.equal(site.isLeaving(last), false);
+  await say('eu-2', 'refused');
+  const third = new FakeBalancer('eu-b3');
+  join(third);
+  await apply(without('eu-3'));
+  assert.equal(third.alive.get(site.indices.numberOf('eu-2') as number), false);
+  assert.deepEqual([...third.tables.values()], [...balancers[0].tables.values()]);
+});
+
+test('after the end nothing is begun', async () => {
+  const { site, apply } = world();
+  await apply(fixtureConfig());
+  await site.close(() => true);
+  await assert.rejects(site.refresh(), /being stopped/);
+  await assert.rejects(site.apply(fixtureConfig()), /being stopped/);
+});
