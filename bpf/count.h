@@ -19,6 +19,7 @@ static __always_inline void count(const struct packet *packet, const struct sett
 		return;
 	own->outcome[outcome]++;
 	own->bytes += packet->ip_length;
+	own->new_connections += is_new_connection(packet);
 	if (!packet->events)
 		return;
 #pragma unroll

@@ -145,8 +145,9 @@ struct pressure {
 struct counters {
 	__u64 outcome[OUTCOME_COUNT];
 	__u64 event[EVENT_COUNT];
-	__u64 bytes; /* of IP packets as they arrived, of all outcomes */
-	__u64 zero[2];
+	__u64 bytes;           /* of IP packets as they arrived, of all outcomes */
+	__u64 new_connections; /* TCP SYNs that open a connection, probes' too, whatever became of them */
+	__u64 zero;
 };
 
 struct agent_counters {

@@ -40,6 +40,12 @@ struct packet {
 	__u32 lost_swaps; /* EVENT_CAS_LOST, which can happen more than once */
 };
 
+/* No flags are read of what is not TCP. */
+static __always_inline bool is_new_connection(const struct packet *packet)
+{
+	return (packet->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) == TCP_SYN;
+}
+
 static __always_inline void *packet_end(const struct packet *packet)
 {
 	return (void *)(long)packet->ctx->data_end;

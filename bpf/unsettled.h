@@ -83,12 +83,6 @@ static __always_inline __u32 other_candidates(const struct slot *slot, __u32 cho
 	return others >> 16 ? others : others << 16;
 }
 
-static __always_inline bool is_new_connection(const struct packet *packet)
-{
-	return packet->protocol == PROTOCOL_TCP &&
-	       (packet->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) == TCP_SYN;
-}
-
 /*
  * Enters a flow that may be new in the table. `own`: what the table has of it, old or not valid, if anything.
  * False: not entered; the events say why.

@@ -162,13 +162,21 @@ export class FakeSource implements ApiSource {
       site: site.name,
       balancer: `${site.name}-b${number}`,
       subjects: [
-        { kind: 'none', name: '', outcomes: { not_ip: 3, not_vip: Math.round(seconds) }, events: {}, bytes: 0 },
+        {
+          kind: 'none',
+          name: '',
+          outcomes: { not_ip: 3, not_vip: Math.round(seconds) },
+          events: {},
+          bytes: 0,
+          newConnections: 0,
+        },
         {
           kind: 'vip',
           name: site.vips[0] as string,
           outcomes: working ? { icmp_echo: Math.round(seconds), malformed: Math.round(seconds / 7) } : {},
           events: {},
           bytes: working ? Math.round(seconds * 84) : 0,
+          newConnections: 0,
         },
         {
           kind: 'service',
@@ -176,6 +184,7 @@ export class FakeSource implements ApiSource {
           outcomes: { settled: packets - tracked, tracked, new: 0, no_backend: 0, failed: 0 },
           events: { inserted: Math.round(tracked / 50), refused_full: 0 },
           bytes: packets * 120,
+          newConnections: Math.round(packets / 10),
         },
       ],
     };

@@ -55,8 +55,8 @@ function balancerCounters(site: SiteRuntime): BalancerCounters[] {
     balancer: role.name,
     subjects: subjects.map(({ kind, name, subject }): SubjectCounters => {
       role.forwarder.counters.read(subject, totals);
-      const { outcome, event, bytes } = totals;
-      return { kind, name, outcomes: byName(OUTCOMES, outcome), events: byName(EVENTS, event), bytes };
+      const { outcome, event, bytes, newConnections } = totals;
+      return { kind, name, outcomes: byName(OUTCOMES, outcome), events: byName(EVENTS, event), bytes, newConnections };
     }),
   }));
 }

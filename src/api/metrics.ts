@@ -102,6 +102,15 @@ function kernelCounters(registry: Registry): ((counters: Counters) => void)[] {
     ),
     counter(
       registry,
+      'portico_new_connections_total',
+      'TCP connections begun, whatever became of them; probes too.',
+      subjectLabels,
+      function* (counters) {
+        for (const { one, labels } of subjects(counters)) yield [labels, one.newConnections];
+      },
+    ),
+    counter(
+      registry,
       'portico_agent_packets_total',
       'Packets at the agent of a backend, by outcome.',
       ['site', 'backend', 'outcome'],

@@ -12,6 +12,7 @@ function counters(packets: number, queries = 0): Counters {
     outcomes,
     events: {},
     bytes: packets * 100,
+    newConnections: 0,
   });
   return {
     balancers: ['b1', 'b2'].map((balancer) => ({

@@ -160,6 +160,8 @@ export interface SubjectCounters {
   readonly outcomes: Readonly<Record<string, number>>;
   readonly events: Readonly<Record<string, number>>;
   readonly bytes: number;
+  /** TCP connections begun, whatever became of them; probes' too. */
+  readonly newConnections: number;
 }
 
 /** The agent on a backend machine. */

@@ -52,7 +52,7 @@ export interface KernelEngine {
   readonly connections: Uint32Array;
   slotWords(subject: number): Uint32Array;
   pressureWords(subject: number): Uint32Array;
-  /** Outcomes, then events, then bytes, summed over the CPUs into `sums`. */
+  /** Outcomes, then events, bytes and new connections, summed over the CPUs into `sums`. */
   readCounters(subject: number, sums: Float64Array): void;
   /** Writes everything that the engine holds; counters start at 0. Slower where VIPs or services are new (some 10 ms). */
   load(engine: Engine): void;
@@ -65,7 +65,7 @@ export interface KernelEngine {
 }
 
 /** Length of `sums` of `readCounters`. */
-export const COUNTER_FIELDS = OUTCOMES.length + EVENTS.length + 1;
+export const COUNTER_FIELDS = OUTCOMES.length + EVENTS.length + 2;
 
 /** Loads `balancer.bpf.o` from the folder `objects`; `buckets` is that of the engines to come. Throws where the kernel refuses. */
 export function openKernelEngine(objects: string, buckets: number): KernelEngine {

@@ -23,7 +23,7 @@ export interface Site {
   readonly name: string;
   readonly location: Location;
   readonly links: readonly Link[];
-  /** Concurrent users' demand that the site can take, in new connections per second; Infinity: no limit. */
+  /** New TCP connections per second that the site's services take; above it DNS leaves the site out. Infinity: no limit. */
   readonly capacityPerSecond: number;
   /** 16 bytes: the SipHash key of the site's flow hash; null: Portico makes one and keeps it in its state folder. */
   readonly hashKey: Uint8Array | null;

@@ -19,6 +19,7 @@ import type { Log } from './log.ts';
 import type { Folders, Machine } from './machine.ts';
 import { type PlannedProbe, planBackendProbes, planSiteProbes } from './probe-plan.ts';
 import { reloadProblems } from './reload-limits.ts';
+import { SiteLoad } from './site-load.ts';
 import { SiteRuntime } from './site-runtime.ts';
 import { SteeringWatch } from './steering-watch.ts';
 
@@ -36,6 +37,7 @@ export interface RuntimeOptions {
 
 /** Next hops, sessions and numbers of those who left are looked at so often; settling steps are a round apart. */
 const MAINTAIN_MS = 5_000;
+const LOAD_MS = 1_000;
 const ROUTED_LIMIT_MS = 3_000;
 /** Failures more of a site than of a backend: until a dead backend is found, probes of the VIP may meet it. */
 const SITE_FALL_MORE = 2;
@@ -55,6 +57,7 @@ export class Runtime {
   readonly nameServers = new Map<string, DnsRole>();
   readonly health: HealthBook;
   readonly steering: SteeringWatch;
+  readonly load = new SiteLoad();
   readonly startedMs = steadyMs();
   config: Config;
   readonly #options: RuntimeOptions;
@@ -63,6 +66,7 @@ export class Runtime {
   #hashKeys: ReadonlyMap<string, Uint8Array> = new Map();
   #applying: Promise<void> = Promise.resolve();
   #maintenance: NodeJS.Timeout | undefined;
+  #loadTimer: NodeJS.Timeout | undefined;
   #maintaining: Promise<void> = Promise.resolve();
   #stopping: Promise<void> | null = null;
   #drained: Drains = NO_DRAINS;
@@ -98,6 +102,7 @@ export class Runtime {
       for (const role of await this.#startNameServers(config)) this.#addNameServer(role);
       this.#plan();
       this.#scheduleMaintenance();
+      this.#watchLoad();
     } catch (error) {
       await this.stop('adopted');
       throw error;
@@ -341,6 +346,22 @@ export class Runtime {
       }
   }
 
+  /** What a site takes is held against its capacity, every second. */
+  #watchLoad(): void {
+    this.#loadTimer = setInterval(() => {
+      for (const site of this.sites.values()) {
+        const rate = this.load.sample(site, steadyMs());
+        if (!this.steering.setRate(site.name, rate)) continue;
+        const isFull = this.steering.siteFull('', site.name);
+        const fields = { site: site.name, newPerSecond: Math.round(rate) };
+        this.#log.warn(
+          fields,
+          isFull ? `site ${site.name} is full: DNS leaves it out` : `site ${site.name} has room again`,
+        );
+      }
+    }, LOAD_MS);
+  }
+
   #scheduleMaintenance(): void {
     this.#maintenance = setTimeout(() => {
       this.#maintaining = this.#maintain().then(() => {
@@ -415,6 +436,7 @@ export class Runtime {
   async #stop(keep: boolean | 'adopted'): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#maintenance);
+    clearInterval(this.#loadTimer);
     await this.#applying;
     await this.#maintaining;
     const keeps = (role: { readonly adopted: boolean }): boolean => (keep === 'adopted' ? role.adopted : keep);

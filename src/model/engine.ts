@@ -43,6 +43,7 @@ export interface EngineCounters {
   readonly outcome: Record<Outcome, number>;
   readonly event: Record<Event, number>;
   bytes: number;
+  newConnections: number;
 }
 
 export interface Engine {
@@ -129,6 +130,7 @@ export function countersOf(engine: Engine, subject: number): EngineCounters {
       outcome: Object.fromEntries(OUTCOMES.map((name) => [name, 0])) as Record<Outcome, number>,
       event: Object.fromEntries(EVENTS.map((name) => [name, 0])) as Record<Event, number>,
       bytes: 0,
+      newConnections: 0,
     };
     engine.counters.set(subject, counters);
   }

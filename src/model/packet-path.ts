@@ -32,6 +32,7 @@ interface Packet {
   readonly ingressIfindex: number;
   subject: number;
   events: number;
+  opensConnection: boolean;
 }
 
 interface Choice {
@@ -45,12 +46,13 @@ const selection: Selection = createSelection();
 
 /** Runs one Ethernet frame through the balancer. Never changes `frame`. About 1 us. */
 export function processFrame(engine: Engine, frame: Uint8Array, ingressIfindex: number, clock: Clock): PacketResult {
-  const packet: Packet = { frame, ingressIfindex, subject: 0, events: 0 };
+  const packet: Packet = { frame, ingressIfindex, subject: 0, events: 0, opensConnection: false };
   const ip = parseIp(frame);
   const result = ip === null ? end(packet, 'pass', 'not-ip') : processIp(engine, packet, ip, clock);
   const counters = countersOf(engine, result.subject);
   counters.outcome[result.outcome]++;
   counters.bytes += ip === null ? 0 : ip.lengthBytes;
+  if (packet.opensConnection) counters.newConnections++;
   for (let event = 0; result.events >>> event !== 0; event++)
     if (((result.events >>> event) & 1) !== 0) counters.event[EVENTS[event]]++;
   return result;
@@ -66,6 +68,7 @@ function processIp(engine: Engine, packet: Packet, ip: IpHeader, clock: Clock): 
   packet.subject = vip.subject;
   const transport = parseTransport(packet.frame, ip);
   if (typeof transport === 'string') return end(packet, 'drop', transport);
+  packet.opensConnection = kindOf(transport) === 'syn';
   if (isIcmp(ip, transport)) {
     const answer = (vip.flags & VIP_ECHO) === 0 ? null : answerEcho(packet.frame, ip, transport);
     return answer === null ? end(packet, 'pass', 'icmp-other') : end(packet, 'tx', 'icmp-echo', 0, answer);

@@ -51,11 +51,13 @@ export function compareCounters(engine: Engine, kernel: KernelEngine, subject: n
 function counterField(counters: EngineCounters, field: number): number {
   if (field < OUTCOMES.length) return counters.outcome[OUTCOMES[field]];
   if (field < OUTCOMES.length + EVENTS.length) return counters.event[EVENTS[field - OUTCOMES.length]];
-  return counters.bytes;
+  return field === COUNTER_FIELDS - 1 ? counters.newConnections : counters.bytes;
 }
 
 function fieldName(field: number): string {
-  return OUTCOMES[field] ?? EVENTS[field - OUTCOMES.length] ?? 'bytes';
+  return (
+    OUTCOMES[field] ?? EVENTS[field - OUTCOMES.length] ?? (field === COUNTER_FIELDS - 1 ? 'new connections' : 'bytes')
+  );
 }
 
 function compareState(engine: Engine, kernel: KernelEngine): string | null {

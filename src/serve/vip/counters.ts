@@ -9,10 +9,17 @@ export interface Totals {
   readonly event: Float64Array;
   /** Of IP packets as they arrived. */
   bytes: number;
+  /** TCP SYNs that open a connection, probes' too. */
+  newConnections: number;
 }
 
 export function createTotals(): Totals {
-  return { outcome: new Float64Array(OUTCOME_COUNT), event: new Float64Array(EVENT_COUNT), bytes: 0 };
+  return {
+    outcome: new Float64Array(OUTCOME_COUNT),
+    event: new Float64Array(EVENT_COUNT),
+    bytes: 0,
+    newConnections: 0,
+  };
 }
 
 /** Sum of all outcomes: the packets of a subject. */
@@ -37,6 +44,7 @@ function readWide(words: Uint32Array, at: number): number {
 const WORDS = COUNTERS.sizeBytes / 4;
 const EVENT_WORD = COUNTERS.offsets.event / 4;
 const BYTES_WORD = COUNTERS.offsets.bytes / 4;
+const NEW_CONNECTIONS_WORD = COUNTERS.offsets.newConnections / 4;
 
 /** Over the map `counters`: element `subject * cpus + cpu`. */
 export class CounterView {
@@ -54,12 +62,14 @@ export class CounterView {
     outcome.fill(0);
     event.fill(0);
     totals.bytes = 0;
+    totals.newConnections = 0;
     const words = this.#words;
     for (let cpu = 0; cpu < this.#cpus; cpu++) {
       const base = (subject * this.#cpus + cpu) * WORDS;
       for (let i = 0; i < OUTCOME_COUNT; i++) outcome[i] += readWide(words, base + 2 * i);
       for (let i = 0; i < EVENT_COUNT; i++) event[i] += readWide(words, base + EVENT_WORD + 2 * i);
       totals.bytes += readWide(words, base + BYTES_WORD);
+      totals.newConnections += readWide(words, base + NEW_CONNECTIONS_WORD);
     }
     return totals;
   }

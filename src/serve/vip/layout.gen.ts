@@ -3,7 +3,7 @@ import { StructView } from './struct-view.ts';
 
 /** SHA-256 of all that follows from the header: pinned maps of another layout are not adopted. */
 export const LAYOUT_DIGEST =
-  '4f0afb7a52d4f889853c88153cc43e5c6d4b06f9ea847cf1a8a20772468a464c';
+  '86ff8b79968ccc77c7ada0a3615d584d7e4b6a3481b18b74c0655fa7a6c5ef40';
 
 export const MAX_SUBJECTS = 1024;
 export const MAX_BACKENDS = 4096;
@@ -452,7 +452,8 @@ export const COUNTERS = {
     outcome: 0,
     event: 120,
     bytes: 168,
-    zero: 176,
+    newConnections: 176,
+    zero: 184,
   },
 } as const;
 
@@ -480,12 +481,17 @@ export class CountersView extends StructView {
   set bytes(value: bigint) {
     this.view.setBigUint64(this.start + 168, value, true);
   }
-  /** Element `i` of 2. */
-  zero(i: number): bigint {
-    return this.view.getBigUint64(this.start + 176 + i * 8, true);
+  get newConnections(): bigint {
+    return this.view.getBigUint64(this.start + 176, true);
   }
-  setZero(i: number, value: bigint): void {
-    this.view.setBigUint64(this.start + 176 + i * 8, value, true);
+  set newConnections(value: bigint) {
+    this.view.setBigUint64(this.start + 176, value, true);
+  }
+  get zero(): bigint {
+    return this.view.getBigUint64(this.start + 184, true);
+  }
+  set zero(value: bigint) {
+    this.view.setBigUint64(this.start + 184, value, true);
   }
 }
 
