@@ -1,7 +1,8 @@
 /** A balancer: the forwarder in its kernel, the prober behind it, and the BGP speaker that draws packets to it. */
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Announcer, type AnnouncerOptions, openAnnouncer, type RouterSession } from '../announce/bird.ts';
-import type { Balancer, Service } from '../config/model.ts';
+import type { Backend, Balancer, Service } from '../config/model.ts';
 import type { SlotTable as Slots } from '../decide/slots.ts';
 import { type Address, formatAddress, sameAddress } from '../net/address.ts';
 import type { ProbeResult } from '../observe/probe-target.ts';
@@ -21,6 +22,8 @@ import type { SlotChange, TableTarget } from './site-tables.ts';
 
 const TICK_MS = 2 ** TICK_SHIFT / 1e6;
 const BUCKET_ENTRIES = 8;
+/** From the end of the BGP sessions until routers send elsewhere. */
+const WITHDRAWN_MS = 200;
 /** Ways asked for at a time; each costs three processes. */
 const RESOLVED_AT_ONCE = 8;
 /** By the rule that only SYNs make entries young (docs/vip.md). */
@@ -254,6 +257,11 @@ export class BalancerRole implements TableTarget {
     return this.#tables.get(subject);
   }
 
+  /** Also one that leaves. */
+  backendOf(index: number): Backend | undefined {
+    return this.#known.find((planned) => planned.index === index)?.backend;
+  }
+
   nextHopOf(index: number): NextHop | undefined {
     return this.#reached.get(index)?.nextHop;
   }
@@ -335,7 +343,10 @@ export class BalancerRole implements TableTarget {
     this.#closed = true;
     await this.prober?.stop();
     await this.#publishing;
-    if (!keep) await this.announcer?.stop();
+    if (!keep && this.announcer !== null) {
+      await this.announcer.stop();
+      await sleep(WITHDRAWN_MS); // packets under way still find the programs
+    }
     for (const table of this.#tables.values()) table.close();
     this.forwarder.close({ keep });
   }

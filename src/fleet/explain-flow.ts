@@ -198,7 +198,7 @@ function wayTo(
   index: number,
   others: readonly number[],
 ): Pick<BalancerView, 'encapsulation' | 'nextHop'> {
-  const backend = site.plan.backends.find((one) => one.index === index)?.backend;
+  const backend = role.backendOf(index);
   const source = role.balancer.addresses.find((address) => address.family === backend?.address.family);
   if (backend === undefined || source === undefined) return { encapsulation: null, nextHop: null };
   const otherCandidates = backend.agent ? others.map((other) => site.indices.nameOf(other) ?? `number ${other}`) : [];

@@ -64,6 +64,8 @@ test('what is known stays over a reload, but not for another machine under the s
   watch('eu-b1', (text) => text.replace('address: 10.1.2.1', 'address: 10.1.2.99'));
   assert.equal(health.backend('www', 'eu-1').verdict, 'unknown');
   assert.equal(health.backend('www', 'eu-2').verdict, 'healthy');
+  health.forgetBackend('eu-2');
+  assert.equal(health.backend('www', 'eu-2').verdict, 'unknown');
 });
 
 test('results of targets that nobody watches are ignored', () => {

@@ -65,6 +65,12 @@ export class HealthBook {
     this.#observers.delete(observer);
   }
 
+  /** Another machine has taken the name: nothing is known of it. */
+  forgetBackend(name: string): void {
+    for (const targets of this.#observers.values())
+      for (const watched of targets.values()) if (watched.probe.backend === name) watched.health = UNKNOWN_HEALTH;
+  }
+
   take(observer: string, result: ProbeResult): void {
     const watched = this.#observers.get(observer)?.get(result.id);
     if (watched === undefined) return;

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '../config/model.ts';
 import type { PathHealth, Verdict } from '../decide/health.ts';
+import { sameAddress } from '../net/address.ts';
 import { type Prober, startProber } from '../observe/prober.ts';
 import { compileZones } from '../serve/dns/zone-compile.ts';
 import { inNamespace } from '../serve/vip/netns.ts';
@@ -289,6 +290,10 @@ export class Runtime {
       throw error;
     }
     for (const role of this.nameServers.values()) role.apply(config);
+    for (const { name, address } of this.config.backends.values()) {
+      const next = config.backends.get(name);
+      if (next === undefined || !sameAddress(next.address, address)) this.health.forgetBackend(name);
+    }
     this.config = config;
     this.#hashKeys = hashKeys;
     this.steering.setConfig(config);
