@@ -15,7 +15,7 @@ import { takePositionals } from './arguments.ts';
 import { type Command, type CommandArguments, CommandError, stringOption, UsageError } from './command.ts';
 import { loadConfig } from './configuration.ts';
 import { openLog } from './log.ts';
-import { lockMachines } from './machine-lock.ts';
+import { lockMachines, removeRunFolder } from './machine-lock.ts';
 
 export const RUN_FOLDER = '/run/portico';
 /** A file is written in several steps: what follows within this belongs together. */
@@ -117,6 +117,7 @@ async function stay(
     signals.ignore();
     if (keep !== true) for (const netns of probers) await removeProbeNamespace(netns);
     unlock();
+    if (keep === false) for (const name of names) removeRunFolder(folders.run, name);
   }
   log.info(
     { keep },
