@@ -19,8 +19,14 @@ const backends: readonly [string, string] = [`${label}-s1`, `${label}-s2`];
 const VIP = '192.0.2.77';
 const folder = mkdtempSync(join(tmpdir(), 'portico-up-'));
 const file = join(folder, 'portico.yaml');
-const began = machineState();
+const began = ownState();
 const children: ChildProcess[] = [];
+
+/** Other tests may run at the same time. */
+function ownState(): readonly string[] {
+  const { namespaces, links, pins } = machineState();
+  return [...namespaces, ...links, ...pins].filter((name) => name.includes(label) || name === 'portico-probe');
+}
 
 function ip(line: string): void {
   execFileSync('ip', line.split(' '), { stdio: ['ignore', 'ignore', 'pipe'] });
@@ -168,6 +174,7 @@ after(async () => {
     child.kill('SIGKILL');
     await ended;
   }
+  writeFileSync(file, configuration(backends));
   try {
     for (const name of [balancer, ...backends])
       if (existsSync(`/run/netns/${name}`))
@@ -176,7 +183,8 @@ after(async () => {
     for (const name of [client, balancer, ...backends]) if (existsSync(`/run/netns/${name}`)) ip(`netns del ${name}`);
     rmSync(folder, { recursive: true, force: true });
   }
-  assert.deepEqual(machineState(), began, 'something was left behind');
+  assert.deepEqual(ownState(), began, 'something was left behind');
+  assert.ok(!existsSync(`/run/portico/${label}`), 'nor run files');
 });
 
 test('a balancer and a backend that `up` runs serve a VIP, and go on when the processes have ended', async () => {
