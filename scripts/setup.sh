@@ -16,6 +16,7 @@ header:bpf/bpf_helpers.h|libbpf-dev|declares what kernel programs may call
 header:asm/types.h|linux-libc-dev|declares the kernel types
 library:libbpf.so.1|libbpf1|loads the kernel programs
 command:ip|iproute2|makes network namespaces and links for the lab
+file:/etc/protocols|netbase|tells network tools the names of protocols
 command:ethtool|ethtool|switches checksum offload off on lab links
 command:sysctl|procps|sets up routing in the lab
 command:ping|iputils-ping|tests echo replies and delays in the lab
@@ -38,6 +39,7 @@ present() {
 	local folder
 	case $1 in
 	command) command -v "$2" >/dev/null ;;
+	file) [ -e "$2" ] ;;
 	header)
 		for folder in /usr/include /usr/include/*-linux-gnu /usr/local/include; do
 			if [ -e "$folder/$2" ]; then return 0; fi
