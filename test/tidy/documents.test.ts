@@ -71,6 +71,19 @@ test('docs/configuration.md has every key of the schema, with its default', () =
   assert.deepEqual(missing, []);
 });
 
+test('docs/operations.md tells what every outcome of a packet means', () => {
+  const body = /enum outcome \{([^}]*)\}/.exec(textOf('bpf/layout.h'))?.[1] ?? '';
+  const names = [...body.matchAll(/\bOUTCOME_(\w+),/g)].map((match) =>
+    (match[1] as string).toLowerCase().replaceAll('_', '-'),
+  );
+  assert.ok(names.length > 10);
+  const text = textOf('docs/operations.md');
+  assert.deepEqual(
+    names.filter((name) => !text.includes(`\`${name}\``)),
+    [],
+  );
+});
+
 test('the first configuration in the README is about 20 lines', () => {
   const block = codeBlocks(textOf('README.md')).find(({ language }) => language === 'yaml');
   const lines = block?.text.split('\n').filter((line) => line.trim() !== '' && !line.trim().startsWith('#')) ?? [];
