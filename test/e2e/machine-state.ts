@@ -16,12 +16,15 @@ function list(folder: string): string[] {
   }
 }
 
-export function machineState(): MachineState {
+/** `isOwn` says by its name what is looked at: other tests may run at the same time. */
+export function machineState(isOwn: (name: string) => boolean): MachineState {
   const links = JSON.parse(execFileSync('ip', ['-j', 'link'], { encoding: 'utf8' })) as { ifname: string }[];
   return {
-    namespaces: list('/run/netns'),
-    links: links.map((link) => link.ifname).sort(),
-    // The folder itself comes and goes with the first and last instance, whosever it is.
-    pins: [...list('/sys/fs/bpf').filter((pin) => pin !== 'portico'), ...list('/sys/fs/bpf/portico')],
+    namespaces: list('/run/netns').filter(isOwn),
+    links: links
+      .map((link) => link.ifname)
+      .filter(isOwn)
+      .sort(),
+    pins: [...list('/sys/fs/bpf'), ...list('/sys/fs/bpf/portico')].filter(isOwn),
   };
 }

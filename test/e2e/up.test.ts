@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { machineState } from './machine-state.ts';
+import { type MachineState, machineState } from './machine-state.ts';
 
 const PORTICO = fileURLToPath(new URL('../../portico', import.meta.url));
 const LIMIT_MS = 20_000;
@@ -22,10 +22,8 @@ const file = join(folder, 'portico.yaml');
 const began = ownState();
 const children: ChildProcess[] = [];
 
-/** Other tests may run at the same time. */
-function ownState(): readonly string[] {
-  const { namespaces, links, pins } = machineState();
-  return [...namespaces, ...links, ...pins].filter((name) => name.includes(label) || name === 'portico-probe');
+function ownState(): MachineState {
+  return machineState((name) => name.includes(label) || name === 'portico-probe');
 }
 
 function ip(line: string): void {
@@ -319,9 +317,6 @@ test('`down` takes programs, maps, addresses and the prober away', () => {
     run(name, [PORTICO, 'down', file, '--machine', name]);
     assert.ok(!run(name, ['ip', '-4', 'addr', 'show', 'dev', 'lo']).includes(VIP), 'the VIP is off the loopback');
   }
-  assert.deepEqual(
-    machineState().pins.filter((pin) => pin.startsWith(label)),
-    [],
-  );
+  assert.deepEqual(ownState().pins, []);
   assert.equal(run(balancer, [PORTICO, 'down', file, '--machine', 'b']), 'Nothing was there.\n');
 });
