@@ -7,6 +7,7 @@ import { resolveNextHop } from '../serve/vip/next-hop.ts';
 import { forEachAtMost } from './at-most.ts';
 import type { Log } from './log.ts';
 import type { Machine } from './machine.ts';
+import { SaidOnce } from './said-once.ts';
 import type { PlannedBackend, SitePlan } from './site-plan.ts';
 
 /** Each costs three processes. */
@@ -18,7 +19,7 @@ export class BackendRole {
   readonly machine: Machine;
   readonly agent: Agent;
   readonly #backend: Backend;
-  readonly #log: Log;
+  readonly #said: SaidOnce;
   readonly #outcomes = new Float64Array(AGENT_OUTCOME_COUNT);
   #others: readonly PlannedBackend[] = [];
   #turn = 0;
@@ -30,7 +31,7 @@ export class BackendRole {
     this.machine = machine;
     this.agent = agent;
     this.#backend = backend;
-    this.#log = log;
+    this.#said = new SaidOnce(log);
   }
 
   get adopted(): boolean {
@@ -68,16 +69,16 @@ export class BackendRole {
       this.agent.setCandidate(index, null);
       return;
     }
+    const trouble = `backend ${this.name} has no way to candidate ${backend.name}`;
+    const fields = { backend: this.name, candidate: backend.name };
     try {
       const nextHop = await resolveNextHop(this.machine.netns, backend.address, this.address);
+      this.#said.over(trouble, fields);
       // It may have left, or the number may be another's, while the neighbour was asked.
       if (this.#closed || !this.#others.includes(candidate)) return;
       this.agent.setCandidate(index, { address: backend.address, nextHop });
     } catch (error) {
-      this.#log.warn(
-        { backend: this.name, candidate: backend.name, reason: (error as Error).message },
-        'no way to the candidate',
-      );
+      this.#said.trouble(trouble, fields, (error as Error).message);
     }
   }
 

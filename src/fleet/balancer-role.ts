@@ -17,6 +17,7 @@ import { forEachAtMost } from './at-most.ts';
 import type { Log } from './log.ts';
 import type { Folders, Machine } from './machine.ts';
 import { probeSource } from './probe-plan.ts';
+import { SaidOnce } from './said-once.ts';
 import type { PlannedBackend, PlannedService, SitePlan } from './site-plan.ts';
 import type { SlotChange, TableTarget } from './site-tables.ts';
 
@@ -52,6 +53,7 @@ export class BalancerRole implements TableTarget {
   announcer: Announcer | null;
   readonly prober: Prober | null;
   readonly #log: Log;
+  readonly #said: SaidOnce;
   readonly #announcerOptions: AnnouncerOptions;
   readonly #tables = new Map<number, SlotTable>();
   readonly #reached = new Map<number, Reached>();
@@ -74,6 +76,7 @@ export class BalancerRole implements TableTarget {
     this.announcer = announcer;
     this.prober = prober;
     this.#log = options.log;
+    this.#said = new SaidOnce(options.log);
     this.#announcerOptions = announcerOptions(options);
   }
 
@@ -193,22 +196,22 @@ export class BalancerRole implements TableTarget {
   async #resolveBackend(planned: PlannedBackend): Promise<void> {
     if (this.#closed) return;
     const { backend, index } = planned;
+    const trouble = `balancer ${this.name} has no way to backend ${backend.name}`;
+    const fields = { balancer: this.name, backend: backend.name };
     const source = this.balancer.addresses.find((address) => address.family === backend.address.family) ?? null;
     // Also for those that cannot be reached: without it their probes would be any packets, and reach somebody else.
     const from = probeSource(this.balancer, index);
     if (from !== null) this.forwarder.setProbeSource(from, index);
     try {
       const nextHop = await resolveNextHop(this.machine.netns, backend.address, source);
+      this.#said.over(trouble, fields);
       // It may have left, or the number may be another's, while the neighbour was asked.
       if (this.#closed || !this.#known.includes(planned)) return;
       const known = this.#reached.get(index);
       if (known !== undefined && known.backend === backend && sameNextHop(known.nextHop, nextHop)) return;
       this.#write(planned, nextHop);
     } catch (error) {
-      this.#log.warn(
-        { balancer: this.name, backend: backend.name, reason: (error as Error).message },
-        'no way to the backend',
-      );
+      this.#said.trouble(trouble, fields, (error as Error).message);
     }
   }
 

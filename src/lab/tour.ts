@@ -49,6 +49,8 @@ export interface TourStep {
 /** Traffic must be as it should be for so long to count as steady. */
 const WINDOW_MS = 2_000;
 const LOOK_MS = 100;
+/** A new connection is known to have failed only so long after it was begun (the traffic's own limit, and a bit). */
+const VERDICT_MS = 3_200;
 
 function newBetween(before: RegionSnapshot | undefined, after: RegionSnapshot): Record<string, number> {
   const counts: Record<string, number> = {};
@@ -65,22 +67,36 @@ function wentBetween(before: TrafficSnapshot, after: TrafficSnapshot): Record<st
   );
 }
 
-/** Waits until the last window was without fault and as the step wants it; gives the time from the act to its start. */
+/**
+ * Waits for a window without a fault in which new connections went as the step wants; gives the time from the act to its start. The
+ * window is looked at when every connection that was begun in it has succeeded or failed.
+ */
 async function untilSteady(traffic: Traffic, step: TourStep, began: TrafficSnapshot): Promise<number | null> {
   const looks: TrafficSnapshot[] = [began];
   for (;;) {
     await sleep(LOOK_MS);
     const now = traffic.snapshot();
     looks.push(now);
-    while (looks.length > 1 && now.atMs - (looks[1] as TrafficSnapshot).atMs >= WINDOW_MS) looks.shift();
-    const then = looks[0] as TrafficSnapshot;
-    const calm =
-      now.brokenCount === then.brokenCount && now.newFailed === then.newFailed && now.unopened === then.unopened;
-    const went = wentBetween(then, now);
-    const everywhere = Object.values(went).every((backends) => Object.keys(backends).length > 0);
-    if (now.atMs - then.atMs >= WINDOW_MS && calm && everywhere && step.isSteady(went)) return then.atMs - began.atMs;
-    if (now.atMs - began.atMs > step.limitMs + WINDOW_MS) return null;
+    const endMs = now.atMs - VERDICT_MS;
+    if (endMs - WINDOW_MS < began.atMs) continue;
+    while ((looks[1] as TrafficSnapshot).atMs <= endMs - WINDOW_MS) looks.shift();
+    const start = looks[0] as TrafficSnapshot;
+    if (isCalm(start, now, endMs) && isAsWanted(step, looks, endMs)) return start.atMs - began.atMs;
+    if (start.atMs - began.atMs > step.limitMs) return null;
   }
+}
+
+/** No new connection begun between `start` and `endMs` has failed, and no kept one has broken since `start`. */
+function isCalm(start: TrafficSnapshot, now: TrafficSnapshot, endMs: number): boolean {
+  if (now.brokenCount !== start.brokenCount) return false;
+  const since = now.failures.filter((failure) => failure.atMs >= start.atMs && failure.atMs <= endMs);
+  return since.length === 0;
+}
+
+function isAsWanted(step: TourStep, looks: readonly TrafficSnapshot[], endMs: number): boolean {
+  const end = looks.findLast((look) => look.atMs <= endMs) ?? (looks[0] as TrafficSnapshot);
+  const went = wentBetween(looks[0] as TrafficSnapshot, end);
+  return Object.values(went).every((backends) => Object.keys(backends).length > 0) && step.isSteady(went);
 }
 
 export async function runStep(traffic: Traffic, step: TourStep): Promise<StepReport> {
