@@ -25,7 +25,7 @@ test('every npm script that a document names is in package.json', () => {
   );
   assert.deepEqual(unknown, []);
   for (const script of Object.values(scripts))
-    assert.ok(existsSync(join(ROOT, script.split(' ')[0] as string)), script);
+    assert.ok(existsSync(join(ROOT, script.replace(/^exec /, '').split(' ')[0] as string)), script);
 });
 
 test('every portico command that a document names answers to --help', async () => {
