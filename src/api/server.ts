@@ -92,7 +92,7 @@ async function listen(app: FastifyInstance, { host, port }: ApiOptions): Promise
     await app.close();
     const { code, message } = error as NodeJS.ErrnoException;
     const why = code === 'EADDRINUSE' ? 'another program listens there' : (code ?? message);
-    throw new Error(`the API cannot listen on ${host} port ${port}: ${why}`);
+    throw new Error(`the API cannot listen on ${host} port ${port}: ${why}`, { cause: error });
   }
 }
 

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FleetSource } from '../api/fleet-source.ts';
 import { Journal } from '../api/journal.ts';
-import { startApi } from '../api/server.ts';
+import { type Api, type ApiOptions, startApi } from '../api/server.ts';
 import type { Config } from '../config/model.ts';
 import type { Runtime } from '../fleet/runtime.ts';
 import type { Lab } from '../lab/build.ts';
@@ -63,7 +63,7 @@ async function runTour(args: CommandArguments): Promise<number> {
     const runtime = await startPorticoInLab(lab, withoutBackend(config, cast.added), journal);
     open.push(() => runtime.stop(false));
     const source = new FleetSource({ runtime, journal, load: null });
-    const api = await startApi({ ...config.api, source, log });
+    const api = await startApiSomewhere({ ...config.api, source, log });
     open.push(() => api.close());
     say(`The page that shows where everything goes: ${api.url}/`);
     await runtime.untilServing(OPEN_LIMIT_MS);
@@ -83,6 +83,16 @@ async function runTour(args: CommandArguments): Promise<number> {
         process.stderr.write(`portico lab: ${(error as Error).message}\n`);
         process.exitCode = 1;
       });
+  }
+}
+
+/** At the configured port, or where that is taken, at a free one: the lab is for looking, and says where. */
+async function startApiSomewhere(options: ApiOptions): Promise<Api> {
+  try {
+    return await startApi(options);
+  } catch (error) {
+    if (((error as Error).cause as NodeJS.ErrnoException | undefined)?.code !== 'EADDRINUSE') throw error;
+    return startApi({ ...options, port: 0 });
   }
 }
 
@@ -120,14 +130,19 @@ async function tour({ lab, config, cast, runtime, source, traffic, say }: TourCo
 }
 
 /** Brings back what died, and keeps traffic going for whoever looks. Ends with the process, by a signal. */
-async function goOn({ lab, cast, source, say }: TourContext, url: string): Promise<never> {
+async function goOn({ lab, config, cast, source, say }: TourContext, url: string): Promise<never> {
+  const { host, port } = config.api;
+  const where = url.endsWith(`${host}:${port}`) ? '' : ` --api ${url}`;
   await lab.restoreBackend(cast.killed);
   await lab.restoreBalancer(cast.killedBalancer);
   await source.undrain('backend', cast.drained);
   say(`\nWhat died is back, and traffic goes on until Ctrl-C. Look at ${url}/, or try in another terminal:`);
-  say('  ./portico status');
-  say('  ./portico explain dns www.example.test --from 203.0.113.200');
-  say('  ./portico explain flow 203.0.113.5:40000 192.0.2.10:80');
-  say('  ./portico drain site us');
+  for (const command of [
+    'status',
+    'explain dns www.example.test --from 203.0.113.200',
+    'explain flow 203.0.113.5:40000 192.0.2.10:80',
+    'drain site us',
+  ])
+    say(`  ./portico ${command}${where}`);
   for (;;) await sleep(3_600_000);
 }
