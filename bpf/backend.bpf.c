@@ -61,7 +61,7 @@ static __always_inline enum agent_outcome process_encapsulated(struct packet *pa
 	*verdict = XDP_DROP;
 	if (!bpf_map_lookup_elem(&agent_members, &source))
 		return AGENT_NOT_MEMBER;
-	if (!read_gre(packet, &outer, &inner) || !read_inner_ip(packet, &outer, &inner, &destination))
+	if (!read_shim(packet, &outer, &inner) || !read_inner_ip(packet, &outer, &inner, &destination))
 		return AGENT_MALFORMED;
 	if (!bpf_map_lookup_elem(&agent_vips, &destination))
 		return AGENT_NOT_OUR_VIP;

@@ -8,8 +8,10 @@
 #include "parse.h"
 
 struct outer {
-	__u32 bytes; /* of outer IP and GRE headers */
-	__u32 key;   /* first << 16 | second: other backends that the packet may belong to; 0: none */
+	__u32 bytes;       /* of all headers before the inner packet */
+	__u32 protocol;    /* GRE, UDP (GUE), IPv4 or IPv6 (IP in IP) */
+	__u32 source_port; /* of GUE */
+	__u32 key;         /* first << 16 | second: other backends that the packet may belong to; 0: none */
 	__u32 flow_label;
 };
 
@@ -20,31 +22,56 @@ static __always_inline bool is_same_address(const void *a, const void *b)
 	return left[0] == right[0] && left[1] == right[1];
 }
 
-/* Is it GRE, whole, without IPv4 options or IPv6 extension headers? Then where from and where to. */
+/* Of UDP, only what goes to the port of GUE is encapsulated. */
+static __always_inline bool is_encapsulated(const struct packet *packet, struct outer *outer)
+{
+	struct udp *udp = packet->ip + outer->bytes;
+	/* Read anew: of a copy that it kept the compiler clears the upper half, which the verifier refuses.
+	 */
+	__u32 end = *(volatile __u32 *)&packet->ctx->data_end;
+
+	switch (outer->protocol) {
+	case PROTOCOL_GRE:
+	case PROTOCOL_IPV4:
+	case PROTOCOL_IPV6:
+		return true;
+	case PROTOCOL_UDP:
+		if ((void *)udp + UDP_BYTES > (void *)(long)end ||
+		    udp->ports.destination != bpf_htons(GUE_PORT))
+			return false;
+		outer->source_port = bpf_ntohs(udp->ports.source);
+		return true;
+	}
+	return false;
+}
+
+/* Is it encapsulated, without IPv4 options or IPv6 extension headers? Then where from and where to. */
 static __always_inline bool read_outer_ip(const struct packet *packet, struct outer *outer,
 					  struct address *source, struct address *destination)
 {
 	if (packet->is_ipv6) {
 		struct ipv6 *ip = packet->ip;
 
-		if (packet->ip + IPV6_BYTES > packet_end(packet) || ip->next_header != PROTOCOL_GRE)
+		if (packet->ip + IPV6_BYTES > packet_end(packet))
 			return false;
 		copy_bytes_16(source->bytes, ip->source);
 		copy_bytes_16(destination->bytes, ip->destination);
 		outer->bytes = IPV6_BYTES;
+		outer->protocol = ip->next_header;
 		outer->flow_label = bpf_ntohl(ip->version_class_label) & 0xfffff;
 	} else {
 		struct ipv4 *ip = packet->ip;
 
 		if (packet->ip + IPV4_BYTES > packet_end(packet) || ip->version_ihl != 0x45 ||
-		    ip->protocol != PROTOCOL_GRE || ip->fragment & bpf_htons(IPV4_FRAGMENT_MASK))
+		    ip->fragment & bpf_htons(IPV4_FRAGMENT_MASK))
 			return false;
 		map_ipv4(source, ip->source);
 		map_ipv4(destination, ip->destination);
 		outer->bytes = IPV4_BYTES;
+		outer->protocol = ip->protocol;
 		outer->flow_label = 0;
 	}
-	return true;
+	return is_encapsulated(packet, outer);
 }
 
 /* An address of this machine that others encapsulate to. Ones that it does not have are zero in the settings.
@@ -71,12 +98,48 @@ static __always_inline bool read_gre(const struct packet *packet, struct outer *
 	outer->key = 0;
 	if (gre[0] == 0)
 		return true;
-	outer->bytes += GRE_KEY_BYTES;
+	outer->bytes += KEY_BYTES;
 	if (gre[0] != bpf_htons(GRE_KEY_PRESENT) || packet->ip_length < outer->bytes ||
-	    (void *)gre + GRE_BYTES + GRE_KEY_BYTES > packet_end(packet))
+	    (void *)gre + GRE_BYTES + KEY_BYTES > packet_end(packet))
 		return false;
 	outer->key = bpf_ntohl(*(__be32 *)(gre + 2));
 	return true;
+}
+
+/* Version 0, no flags, at most a key. Fills the family of `inner`. UDP checksums are not looked at: inner
+ * packets have their own. */
+static __always_inline bool read_gue(const struct packet *packet, struct outer *outer, struct packet *inner)
+{
+	struct udp *udp = packet->ip + outer->bytes;
+	struct gue *gue = (void *)(udp + 1);
+	__u32 udp_bytes = packet->ip_length - outer->bytes;
+
+	outer->bytes += UDP_BYTES + GUE_BYTES;
+	if ((void *)(gue + 1) > packet_end(packet) || packet->ip_length < outer->bytes)
+		return false;
+	inner->is_ipv6 = gue->protocol == PROTOCOL_IPV6;
+	if ((!inner->is_ipv6 && gue->protocol != PROTOCOL_IPV4) || gue->flags ||
+	    bpf_ntohs(udp->length) != udp_bytes)
+		return false;
+	outer->key = 0;
+	if (gue->version_length == 0)
+		return true;
+	outer->bytes += KEY_BYTES;
+	if (gue->version_length != KEY_BYTES / 4 || packet->ip_length < outer->bytes ||
+	    (void *)(gue + 1) + KEY_BYTES > packet_end(packet))
+		return false;
+	outer->key = bpf_ntohl(*(__be32 *)(gue + 1));
+	return true;
+}
+
+static __always_inline bool read_shim(const struct packet *packet, struct outer *outer, struct packet *inner)
+{
+	if (outer->protocol == PROTOCOL_GRE)
+		return read_gre(packet, outer, inner);
+	if (outer->protocol == PROTOCOL_UDP)
+		return read_gue(packet, outer, inner);
+	inner->is_ipv6 = outer->protocol == PROTOCOL_IPV6;
+	return packet->ip_length >= outer->bytes;
 }
 
 /* The inner IP header, its length checked against the outer one, and the destination. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 /*
- * GRE (RFC 2784, key: RFC 2890) around the IP packet: Ethernet header (with its VLAN tags), outer IP, GRE,
- * the inner IP packet as it came. Bytes behind the IP packet stay where they are and are not counted in the
- * outer length.
+ * Around the IP packet: Ethernet header (with its VLAN tags), outer IP, then GRE (RFC 2784, key: RFC 2890),
+ * UDP and GUE (draft-ietf-intarea-gue, version 0), or nothing (IP in IP), and the inner IP packet as it came.
+ * Bytes behind the IP packet stay where they are and are not counted in the outer length.
  */
 #ifndef PORTICO_ENCAPSULATE_H
 #define PORTICO_ENCAPSULATE_H
@@ -17,16 +17,27 @@
 struct tunnel {
 	const __u8 *source;
 	const __u8 *destination;
-	const __u8 *macs; /* destination and source MAC, 12 bytes */
-	__u32 header_sum; /* of the constant words of the outer IPv4 header */
-	__u32 flow_label; /* 20 bits, for the outer IPv6 header */
-	__u32 key;        /* 0: no GRE key */
+	const __u8 *macs;  /* destination and source MAC, 12 bytes */
+	__u32 header_sum;  /* of the constant words of an outer IPv4 header with GRE */
+	__u32 protocol;    /* of the outer IP header: says what stands between the two */
+	__u32 source_port; /* for GUE */
+	__u32 flow_label;  /* 20 bits, for the outer IPv6 header */
+	__u32 key;         /* other candidates; 0: none. Only for GRE and GUE */
 	bool is_ipv6;
 };
 
+/* Of what stands between outer and inner IP header, without the key. */
+static __always_inline __u32 shim_bytes(__u32 protocol)
+{
+	if (protocol == PROTOCOL_GRE)
+		return GRE_BYTES;
+	return protocol == PROTOCOL_UDP ? UDP_BYTES + GUE_BYTES : 0;
+}
+
 static __always_inline __u32 outer_bytes(const struct tunnel *tunnel)
 {
-	return (tunnel->is_ipv6 ? IPV6_BYTES : IPV4_BYTES) + GRE_BYTES + (tunnel->key ? GRE_KEY_BYTES : 0);
+	return (tunnel->is_ipv6 ? IPV6_BYTES : IPV4_BYTES) + shim_bytes(tunnel->protocol) +
+	       (tunnel->key ? KEY_BYTES : 0);
 }
 
 /* A packet of nearly 64 KiB grows too long for the outer length field. */
@@ -37,13 +48,13 @@ static __always_inline bool length_can_be_said(const struct packet *packet, cons
 
 static __always_inline void write_outer_ipv4(struct ipv4 *outer, const struct tunnel *tunnel, __u32 length)
 {
-	__u32 sum = tunnel->header_sum + length;
+	__u32 sum = tunnel->header_sum - PROTOCOL_GRE + tunnel->protocol + length;
 
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
 	*(__be32 *)outer = bpf_htonl(0x45000000 | length);
 	*(__be32 *)&outer->id = bpf_htonl(IPV4_DF);
-	*(__be32 *)&outer->ttl = bpf_htonl(OUTER_TTL << 24 | PROTOCOL_GRE << 16 | (~sum & 0xffff));
+	*(__be32 *)&outer->ttl = bpf_htonl(OUTER_TTL << 24 | tunnel->protocol << 16 | (~sum & 0xffff));
 	outer->source = *(const __be32 *)(tunnel->source + 12);
 	outer->destination = *(const __be32 *)(tunnel->destination + 12);
 }
@@ -52,9 +63,33 @@ static __always_inline void write_outer_ipv6(struct ipv6 *outer, const struct tu
 {
 	outer->version_class_label = bpf_htonl(0x60000000 | tunnel->flow_label);
 	*(__be32 *)&outer->payload_length =
-	    bpf_htonl((length - IPV6_BYTES) << 16 | PROTOCOL_GRE << 8 | OUTER_TTL);
+	    bpf_htonl((length - IPV6_BYTES) << 16 | tunnel->protocol << 8 | OUTER_TTL);
 	copy_bytes_16(outer->source, tunnel->source);
 	copy_bytes_16(outer->destination, tunnel->destination);
+}
+
+static __always_inline void write_gre(__be32 *gre, const struct packet *packet, __u32 key)
+{
+	gre[0] = bpf_htonl((key ? GRE_KEY_PRESENT << 16 : 0) |
+			   (packet->is_ipv6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4));
+	if (key)
+		gre[1] = bpf_htonl(key);
+}
+
+/*
+ * The UDP checksum is 0: over IPv4 that is always allowed, over IPv6 for tunnels whose inner packets have
+ * checksums of their own (RFC 6935, RFC 6936). The key is private data: what the length says beyond the
+ * fields that flags announce, of which there are none.
+ */
+static __always_inline void write_gue(__be32 *udp, const struct packet *packet, const struct tunnel *tunnel)
+{
+	__u32 key_bytes = tunnel->key ? KEY_BYTES : 0;
+
+	udp[0] = bpf_htonl(tunnel->source_port << 16 | GUE_PORT);
+	udp[1] = bpf_htonl((UDP_BYTES + GUE_BYTES + key_bytes + packet->ip_length) << 16);
+	udp[2] = bpf_htonl((key_bytes / 4) << 24 | (packet->is_ipv6 ? PROTOCOL_IPV6 : PROTOCOL_IPV4) << 16);
+	if (key_bytes)
+		udp[3] = bpf_htonl(tunnel->key);
 }
 
 /*
@@ -67,10 +102,10 @@ static __always_inline bool write_outer(const struct packet *packet, const struc
 	void *end = packet_end(packet);
 	void *outer = data + packet->ip_offset;
 	__u32 outer_length = packet->ip_length + outer_bytes(tunnel);
-	__be32 *gre;
+	void *shim;
 
 	/* The inner packet is at least as long as its headers, so this always holds. */
-	if (outer + IPV6_BYTES + GRE_BYTES + GRE_KEY_BYTES > end)
+	if (outer + IPV6_BYTES + GRE_BYTES + KEY_BYTES > end)
 		return RARE(false);
 	if (packet->ip_offset > ETHERNET_BYTES)
 		*(__u32 *)(data + ETHERNET_BYTES - 2) = packet->tags[0];
@@ -80,16 +115,19 @@ static __always_inline bool write_outer(const struct packet *packet, const struc
 	if (tunnel->is_ipv6) {
 		*(__be16 *)(outer - 2) = bpf_htons(ETHERTYPE_IPV6);
 		write_outer_ipv6(outer, tunnel, outer_length);
-		gre = outer + IPV6_BYTES;
+		shim = outer + IPV6_BYTES;
 	} else {
 		*(__be16 *)(outer - 2) = bpf_htons(ETHERTYPE_IPV4);
 		write_outer_ipv4(outer, tunnel, outer_length);
-		gre = outer + IPV4_BYTES;
+		shim = outer + IPV4_BYTES;
 	}
-	gre[0] = bpf_htonl((tunnel->key ? GRE_KEY_PRESENT << 16 : 0) |
-			   (packet->is_ipv6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4));
-	if (tunnel->key)
-		gre[1] = bpf_htonl(tunnel->key);
+	if (tunnel->protocol == PROTOCOL_GRE) {
+		write_gre(shim, packet, tunnel->key);
+	} else if (tunnel->protocol == PROTOCOL_UDP) {
+		if (shim + UDP_BYTES + GUE_BYTES + KEY_BYTES > end)
+			return RARE(false);
+		write_gue(shim, packet, tunnel);
+	}
 	return true;
 }
 

@@ -9,12 +9,26 @@
 
 struct choice {
 	__u32 backend;
-	__u32 key; /* other candidates for the GRE key; 0: none */
+	__u32 key; /* other candidates; 0: none */
 	__u32 flow_label;
 };
 
+/* A backend's own mode goes before its service's. */
+static __always_inline __u32 forwarding_of(const struct backend *backend, const struct service *service)
+{
+	return backend->forwarding ?: service->forwarding;
+}
+
+static __always_inline __u32 protocol_of(__u32 forwarding, bool is_ipv6)
+{
+	if (forwarding == FORWARDING_IPIP)
+		return is_ipv6 ? PROTOCOL_IPV6 : PROTOCOL_IPV4;
+	return forwarding == FORWARDING_GUE ? PROTOCOL_UDP : PROTOCOL_GRE;
+}
+
 /* XDP_ABORTED: not possible. */
-static __always_inline int forward(struct packet *packet, const struct choice *choice)
+static __always_inline int forward(struct packet *packet, const struct service *service,
+				   const struct choice *choice)
 {
 	const struct backend *backend = find_backend(choice->backend);
 	struct tunnel tunnel;
@@ -26,6 +40,8 @@ static __always_inline int forward(struct packet *packet, const struct choice *c
 	tunnel.destination = backend->address;
 	tunnel.macs = backend->next_hop_mac;
 	tunnel.header_sum = backend->header_sum;
+	tunnel.protocol = protocol_of(forwarding_of(backend, service), packet->is_ipv6);
+	tunnel.source_port = GUE_SOURCE_PORTS | (choice->flow_label & GUE_SOURCE_MASK);
 	tunnel.flow_label = choice->flow_label;
 	tunnel.key = choice->key;
 	tunnel.is_ipv6 = backend->flags & BACKEND_IPV6;

@@ -63,7 +63,7 @@ enum event {
 	EVENT_REFUSED_FULL,     /* both buckets full: not inserted */
 	EVENT_REFUSED_PRESSURE, /* above the service's limits: not inserted */
 	EVENT_CAS_LOST,         /* another CPU changed the word first; looked again */
-	EVENT_KEYED,            /* sent with other candidates in the GRE key */
+	EVENT_KEYED,            /* sent with other candidates in its key */
 	EVENT_COUNT
 };
 
@@ -81,10 +81,19 @@ enum agent_outcome {
 };
 
 #define BACKEND_ALIVE 1 /* cleared: dead; packets of its flows go to current */
-#define BACKEND_AGENT 2 /* runs backend.bpf.c: understands the keyed GRE of second chance */
+#define BACKEND_AGENT 2 /* runs backend.bpf.c: understands the keys of second chance */
 #define BACKEND_IPV6 4  /* outer header is IPv6 */
 
 #define VIP_ECHO 1 /* answer ICMP echo */
+
+/* What packets are wrapped in on their way to a backend. */
+enum forwarding {
+	FORWARDING_UNSAID, /* in a backend: as the service says; in a service: GRE */
+	FORWARDING_GRE,    /* outer IP, GRE */
+	FORWARDING_IPIP,   /* outer IP: has no place for other candidates */
+	FORWARDING_GUE,    /* outer IP, UDP, GUE */
+	FORWARDING_COUNT
+};
 
 struct address {
 	__u8 bytes[16];
@@ -105,7 +114,7 @@ struct service_key {
 struct service {
 	__u32 subject;        /* index of counters, slot table, notes and pressure */
 	__u32 slots;          /* size of its lookup table */
-	__u32 flags;          /* none yet: 0 */
+	__u32 forwarding;     /* enum forwarding */
 	__u32 lifetime_ticks; /* connection entries not touched for longer are expired; at most 3000 */
 	__u32 new_per_second; /* pressure: tracked flows per 2^30 ns (1.07 s) */
 	__u32 share_entries;  /* pressure: tracked flows per lifetime */
@@ -125,9 +134,9 @@ struct backend {
 	__u8 own_mac[6];
 	__u32 ifindex; /* to send on; the packet's own: XDP_TX, another: redirect */
 	__u32 flags;
-	__u32 header_sum; /* sum of the constant 16-bit words of the outer IPv4 header, not folded */
+	__u32 header_sum; /* sum of the constant 16-bit words of an outer IPv4 header with GRE, not folded */
 	__u32 mtu;        /* of the path to the backend, in bytes of IP */
-	__u32 zero;
+	__u32 forwarding; /* enum forwarding */
 };
 
 struct bucket {

@@ -54,7 +54,7 @@ static __always_inline enum outcome process(struct packet *packet, const struct 
 	outcome = choose(packet, all, service, &choice);
 	if (outcome == OUTCOME_NO_BACKEND)
 		return outcome;
-	*verdict = forward(packet, &choice);
+	*verdict = forward(packet, service, &choice);
 	if (*verdict != XDP_TX && *verdict != XDP_REDIRECT) {
 		*verdict = XDP_DROP;
 		return RARE(OUTCOME_FAILED);

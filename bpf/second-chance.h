@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 /*
- * In the middle of a change a balancer may not know where a flow lives; then the GRE key names up to two
- * other backends. A packet of a TCP connection that this machine does not know goes on to the first of them,
- * with the rest of the key, so after two hops at most it is handed up, wherever it is.
+ * In the middle of a change a balancer may not know where a flow lives; then a key names up to two other
+ * backends, in GRE its key and in GUE private data. A packet of a TCP connection that this machine does not
+ * know goes on to the first of them, with the rest of the key, so after two hops at most it is handed up,
+ * wherever it is.
  */
 #ifndef PORTICO_SECOND_CHANCE_H
 #define PORTICO_SECOND_CHANCE_H
@@ -91,6 +92,8 @@ static __always_inline bool make_tunnel(const struct member *member, const struc
 	tunnel->source = tunnel->is_ipv6 ? own->address6 : own->address4;
 	tunnel->destination = member->address;
 	tunnel->macs = member->next_hop_mac;
+	tunnel->protocol = outer->protocol;
+	tunnel->source_port = outer->source_port;
 	tunnel->header_sum = 0x4500 + IPV4_DF + (OUTER_TTL << 8 | PROTOCOL_GRE) +
 			     sum_ipv4_address(tunnel->source) + sum_ipv4_address(tunnel->destination);
 	tunnel->flow_label = outer->flow_label;

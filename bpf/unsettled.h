@@ -69,13 +69,15 @@ static __always_inline __u32 add_other(__u32 others, __u32 candidate, __u32 chos
 	return others << 16 | candidate;
 }
 
-/* The candidates that a backend with the agent may hand the packet on to. */
-static __always_inline __u32 other_candidates(const struct slot *slot, __u32 chosen)
+/* The candidates that a backend with the agent may hand the packet on to, where the mode can say them. */
+static __always_inline __u32 other_candidates(const struct slot *slot, const struct service *service,
+					      __u32 chosen)
 {
 	const struct backend *backend = find_backend(chosen);
 	__u32 others = 0;
 
-	if (!backend || !(backend->flags & BACKEND_AGENT))
+	if (!backend || !(backend->flags & BACKEND_AGENT) ||
+	    forwarding_of(backend, service) == FORWARDING_IPIP)
 		return 0;
 	others = add_other(others, slot->previous, chosen);
 	others = add_other(others, slot->current, chosen);
@@ -172,7 +174,7 @@ static __always_inline enum outcome select_unsettled(struct packet *packet, cons
 	 * here. */
 	if (choice->backend != slot->current || outcome == OUTCOME_UNTRACKED)
 		write_tick(slot);
-	choice->key = other_candidates(slot, choice->backend);
+	choice->key = other_candidates(slot, service, choice->backend);
 	if (choice->key)
 		packet->events |= 1 << EVENT_KEYED;
 	return outcome;

@@ -17,7 +17,9 @@
 #define UDP_BYTES 8
 #define ICMP_ECHO_BYTES 8
 #define GRE_BYTES 4
-#define GRE_KEY_BYTES 4
+#define GUE_BYTES 4
+/* The other candidates of a second chance: the key of GRE, private data of GUE. */
+#define KEY_BYTES 4
 
 #define ETHERTYPE_IPV4 0x0800
 #define ETHERTYPE_VLAN 0x8100
@@ -26,8 +28,10 @@
 
 #define PROTOCOL_HOP_BY_HOP 0
 #define PROTOCOL_ICMP 1
+#define PROTOCOL_IPV4 4 /* RFC 2003 */
 #define PROTOCOL_TCP 6
 #define PROTOCOL_UDP 17
+#define PROTOCOL_IPV6 41 /* RFC 2473, RFC 4213 */
 #define PROTOCOL_ROUTING 43
 #define PROTOCOL_FRAGMENT 44
 #define PROTOCOL_GRE 47
@@ -48,6 +52,10 @@
 #define IPV6_FRAGMENT_MASK 0xfff9
 
 #define GRE_KEY_PRESENT 0x2000
+#define GUE_PORT 6080
+/* Source ports of GUE: RFC 6335's dynamic ones, 14 bits of the flow hash. */
+#define GUE_SOURCE_PORTS 0xc000
+#define GUE_SOURCE_MASK 0x3fff
 #define OUTER_TTL 64
 
 struct ethernet {
@@ -112,6 +120,13 @@ struct icmp {
 struct gre {
 	__be16 flags_version;
 	__be16 protocol;
+};
+
+/* draft-ietf-intarea-gue, version 0. */
+struct gue {
+	__u8 version_length; /* version 2 bits, control 1, words of 4 bytes behind this header 5 */
+	__u8 protocol;
+	__be16 flags;
 };
 
 #endif

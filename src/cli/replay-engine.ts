@@ -10,7 +10,14 @@ import {
   serviceKey,
   setBackend,
 } from '../model/engine.ts';
-import { BACKEND_AGENT, BACKEND_ALIVE, BACKEND_IPV6, VIP_ECHO } from '../model/layout.ts';
+import {
+  BACKEND_AGENT,
+  BACKEND_ALIVE,
+  BACKEND_IPV6,
+  FORWARDING_UNSAID,
+  FORWARDINGS,
+  VIP_ECHO,
+} from '../model/layout.ts';
 import { sipHashKey } from '../model/siphash.ts';
 import { sameAddress, toMapped } from '../net/address.ts';
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../net/packet.ts';
@@ -51,6 +58,7 @@ export function createReplayEngine(config: Config, balancer: Balancer, hashKey: 
       ownMac: new Uint8Array(6),
       ifindex: source === undefined ? 0 : REPLAY_IFINDEX,
       flags,
+      forwarding: backend.forwarding === null ? FORWARDING_UNSAID : FORWARDINGS.indexOf(backend.forwarding),
     });
     backends.set(index, backend.name);
     indices.set(addressKey(address, 0, 16), index);
@@ -95,6 +103,7 @@ function addOneService(
   const entry = {
     subject,
     slots,
+    forwarding: FORWARDINGS.indexOf(service.forwarding),
     lifetimeTicks: Math.min(3000, Math.max(4, Math.ceil((tracking.settleAfterMs * 1e6) / NS_PER_TICK))),
     newPerSecond: tracking.newPerSecond,
     shareEntries: Math.floor(balancer.connections * tracking.tableShare),

@@ -192,6 +192,7 @@ class LoadedEngine implements KernelEngine {
       view.flags = backend.flags;
       view.headerSum = headerSum(backend);
       view.mtu = 1500;
+      view.forwarding = backend.forwarding;
     });
   }
 
@@ -258,7 +259,7 @@ function serviceElements(engine: Engine): [Uint8Array, Uint8Array][] {
     const value = words(
       service.subject,
       service.slots,
-      0,
+      service.forwarding,
       service.lifetimeTicks,
       service.newPerSecond,
       service.shareEntries,

@@ -96,6 +96,7 @@ function buildBackend(name: string, values: BackendValues): Backend {
     address: given(values.address),
     weight: given(values.weight),
     agent: given(values.agent),
+    forwarding: values.forwarding ?? null,
     interfaces: given(values.interfaces),
     drain: given(values.drain),
   };

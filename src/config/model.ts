@@ -6,7 +6,8 @@ import type { Address, Prefix } from '../net/address.ts';
 
 export type TrafficClass = 'latency' | 'throughput' | 'batch';
 export type Scheduler = 'maglev';
-export type ForwardingMode = 'gre';
+/** What packets are wrapped in on their way to a backend: docs/vip.md. */
+export type ForwardingMode = 'gre' | 'ipip' | 'gue';
 export type TransportProtocol = 'tcp' | 'udp';
 
 export interface Location {
@@ -57,8 +58,10 @@ export interface Backend {
   readonly address: Address;
   /** Relative share of new flows, above 0. */
   readonly weight: number;
-  /** Runs Portico's backend role: decapsulation and second chance. False: a plain GRE device. */
+  /** Runs Portico's backend role: decapsulation and second chance. False: a plain tunnel device of the kernel. */
   readonly agent: boolean;
+  /** Null: as each service says. */
+  readonly forwarding: ForwardingMode | null;
   /** Interfaces that carry the agent's program. */
   readonly interfaces: readonly string[];
   readonly drain: boolean;

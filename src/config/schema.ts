@@ -30,6 +30,8 @@ const MAX_SLOTS = 16_777_213;
 /** Ages of connection entries have 12 bits of 4.29 s; entries expire after at most 3,000 of them (bpf/layout.h). */
 const MAX_SETTLE_MS = 12_600 * SECOND;
 
+const FORWARDING_MODES = ['gre', 'ipip', 'gue'] as const;
+
 const duration = { type: 'string', pattern: '^[0-9.]+ ?(ms|s|m|h|d)$' } as const;
 
 function location(build: SchemaBuilder, description: string) {
@@ -155,11 +157,19 @@ function backendSchema(build: SchemaBuilder) {
     agent: build.optional(
       {
         type: 'boolean',
-        description: "runs Portico's backend role; false: a plain GRE device of the kernel",
+        description: "runs Portico's backend role; false: a plain tunnel device of the kernel",
         examples: [true],
       },
       readBoolean,
       true,
+    ),
+    forwarding: build.optional(
+      {
+        enum: [...FORWARDING_MODES],
+        description: 'how packets reach this backend; default: as each service says',
+        examples: ['gue'],
+      },
+      (raw) => readChoice(raw, FORWARDING_MODES),
     ),
     interfaces: interfaces(build),
     drain: build.optional(
@@ -295,8 +305,8 @@ function serviceSchema(build: SchemaBuilder) {
       'maglev',
     ),
     forwarding: build.optional(
-      { enum: ['gre'], description: 'how packets reach backends', examples: ['gre'] },
-      (raw) => readChoice(raw, ['gre'] as const),
+      { enum: [...FORWARDING_MODES], description: 'how packets reach backends', examples: ['gre'] },
+      (raw) => readChoice(raw, FORWARDING_MODES),
       'gre',
     ),
     slots: build.optional(

@@ -11,7 +11,8 @@ function maps(
   services: readonly [number, number, number][] = [],
 ): AdoptedMaps {
   return {
-    listBackends: () => backends.map(([index, text]) => ({ index, address: address(text), agent: true })),
+    listBackends: () =>
+      backends.map(([index, text]) => ({ index, address: address(text), agent: true, forwarding: null })),
     vips: { list: () => vips.map(([text, subject]) => ({ address: address(text), subject, flags: 0 })) },
     services: {
       list: () => services.map(([vip, port, subject]) => ({ key: { vip, port, protocol: 'tcp' }, subject })),

@@ -8,7 +8,7 @@ import { type PlannedBackend, serviceName, vipName } from './site-plan.ts';
 
 /** What is read of a forwarder. */
 export interface AdoptedMaps {
-  listBackends(): readonly Pick<BackendEntry, 'index' | 'address' | 'agent'>[];
+  listBackends(): readonly Pick<BackendEntry, 'index' | 'address' | 'agent' | 'forwarding'>[];
   readonly vips: { list(): readonly (VipFields & { readonly address: Address })[] };
   readonly services: { list(): readonly { readonly key: ServiceKey; readonly subject: number }[] };
 }
@@ -19,8 +19,11 @@ export function formerName(address: Address): string {
 }
 
 /** A backend as those who leave are kept. */
-export function formerBackend(site: string, address: Address, agent: boolean): Backend {
-  return { name: formerName(address), site, address, weight: 1, agent, interfaces: [], drain: true };
+export function formerBackend(
+  site: string,
+  { address, agent, forwarding }: Pick<Backend, 'address' | 'agent' | 'forwarding'>,
+): Backend {
+  return { name: formerName(address), site, address, weight: 1, agent, forwarding, interfaces: [], drain: true };
 }
 
 /**
@@ -37,11 +40,12 @@ export function adoptNumbers(
 ): PlannedBackend[] {
   const left: PlannedBackend[] = [];
   const known = [...config.backends.values()].filter((backend) => backend.site === site);
-  for (const { index, address, agent } of forwarder.listBackends()) {
+  for (const entry of forwarder.listBackends()) {
+    const { index, address } = entry;
     const backend = known.find((one) => sameAddress(one.address, address));
     const name = backend?.name ?? formerName(address);
     take(indices, name, index, 'backend');
-    if (backend === undefined) left.push({ backend: formerBackend(site, address, agent), index });
+    if (backend === undefined) left.push({ backend: formerBackend(site, entry), index });
   }
   const vips = forwarder.vips.list().filter(({ address }) => isVipOf(config, site, address));
   for (const { address, subject } of vips) take(subjects, vipName(address), subject, 'VIP');

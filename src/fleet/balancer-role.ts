@@ -104,7 +104,8 @@ export class BalancerRole implements TableTarget {
     const { backend, index } = planned;
     const reached = this.#reached.get(index);
     if (reached === undefined || !sameAddress(reached.backend.address, backend.address)) return false;
-    if (reached.backend.agent !== backend.agent) this.#write(planned, reached.nextHop);
+    const isOther = reached.backend.agent !== backend.agent || reached.backend.forwarding !== backend.forwarding;
+    if (isOther) this.#write(planned, reached.nextHop);
     else this.#reached.set(index, { ...planned, nextHop: reached.nextHop });
     return true;
   }
@@ -112,7 +113,8 @@ export class BalancerRole implements TableTarget {
   #write(planned: PlannedBackend, nextHop: NextHop): void {
     const { backend, index } = planned;
     const alive = this.#alive.get(index) ?? true;
-    this.forwarder.setBackend(index, { address: backend.address, nextHop, alive, agent: backend.agent });
+    const { address, agent, forwarding } = backend;
+    this.forwarder.setBackend(index, { address, nextHop, alive, agent, forwarding });
     this.#reached.set(index, { ...planned, nextHop });
   }
 
@@ -128,6 +130,7 @@ export class BalancerRole implements TableTarget {
     const fields = {
       subject,
       slots: service.slots,
+      forwarding: service.forwarding,
       lifetimeTicks: this.lifetimeTicks(service),
       newPerSecond: Math.min(tracking.newPerSecond, 0xffffffff),
       shareEntries: Math.floor(tracking.tableShare * this.balancer.connections),

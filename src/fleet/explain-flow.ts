@@ -2,8 +2,9 @@
  * Why a packet goes where it goes: the steps of the kernel program, with the model's code, on what stands in the kernels
  * of the site's balancers now.
  */
-import type { Service, TransportProtocol } from '../config/model.ts';
+import type { ForwardingMode, Service, TransportProtocol } from '../config/model.ts';
 import type { FlowPlaces } from '../model/connections.ts';
+import { GRE_BYTES, GUE_BYTES, KEY_BYTES } from '../model/encapsulate.ts';
 import { hashAddresses, placesOf, slotOf } from '../model/flow-hash.ts';
 import { sipHashKey } from '../model/siphash.ts';
 import { type Address, formatAddress, sameAddress } from '../net/address.ts';
@@ -36,10 +37,10 @@ export interface BalancerView {
   /** Where a new connection goes. */
   readonly newToBackend: string | null;
   readonly encapsulation: {
-    readonly mode: 'gre';
+    readonly mode: ForwardingMode;
     readonly source: string;
     readonly destination: string;
-    /** Other candidates in the GRE key, for the backend's second chance. */
+    /** Other candidates in the packet, for the backend's second chance. */
     readonly otherCandidates: readonly string[];
     readonly bytes: number;
   } | null;
@@ -61,6 +62,7 @@ type Result =
   | { readonly ok: true; readonly value: ExplainedFlow }
   | { readonly ok: false; readonly error: string; readonly remedy: string };
 
+const MODE_NAME = { gre: 'GRE', ipip: 'IP', gue: 'GUE' } as const;
 const PROTOCOL = { tcp: 6, udp: 17 } as const;
 const TICK_SECONDS = 2 ** TICK_SHIFT / 1e9;
 
@@ -175,6 +177,7 @@ function viewOf(
     ...wayTo(
       site,
       role,
+      service,
       chosen,
       settled ? [] : [...new Set(candidates)].filter((index) => index !== chosen && isAlive(index)),
     ),
@@ -195,22 +198,25 @@ function isBefore(clockNs: bigint, deadline: number): boolean {
 function wayTo(
   site: SiteRuntime,
   role: BalancerRole,
+  service: Service,
   index: number,
   others: readonly number[],
 ): Pick<BalancerView, 'encapsulation' | 'nextHop'> {
   const backend = role.backendOf(index);
   const source = role.balancer.addresses.find((address) => address.family === backend?.address.family);
   if (backend === undefined || source === undefined) return { encapsulation: null, nextHop: null };
-  const otherCandidates = backend.agent ? others.map((other) => site.indices.nameOf(other) ?? `number ${other}`) : [];
+  const mode = backend.forwarding ?? service.forwarding;
+  const isKeyed = backend.agent && mode !== 'ipip';
+  const otherCandidates = isKeyed ? others.map((other) => site.indices.nameOf(other) ?? `number ${other}`) : [];
   const header = backend.address.family === 4 ? 20 : 40;
   const hop = role.nextHopOf(index);
   return {
     encapsulation: {
-      mode: 'gre',
+      mode,
       source: formatAddress(source),
       destination: formatAddress(backend.address),
       otherCandidates,
-      bytes: header + (otherCandidates.length > 0 ? 8 : 4),
+      bytes: header + { gre: GRE_BYTES, ipip: 0, gue: GUE_BYTES }[mode] + (otherCandidates.length > 0 ? KEY_BYTES : 0),
     },
     nextHop:
       hop === undefined
@@ -244,7 +250,7 @@ function sentences(view: BalancerView): string[] {
         ? ''
         : `, with ${encapsulation.otherCandidates.join(' and ')} in its key for a second chance`;
     lines.push(
-      `  in GRE from ${encapsulation.source} to ${encapsulation.destination}, ${encapsulation.bytes} bytes more${key}`,
+      `  in ${MODE_NAME[encapsulation.mode]} from ${encapsulation.source} to ${encapsulation.destination}, ${encapsulation.bytes} bytes more${key}`,
     );
   }
   if (nextHop !== null) lines.push(`  by ${nextHop.interface} to ${nextHop.mac}, MTU ${nextHop.mtuBytes}`);

@@ -112,7 +112,7 @@ export class SiteRuntime {
     for (const { backend, index } of this.#plan.backends) {
       const after = here.find((one) => one.name === backend.name);
       if (after !== undefined && sameAddress(after.address, backend.address)) continue;
-      const former = formerBackend(this.name, backend.address, backend.agent);
+      const former = formerBackend(this.name, backend);
       if (this.indices.rename(backend.name, former.name)) this.#leaving.set(former.name, { backend: former, index });
     }
     for (const backend of here) {

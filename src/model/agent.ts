@@ -3,10 +3,19 @@
  * those of TCP connections that it does not know on to the next candidate. State and socket lookup come in as arguments.
  */
 import { ETHERTYPE_IPV4, ETHERTYPE_IPV6, readUint16, readUint32, writeUint16 } from '../net/ethernet.ts';
-import { IPV4_HEADER_BYTES, PROTOCOL_GRE, PROTOCOL_TCP, TCP_ACK, TCP_SYN } from '../net/packet.ts';
-import { encapsulate, GRE_KEY_PRESENT } from './encapsulate.ts';
+import {
+  IPV4_HEADER_BYTES,
+  PROTOCOL_GRE,
+  PROTOCOL_IPV4,
+  PROTOCOL_IPV6,
+  PROTOCOL_TCP,
+  PROTOCOL_UDP,
+  TCP_ACK,
+  TCP_SYN,
+} from '../net/packet.ts';
+import { encapsulate, GRE_BYTES, GRE_KEY_PRESENT, GUE_BYTES, GUE_PORT, KEY_BYTES, type Tunnel } from './encapsulate.ts';
 import { addressKey, type EngineBackend } from './engine.ts';
-import { AGENT_OUTCOMES, type AgentOutcome, BACKEND_IPV6 } from './layout.ts';
+import { AGENT_OUTCOMES, type AgentOutcome, BACKEND_IPV6, FORWARDING_UNSAID } from './layout.ts';
 import type { Verdict } from './packet-path.ts';
 import { type IpHeader, parseIp, parseTransport, type Transport } from './parse.ts';
 
@@ -64,7 +73,7 @@ function judge(agent: AgentState, frame: Uint8Array, ingressIfindex: number, isK
   const outer = parseIp(frame);
   if (outer === null || !isForUs(agent, frame, outer)) return { verdict: 'pass', outcome: 'not-ours', frame };
   if (!agent.members.has(addressKey(frame, outer.sourceOffset, outer.addressBytes))) return drop('not-member');
-  const tunnel = readGre(frame, outer);
+  const tunnel = readShim(frame, outer);
   if (tunnel === null) return drop('malformed');
   const stripped = strip(frame, outer, tunnel);
   const inner = readInner(stripped, tunnel);
@@ -85,9 +94,9 @@ function goesOn(transport: Transport): boolean {
   return transport.protocol === PROTOCOL_TCP && (transport.tcpFlags & (TCP_SYN | TCP_ACK)) !== TCP_SYN;
 }
 
-/** GRE to one of our addresses, without IPv4 options, IPv6 extension headers, and whole. */
+/** Encapsulated to one of our addresses, without IPv4 options and IPv6 extension headers. */
 function isForUs(agent: AgentState, frame: Uint8Array, ip: IpHeader): boolean {
-  if (ip.protocol !== PROTOCOL_GRE || ip.isFragment) return false;
+  if (!isEncapsulated(frame, ip) || ip.isFragment) return false;
   if (ip.version === 4 && ip.headerBytes !== IPV4_HEADER_BYTES) return false;
   const destination = addressKey(frame, ip.destinationOffset, ip.addressBytes);
   return [agent.address4, agent.address6].some(
@@ -95,37 +104,79 @@ function isForUs(agent: AgentState, frame: Uint8Array, ip: IpHeader): boolean {
   );
 }
 
-interface Tunnel {
-  readonly version: 4 | 6;
-  /** Of outer IP and GRE headers. */
-  readonly headerBytes: number;
-  /** 32 bits; 0: none. */
-  readonly key: number;
-  /** Bytes of the outer packet behind those headers. */
-  readonly payloadBytes: number;
-  readonly flowLabel: number;
+/** Of UDP, only what goes to the port of GUE. */
+function isEncapsulated(frame: Uint8Array, ip: IpHeader): boolean {
+  const at = ip.offset + ip.headerBytes;
+  if (ip.protocol === PROTOCOL_UDP) return at + 8 <= frame.length && readUint16(frame, at + 2) === GUE_PORT;
+  return ip.protocol === PROTOCOL_GRE || ip.protocol === PROTOCOL_IPV4 || ip.protocol === PROTOCOL_IPV6;
 }
 
-/** Null: not whole, flags other than a key, or neither IPv4 nor IPv6 inside. */
-function readGre(frame: Uint8Array, ip: IpHeader): Tunnel | null {
-  const at = ip.offset + ip.headerBytes;
-  if (ip.lengthBytes < ip.headerBytes + 4) return null;
-  const type = readUint16(frame, at + 2);
-  if (type !== ETHERTYPE_IPV4 && type !== ETHERTYPE_IPV6) return null;
-  const flags = readUint16(frame, at);
-  const headerBytes = ip.headerBytes + (flags === 0 ? 4 : 8);
-  if ((flags !== 0 && flags !== GRE_KEY_PRESENT) || ip.lengthBytes < headerBytes) return null;
+/** A packet in its encapsulation. */
+interface Wrapped extends Tunnel {
+  readonly version: 4 | 6;
+  /** Of all headers before the inner packet. */
+  readonly headerBytes: number;
+  /** Bytes of the outer packet behind those headers. */
+  readonly payloadBytes: number;
+}
+
+/** What stands between outer and inner IP header. Null: not whole, not as we write it, or neither IPv4 nor IPv6 inside. */
+function readShim(frame: Uint8Array, ip: IpHeader): Wrapped | null {
+  if (ip.protocol === PROTOCOL_GRE) return readGre(frame, ip);
+  if (ip.protocol === PROTOCOL_UDP) return readGue(frame, ip);
+  return wrapped(frame, ip, ip.protocol === PROTOCOL_IPV6, 0, 0);
+}
+
+function wrapped(
+  frame: Uint8Array,
+  ip: IpHeader,
+  isIpv6: boolean,
+  shimBytes: number,
+  key: number,
+  sourcePort = 0,
+): Wrapped | null {
+  const headerBytes = ip.headerBytes + shimBytes;
+  if (ip.lengthBytes < headerBytes) return null;
   return {
-    version: type === ETHERTYPE_IPV6 ? 6 : 4,
+    protocol: ip.protocol,
+    version: isIpv6 ? 6 : 4,
     headerBytes,
-    key: flags === 0 ? 0 : readUint32(frame, at + 4),
+    key,
     payloadBytes: ip.lengthBytes - headerBytes,
+    sourcePort,
     flowLabel: ip.version === 6 ? readUint32(frame, ip.offset) & 0xfffff : 0,
   };
 }
 
+/** Flags other than a key are not understood. */
+function readGre(frame: Uint8Array, ip: IpHeader): Wrapped | null {
+  const at = ip.offset + ip.headerBytes;
+  if (ip.lengthBytes < ip.headerBytes + GRE_BYTES) return null;
+  const type = readUint16(frame, at + 2);
+  if (type !== ETHERTYPE_IPV4 && type !== ETHERTYPE_IPV6) return null;
+  const isIpv6 = type === ETHERTYPE_IPV6;
+  const flags = readUint16(frame, at);
+  if (flags === 0) return wrapped(frame, ip, isIpv6, GRE_BYTES, 0);
+  if (flags !== GRE_KEY_PRESENT || ip.lengthBytes < ip.headerBytes + GRE_BYTES + KEY_BYTES) return null;
+  return wrapped(frame, ip, isIpv6, GRE_BYTES + KEY_BYTES, readUint32(frame, at + 4));
+}
+
+/** Version 0, no flags, at most a key. UDP checksums are not looked at. */
+function readGue(frame: Uint8Array, ip: IpHeader): Wrapped | null {
+  const at = ip.offset + ip.headerBytes;
+  if (ip.lengthBytes < ip.headerBytes + GUE_BYTES) return null;
+  const protocol = frame[at + 9];
+  if ((protocol !== PROTOCOL_IPV4 && protocol !== PROTOCOL_IPV6) || readUint16(frame, at + 10) !== 0) return null;
+  if (readUint16(frame, at + 4) !== ip.lengthBytes - ip.headerBytes) return null;
+  const isIpv6 = protocol === PROTOCOL_IPV6;
+  const sourcePort = readUint16(frame, at);
+  if (frame[at + 8] === 0) return wrapped(frame, ip, isIpv6, GUE_BYTES, 0, sourcePort);
+  if (frame[at + 8] !== KEY_BYTES / 4 || ip.lengthBytes < ip.headerBytes + GUE_BYTES + KEY_BYTES) return null;
+  return wrapped(frame, ip, isIpv6, GUE_BYTES + KEY_BYTES, readUint32(frame, at + 12), sourcePort);
+}
+
 /** The Ethernet header with its tags, and the inner packet. */
-function strip(frame: Uint8Array, ip: IpHeader, tunnel: Tunnel): Uint8Array {
+function strip(frame: Uint8Array, ip: IpHeader, tunnel: Wrapped): Uint8Array {
   const stripped = new Uint8Array(frame.length - tunnel.headerBytes);
   stripped.set(frame.subarray(0, ip.offset));
   writeUint16(stripped, ip.offset - 2, tunnel.version === 6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4);
@@ -134,7 +185,7 @@ function strip(frame: Uint8Array, ip: IpHeader, tunnel: Tunnel): Uint8Array {
 }
 
 /** The inner IP header, if the outer packet holds all of it. */
-function readInner(stripped: Uint8Array, tunnel: Tunnel): IpHeader | null {
+function readInner(stripped: Uint8Array, tunnel: Wrapped): IpHeader | null {
   const ip = parseIp(stripped);
   if (ip === null || ip.lengthBytes < ip.headerBytes || ip.lengthBytes > tunnel.payloadBytes) return null;
   return ip;
@@ -147,16 +198,16 @@ function passOn(
   ingressIfindex: number,
   stripped: Uint8Array,
   inner: IpHeader,
-  tunnel: Tunnel,
+  tunnel: Wrapped,
 ): AgentResult {
   const candidate = agent.candidates[tunnel.key >>> 16];
   if (candidate === undefined || candidate.ifindex === 0)
     return { verdict: 'drop', outcome: 'unknown-candidate', frame };
   const source = (candidate.flags & BACKEND_IPV6) !== 0 ? agent.address6 : agent.address4;
-  const backend: EngineBackend = { ...candidate, source };
+  const backend: EngineBackend = { ...candidate, source, forwarding: FORWARDING_UNSAID };
   const hasSource = source.subarray(8).some((byte) => byte !== 0);
   const key = ((tunnel.key & 0xffff) << 16) >>> 0;
-  const sent = hasSource ? encapsulate(stripped, inner, backend, key, tunnel.flowLabel) : null;
+  const sent = hasSource ? encapsulate(stripped, inner, backend, { ...tunnel, key }) : null;
   if (sent === null) return { verdict: 'drop', outcome: 'failed', frame };
   const verdict = candidate.ifindex === ingressIfindex ? 'tx' : 'redirect';
   return { verdict, outcome: 'forwarded', frame: sent };

@@ -16,6 +16,8 @@ export interface EngineService extends PressureLimits {
   readonly subject: number;
   /** Of the lookup table. */
   readonly slots: number;
+  /** FORWARDING_*. */
+  readonly forwarding: number;
 }
 
 /** How packets are sent to a backend. */
@@ -29,6 +31,8 @@ export interface EngineBackend {
   readonly ifindex: number;
   /** BACKEND_*. */
   readonly flags: number;
+  /** FORWARDING_*; FORWARDING_UNSAID: as the service says. */
+  readonly forwarding: number;
 }
 
 /** The slots of a service and what stands beside them; two 32-bit words each, low first. */
@@ -113,7 +117,7 @@ export function setBackend(engine: Engine, index: number, backend: EngineBackend
   engine.backendFlags[index] = backend.flags;
 }
 
-/** The sum of the constant words of the outer IPv4 header (bpf/layout.h: header_sum); 0 for IPv6. */
+/** The sum of the constant words of an outer IPv4 header with GRE (bpf/layout.h: header_sum); 0 for IPv6. */
 export function headerSum(backend: EngineBackend): number {
   if ((backend.flags & BACKEND_IPV6) !== 0) return 0;
   let sum = 0x4500 + 0x4000 + ((64 << 8) | 47);

@@ -56,6 +56,13 @@ export const BACKEND_AGENT = 2;
 export const BACKEND_IPV6 = 4;
 export const VIP_ECHO = 1;
 
+/** By the value of `enum forwarding`. */
+export const FORWARDINGS = ['unsaid', 'gre', 'ipip', 'gue'] as const;
+export const FORWARDING_UNSAID = 0;
+export const FORWARDING_GRE = 1;
+export const FORWARDING_IPIP = 2;
+export const FORWARDING_GUE = 3;
+
 /** Time since boot in ns as two 32-bit halves: `high` counts ticks of 2^32 ns. */
 export interface Clock {
   readonly high: number;

@@ -5,7 +5,7 @@ import { toMapped } from '../net/address.ts';
 import { foldSum, onesSum } from '../net/checksum.ts';
 import { readUint16, writeUint16 } from '../net/ethernet.ts';
 import { addressKey, addService, createEngine, type Engine, serviceKey, setBackend } from './engine.ts';
-import { BACKEND_ALIVE, OUTCOMES, VIP_ECHO } from './layout.ts';
+import { BACKEND_ALIVE, FORWARDING_GRE, FORWARDING_UNSAID, OUTCOMES, VIP_ECHO } from './layout.ts';
 import { processFrame } from './packet-path.ts';
 
 const VIP = Uint8Array.of(192, 0, 2, 10);
@@ -20,7 +20,14 @@ function mapped(...bytes: number[]): Uint8Array {
 function smallEngine(): Engine {
   const engine = createEngine(Uint32Array.of(1, 2, 3, 4), 2);
   engine.vips.set(addressKey(VIP, 0, 4), { subject: 1, flags: VIP_ECHO });
-  const service = { subject: 2, slots: 1, lifetimeTicks: 840, newPerSecond: 100, shareEntries: 100 };
+  const service = {
+    subject: 2,
+    slots: 1,
+    forwarding: FORWARDING_GRE,
+    lifetimeTicks: 840,
+    newPerSecond: 100,
+    shareEntries: 100,
+  };
   addService(engine, serviceKey(1, 80, 6), service, { words: Uint32Array.of(5, 0), notes: new Uint32Array(2) });
   setBackend(engine, 5, {
     address: mapped(10, 0, 0, 2),
@@ -29,6 +36,7 @@ function smallEngine(): Engine {
     ownMac: Uint8Array.of(1, 1, 1, 1, 1, 1),
     ifindex: 3,
     flags: BACKEND_ALIVE,
+    forwarding: FORWARDING_UNSAID,
   });
   return engine;
 }

@@ -3,11 +3,11 @@
  * engine of `replay` and `explain`. The state (engine.ts) and the clock come in as arguments.
  */
 import { PROTOCOL_TCP, PROTOCOL_UDP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../net/packet.ts';
-import { encapsulate } from './encapsulate.ts';
+import { encapsulate, forwardingOf, gueSourcePort, outerProtocol } from './encapsulate.ts';
 import { addressKey, countersOf, type Engine, type EngineService, type EngineSlots, serviceKey } from './engine.ts';
 import { type FlowHash, flowLabelOf, hashFlow, placesOf, slotOf } from './flow-hash.ts';
 import { answerEcho, isIcmp } from './icmp.ts';
-import { type Clock, clockFine, EVENTS, type Outcome, VIP_ECHO } from './layout.ts';
+import { type Clock, clockFine, EVENT_KEYED, EVENTS, FORWARDING_IPIP, type Outcome, VIP_ECHO } from './layout.ts';
 import { type IpHeader, parseIp, parseTransport, type Transport } from './parse.ts';
 import { createSelection, type PacketKind, type Selection, selectBackend } from './select.ts';
 
@@ -38,7 +38,7 @@ interface Packet {
 interface Choice {
   readonly outcome: Outcome;
   readonly backend: number;
-  /** For GRE; 0: none. */
+  /** Other candidates; 0: none. */
   readonly key: number;
 }
 
@@ -79,7 +79,7 @@ function processIp(engine: Engine, packet: Packet, ip: IpHeader, clock: Clock): 
   const hash = hashFlow(engine.key, packet.frame, ip, transport);
   const choice = probedBackend(engine, packet, ip) ?? choose(engine, packet, service, transport, hash, clock);
   if (choice.outcome === 'no-backend') return end(packet, 'drop', 'no-backend');
-  return forward(engine, packet, ip, choice, flowLabelOf(hash));
+  return forward(engine, packet, ip, service, choice, flowLabelOf(hash));
 }
 
 function findService(engine: Engine, vip: number, transport: Transport): EngineService | undefined {
@@ -145,9 +145,11 @@ function chooseUnsettled(
     },
     selection,
   );
-  packet.events |= selection.events;
+  // IP in IP has no place for other candidates.
+  const isSilent = forwardingOf(engine.backends[selection.backend], service) === FORWARDING_IPIP;
+  packet.events |= isSilent ? selection.events & ~EVENT_KEYED : selection.events;
   if (selection.touchesSlot) words[2 * slot + 1] = (words[2 * slot + 1] & 0xffff) | ((clock.high & 0xffff || 1) << 16);
-  const key = selection.firstOther * 0x10000 + selection.secondOther;
+  const key = isSilent ? 0 : selection.firstOther * 0x10000 + selection.secondOther;
   return { outcome: selection.outcome, backend: selection.backend, key };
 }
 
@@ -156,12 +158,18 @@ function kindOf(transport: Transport): PacketKind {
   return (transport.tcpFlags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) === TCP_SYN ? 'syn' : 'tcp';
 }
 
-function forward(engine: Engine, packet: Packet, ip: IpHeader, choice: Choice, flowLabel: number): PacketResult {
+function forward(
+  engine: Engine,
+  packet: Packet,
+  ip: IpHeader,
+  service: EngineService,
+  choice: Choice,
+  flowLabel: number,
+): PacketResult {
   const backend = engine.backends[choice.backend];
-  const frame =
-    backend === undefined || backend.ifindex === 0
-      ? null
-      : encapsulate(packet.frame, ip, backend, choice.key, flowLabel);
+  const protocol = outerProtocol(forwardingOf(backend, service), ip.version);
+  const tunnel = { protocol, sourcePort: gueSourcePort(flowLabel), flowLabel, key: choice.key };
+  const frame = backend === undefined || backend.ifindex === 0 ? null : encapsulate(packet.frame, ip, backend, tunnel);
   if (backend === undefined || frame === null) return end(packet, 'drop', 'failed', choice.backend);
   const verdict = backend.ifindex === packet.ingressIfindex ? 'tx' : 'redirect';
   return end(packet, verdict, choice.outcome, choice.backend, frame);

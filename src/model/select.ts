@@ -55,7 +55,7 @@ export interface Selection {
   events: number;
   /** The slot's tick is to be written: the flow is, or may be, elsewhere than on `current`. */
   touchesSlot: boolean;
-  /** Other candidates for the GRE key, 0: none. */
+  /** Other candidates for the backend's second chance, 0: none. */
   firstOther: number;
   secondOther: number;
 }

@@ -6,8 +6,10 @@ import { type Refusal, readUint16, readUint32 } from './ethernet.ts';
 
 export const PROTOCOL_HOP_BY_HOP = 0;
 export const PROTOCOL_ICMP = 1;
+export const PROTOCOL_IPV4 = 4;
 export const PROTOCOL_TCP = 6;
 export const PROTOCOL_UDP = 17;
+export const PROTOCOL_IPV6 = 41;
 export const PROTOCOL_ROUTING = 43;
 export const PROTOCOL_FRAGMENT = 44;
 export const PROTOCOL_GRE = 47;

@@ -9,9 +9,9 @@ import {
   createAgentCounters,
   processEncapsulated,
 } from '../../src/model/agent.ts';
-import { encapsulate } from '../../src/model/encapsulate.ts';
+import { encapsulate, outerProtocol } from '../../src/model/encapsulate.ts';
 import { addressKey, type EngineBackend } from '../../src/model/engine.ts';
-import { AGENT_OUTCOMES, BACKEND_IPV6 } from '../../src/model/layout.ts';
+import { AGENT_OUTCOMES, BACKEND_IPV6, FORWARDING_IPIP, FORWARDING_UNSAID } from '../../src/model/layout.ts';
 import { parseIp } from '../../src/model/parse.ts';
 import { toMapped } from '../../src/net/address.ts';
 import { createDice, type Dice } from './dice.ts';
@@ -81,10 +81,17 @@ function encapsulatedFrame(dice: Dice, { world, agent, sources }: AgentWorld): U
     ownMac: dice.bytes(6),
     ifindex: LOOPBACK,
     flags: isIpv6 ? BACKEND_IPV6 : 0,
+    forwarding: FORWARDING_UNSAID,
   };
   const candidate = () => dice.pick([0, dice.below(CANDIDATES + 1), dice.below(CANDIDATES + 1), dice.below(0x10000)]);
-  const key = dice.chance(25) ? 0 : ((candidate() << 16) | candidate()) >>> 0;
-  const sent = encapsulate(inner, ip, backend, key, dice.bits() & 0xfffff);
+  const forwarding = 1 + dice.below(3);
+  const key = forwarding === FORWARDING_IPIP || dice.chance(25) ? 0 : ((candidate() << 16) | candidate()) >>> 0;
+  const sent = encapsulate(inner, ip, backend, {
+    protocol: outerProtocol(forwarding, ip.version),
+    sourcePort: dice.below(0x10000),
+    flowLabel: dice.bits() & 0xfffff,
+    key,
+  });
   if (sent === null) return inner;
   return dice.chance(12) ? mutate(dice, sent, ip.offset) : sent;
 }

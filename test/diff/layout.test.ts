@@ -26,5 +26,11 @@ test('the model has the numbers and names of bpf/layout.h', () => {
     [model.BACKEND_ALIVE, model.BACKEND_AGENT, model.BACKEND_IPV6],
     [kernel.BACKEND_ALIVE, kernel.BACKEND_AGENT, kernel.BACKEND_IPV6],
   );
+  assert.deepEqual(model.FORWARDINGS, kernel.FORWARDING_NAMES);
+  const { UNSAID, GRE, IPIP, GUE } = kernel.FORWARDING;
+  assert.deepEqual(
+    [model.FORWARDING_UNSAID, model.FORWARDING_GRE, model.FORWARDING_IPIP, model.FORWARDING_GUE],
+    [UNSAID, GRE, IPIP, GUE],
+  );
   assert.equal(kernel.PRESSURE.sizeBytes, 64);
 });

@@ -33,7 +33,7 @@ function addBackend(index: number, to: string, ifindex: number, agent: boolean):
     interfaceName: 'lo',
     mtuBytes: 1500,
   };
-  forwarder.setBackend(index, { address: address(to), nextHop, alive: true, agent });
+  forwarder.setBackend(index, { address: address(to), nextHop, alive: true, agent, forwarding: null });
 }
 
 function addServices(): void {
@@ -47,7 +47,12 @@ function addServices(): void {
         const subject = base + 2 * i + (protocol === 'tcp' ? 0 : 1);
         const table = forwarder.createTable(subject, SLOTS);
         for (let slot = 0; slot < SLOTS; slot++) table.write(slot, slots[port], 0, 0, false);
-        const limits = { lifetimeTicks: LIFETIME_TICKS, newPerSecond: 1000, shareEntries: 1000 };
+        const limits = {
+          forwarding: 'gre' as const,
+          lifetimeTicks: LIFETIME_TICKS,
+          newPerSecond: 1000,
+          shareEntries: 1000,
+        };
         forwarder.setService({ vip, port, protocol }, { subject, slots: SLOTS, ...limits });
       }
     }

@@ -85,15 +85,21 @@ test('a backend is set, marked dead and cleared in its own place', () => {
     interfaceName: 'x',
     mtuBytes: 1500,
   };
-  table.set(3, address('10.0.0.1'), { address: address('10.0.0.2'), nextHop, alive: true, agent: true });
+  table.set(3, address('10.0.0.1'), {
+    address: address('10.0.0.2'),
+    nextHop,
+    alive: true,
+    agent: true,
+    forwarding: 'gue',
+  });
   const view = new BackendView(buffer).at(3);
   assert.equal(view.flags, BACKEND_ALIVE | BACKEND_AGENT);
   assert.deepEqual([...view.copyOwnMac(new Uint8Array(6))], [7, 8, 9, 10, 11, 12]);
   table.setAlive(3, false);
   assert.equal(view.flags, BACKEND_AGENT);
   assert.deepEqual(
-    table.list().map(({ index, alive, agent, ifindex }) => ({ index, alive, agent, ifindex })),
-    [{ index: 3, alive: false, agent: true, ifindex: 4 }],
+    table.list().map(({ index, alive, agent, forwarding, ifindex }) => ({ index, alive, agent, forwarding, ifindex })),
+    [{ index: 3, alive: false, agent: true, forwarding: 'gue', ifindex: 4 }],
   );
   table.clear(3);
   assert.ok(new Uint8Array(buffer).every((byte) => byte === 0));

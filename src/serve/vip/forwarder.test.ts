@@ -47,13 +47,21 @@ function configure(forwarder: Forwarder): void {
     },
     alive: true,
     agent: false,
+    forwarding: null,
   });
   forwarder.setVip(address(VIP), VIP_SUBJECT, VIP_ECHO);
   const table = forwarder.createTable(SERVICE_SUBJECT, SLOTS);
   for (let i = 0; i < SLOTS; i++) table.write(i, 1, 0, 0, false);
   forwarder.setService(
     { vip: VIP_SUBJECT, port: 5000, protocol: 'udp' },
-    { subject: SERVICE_SUBJECT, slots: SLOTS, lifetimeTicks: 100, newPerSecond: 1000, shareEntries: 1000 },
+    {
+      subject: SERVICE_SUBJECT,
+      slots: SLOTS,
+      forwarding: 'gre',
+      lifetimeTicks: 100,
+      newPerSecond: 1000,
+      shareEntries: 1000,
+    },
   );
 }
 
@@ -234,6 +242,7 @@ describe('forwarder', { skip: cannotLoad }, () => {
           key: { vip: VIP_SUBJECT, port: 5000, protocol: 'udp' },
           subject: SERVICE_SUBJECT,
           slots: SLOTS,
+          forwarding: 'gre',
           lifetimeTicks: 100,
           newPerSecond: 1000,
           shareEntries: 1000,

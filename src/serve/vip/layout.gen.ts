@@ -3,7 +3,7 @@ import { StructView } from './struct-view.ts';
 
 /** SHA-256 of all that follows from the header: pinned maps of another layout are not adopted. */
 export const LAYOUT_DIGEST =
-  '86ff8b79968ccc77c7ada0a3615d584d7e4b6a3481b18b74c0655fa7a6c5ef40';
+  'aae2368403ea6ac8c60619210a83e30f87262f4bc3b239f3cdc22b12e74d6127';
 
 export const MAX_SUBJECTS = 1024;
 export const MAX_BACKENDS = 4096;
@@ -122,6 +122,23 @@ export const AGENT_OUTCOME_NAMES = [
 export type AgentOutcomeName = (typeof AGENT_OUTCOME_NAMES)[number];
 export const AGENT_OUTCOME_COUNT = 8;
 
+/** `enum forwarding`. */
+export const FORWARDING = {
+  UNSAID: 0,
+  GRE: 1,
+  IPIP: 2,
+  GUE: 3,
+} as const;
+
+export const FORWARDING_NAMES = [
+  'unsaid',
+  'gre',
+  'ipip',
+  'gue',
+] as const;
+export type ForwardingName = (typeof FORWARDING_NAMES)[number];
+export const FORWARDING_COUNT = 4;
+
 /** `struct address`: size and offsets in bytes. */
 export const ADDRESS = {
   sizeBytes: 16,
@@ -220,7 +237,7 @@ export const SERVICE = {
   offsets: {
     subject: 0,
     slots: 4,
-    flags: 8,
+    forwarding: 8,
     lifetimeTicks: 12,
     newPerSecond: 16,
     shareEntries: 20,
@@ -243,10 +260,10 @@ export class ServiceView extends StructView {
   set slots(value: number) {
     this.view.setUint32(this.start + 4, value, true);
   }
-  get flags(): number {
+  get forwarding(): number {
     return this.view.getUint32(this.start + 8, true);
   }
-  set flags(value: number) {
+  set forwarding(value: number) {
     this.view.setUint32(this.start + 8, value, true);
   }
   get lifetimeTicks(): number {
@@ -308,7 +325,7 @@ export const BACKEND = {
     flags: 48,
     headerSum: 52,
     mtu: 56,
-    zero: 60,
+    forwarding: 60,
   },
 } as const;
 
@@ -380,10 +397,10 @@ export class BackendView extends StructView {
   set mtu(value: number) {
     this.view.setUint32(this.start + 56, value, true);
   }
-  get zero(): number {
+  get forwarding(): number {
     return this.view.getUint32(this.start + 60, true);
   }
-  set zero(value: number) {
+  set forwarding(value: number) {
     this.view.setUint32(this.start + 60, value, true);
   }
 }

@@ -2,8 +2,18 @@
  * Where packets are sent: entries of backends (on a balancer) and of second-chance candidates (on a backend), in mapped
  * arrays that packets read at any moment.
  */
+import type { ForwardingMode } from '../../config/model.ts';
 import { type Address, formatAddress, fromMapped, toMapped } from '../../net/address.ts';
-import { BACKEND, BACKEND_AGENT, BACKEND_ALIVE, BACKEND_IPV6, BackendView, MEMBER, MemberView } from './layout.gen.ts';
+import {
+  BACKEND,
+  BACKEND_AGENT,
+  BACKEND_ALIVE,
+  BACKEND_IPV6,
+  BackendView,
+  FORWARDING,
+  MEMBER,
+  MemberView,
+} from './layout.gen.ts';
 import type { NextHop } from './next-hop.ts';
 
 /**
@@ -26,7 +36,7 @@ function withdraw(target: BigUint64Array, start: number, words: number, firstWor
 
 /**
  * Sum of the constant 16-bit words of an outer IPv4 header, not folded: version, header length and class; DF; TTL 64 and
- * protocol 47 (GRE); both addresses. Identification is 0 (RFC 6864 4.1 allows it with DF); length and checksum are the packet's.
+ * protocol 47 (GRE; the program adds the difference of another); both addresses. Identification is 0 (RFC 6864 4.1 allows it with DF); length and checksum are the packet's.
  */
 export function outerHeaderSum(source: Uint8Array, destination: Uint8Array): number {
   let sum = 0x4500 + 0x4000 + ((64 << 8) | 47);
@@ -36,13 +46,28 @@ export function outerHeaderSum(source: Uint8Array, destination: Uint8Array): num
   return sum;
 }
 
+/** As the kernel has them. */
+export const FORWARDING_VALUE: Readonly<Record<ForwardingMode, number>> = {
+  gre: FORWARDING.GRE,
+  ipip: FORWARDING.IPIP,
+  gue: FORWARDING.GUE,
+};
+
+/** Null: none is said. */
+export function modeOf(value: number): ForwardingMode | null {
+  const found = Object.entries(FORWARDING_VALUE).find(([, other]) => other === value);
+  return found === undefined ? null : (found[0] as ForwardingMode);
+}
+
 export interface BackendFields {
   /** Outer destination. */
   readonly address: Address;
   readonly nextHop: NextHop;
   readonly alive: boolean;
-  /** Runs the backend role: understands the keyed GRE of second chance. */
+  /** Runs the backend role: understands the keys of second chance. */
   readonly agent: boolean;
+  /** Null: as each service says. */
+  readonly forwarding: ForwardingMode | null;
 }
 
 export interface BackendEntry {
@@ -50,6 +75,7 @@ export interface BackendEntry {
   readonly address: Address;
   readonly alive: boolean;
   readonly agent: boolean;
+  readonly forwarding: ForwardingMode | null;
   readonly ifindex: number;
 }
 
@@ -73,6 +99,7 @@ export function fillBackend(view: BackendView, source: Address, fields: BackendF
     (fields.alive ? BACKEND_ALIVE : 0) | (fields.agent ? BACKEND_AGENT : 0) | (address.family === 6 ? BACKEND_IPV6 : 0);
   view.headerSum = address.family === 4 ? outerHeaderSum(source.bytes, address.bytes) : 0;
   view.mtu = nextHop.mtuBytes;
+  view.forwarding = fields.forwarding === null ? FORWARDING.UNSAID : FORWARDING_VALUE[fields.forwarding];
 }
 
 const BACKEND_WORDS = BACKEND.sizeBytes / 8;
@@ -118,11 +145,18 @@ export class BackendTable {
     const entries: BackendEntry[] = [];
     const count = this.#words.length / BACKEND_WORDS;
     for (let index = 1; index < count; index++) {
-      const { ifindex, flags } = this.view.at(index);
+      const { ifindex, flags, forwarding } = this.view.at(index);
       if (ifindex === 0) continue;
       const address = fromMapped(this.view.copyAddress(new Uint8Array(16)));
       const has = (flag: number) => (flags & flag) !== 0;
-      entries.push({ index, address, alive: has(BACKEND_ALIVE), agent: has(BACKEND_AGENT), ifindex });
+      entries.push({
+        index,
+        address,
+        alive: has(BACKEND_ALIVE),
+        agent: has(BACKEND_AGENT),
+        forwarding: modeOf(forwarding),
+        ifindex,
+      });
     }
     return entries;
   }

@@ -11,7 +11,7 @@ import { inNamespace } from './netns.ts';
 /** Of the veth, in the balancer's namespace. At most one prober a namespace. */
 export const PROBE_INTERFACE = 'portico-probe';
 
-/** Room for GRE around a probe, whatever the interfaces towards the backends take. */
+/** Room for an encapsulation around a probe, whatever the interfaces towards the backends take. */
 const MTU_BYTES = 1400;
 
 /** Link-local addresses (RFC 3927) of the veth's ends; they mean nothing elsewhere. */

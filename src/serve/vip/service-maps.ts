@@ -2,10 +2,12 @@
  * The hash maps that a packet is looked up in: VIPs, services, sources of probes. Programs keep what they looked up lately;
  * `onChange`, called after each write, makes them ask again. So each write is seen by the next packet.
  */
+import type { ForwardingMode } from '../../config/model.ts';
 import { type Address, fromMapped, toMapped } from '../../net/address.ts';
 import { deleteElement, listKeys, lookupElement, updateElement } from './bpf.ts';
 import { ADDRESS, SERVICE_KEY, ServiceKeyView, ServiceView, VipView } from './layout.gen.ts';
 import { MAX_LIFETIME_TICKS } from './limits.ts';
+import { FORWARDING_VALUE, modeOf } from './machine-entry.ts';
 
 export interface VipFields {
   /** Index of the VIP's counters. */
@@ -60,6 +62,8 @@ export interface ServiceFields {
   readonly subject: number;
   /** Size of the lookup table; must be that of `createTable`. */
   readonly slots: number;
+  /** To backends that have no mode of their own. */
+  readonly forwarding: ForwardingMode;
   /** Entries not touched for longer are expired; 1 to 3000 ticks of 4.29 s. */
   readonly lifetimeTicks: number;
   /** Pressure: tracked flows a second (2^30 ns). */
@@ -98,6 +102,7 @@ export class ServiceMap {
     }
     this.#value.subject = fields.subject;
     this.#value.slots = fields.slots;
+    this.#value.forwarding = FORWARDING_VALUE[fields.forwarding];
     this.#value.lifetimeTicks = Math.round(fields.lifetimeTicks);
     this.#value.newPerSecond = clamp(fields.newPerSecond);
     this.#value.shareEntries = clamp(fields.shareEntries);
@@ -122,6 +127,7 @@ export class ServiceMap {
           key: { vip: key.vip, port: key.port, protocol },
           subject: value.subject,
           slots: value.slots,
+          forwarding: modeOf(value.forwarding) ?? 'gre',
           lifetimeTicks: value.lifetimeTicks,
           newPerSecond: value.newPerSecond,
           shareEntries: value.shareEntries,
