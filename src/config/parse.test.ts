@@ -206,3 +206,24 @@ test('whatever the text, the parser gives a result with places and remedies', ()
     { seed, numRuns: Number(process.env.PORTICO_RUNS ?? 300) },
   );
 });
+
+test('a service has a forwarding mode, a backend may have its own, and IP in IP is warned of', () => {
+  const text = edited('    ports: [80/tcp, 4433/udp]', '    ports: [80/tcp, 4433/udp]\n    forwarding: gue');
+  const config = parseGood(text);
+  assert.equal(config.services.get('www')?.forwarding, 'gue');
+  assert.equal(config.backends.get('eu-1')?.forwarding, null);
+  const own = parseConfig(text.replace('eu-1: { site: eu,', 'eu-1: { site: eu, forwarding: ipip,'), 'x.yaml');
+  assert.ok(own.ok);
+  assert.equal(own.config.backends.get('eu-1')?.forwarding, 'ipip');
+  assert.deepEqual(
+    own.warnings.map(({ path }) => path),
+    ['backends.eu-1.forwarding'],
+  );
+  const all = parseConfig(text.replace('forwarding: gue', 'forwarding: ipip'), 'x.yaml');
+  assert.ok(all.ok);
+  assert.deepEqual(
+    all.warnings.map(({ path }) => path),
+    ['services.www.forwarding'],
+  );
+  assert.equal(errorsOf(text.replace('forwarding: gue', 'forwarding: l2')).length, 1);
+});
