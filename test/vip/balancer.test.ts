@@ -1,7 +1,6 @@
 /** Packets through the balancer's kernel program, one at a time: what goes in, what comes out, and how it is counted. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { sipHash, sipHashKey } from '../../src/model/siphash.ts';
 import { readEthernet, readUint16 } from '../../src/net/ethernet.ts';
 import type { XdpVerdict } from '../../src/serve/vip/bpf.ts';
 import type { OutcomeName } from '../../src/serve/vip/layout.gen.ts';
@@ -27,8 +26,8 @@ import {
   VIP6,
 } from './bed.ts';
 import {
-  address,
   ethernet,
+  flowLabelOf,
   ICMP,
   ICMPV6,
   type IpFields,
@@ -54,19 +53,6 @@ interface Fixture {
   readonly outcome: OutcomeName;
   /** That the packet counts for; default: those of its IP packet as its header says. */
   readonly bytes?: number;
-}
-
-/** Low 20 bits of the flow's first hash. */
-function flowLabelOf(from: string, to: string, ports: readonly [number, number], protocol: number): number {
-  const message = join(
-    address(from).bytes,
-    address(to).bytes,
-    ports.flatMap((port) => [port >> 8, port & 0xff]),
-    [protocol],
-  );
-  const words = new Uint32Array(4);
-  sipHash(sipHashKey(KEY), message, words);
-  return words[0] & 0xfffff;
 }
 
 const tcp80 = tcp({ from: 40000, to: PORT.toIpv4, flags: ACK }, [1, 2, 3]);
@@ -100,14 +86,14 @@ const FORWARDED: readonly Fixture[] = [
   {
     name: 'an IPv6 backend gets GRE over IPv6 with the flow hash as its label',
     packet: arrive(toIpv6Backend4),
-    expected: leave(overIpv6(toIpv6Backend4, flowLabelOf(CLIENT4, VIP4, [40000, PORT.toIpv6], TCP))),
+    expected: leave(overIpv6(toIpv6Backend4, flowLabelOf(KEY, CLIENT4, VIP4, [40000, PORT.toIpv6], TCP))),
     verdict: 'tx',
     outcome: 'settled',
   },
   {
     name: 'IPv6 in GRE over IPv6',
     packet: arrive(toIpv6Backend6),
-    expected: leave(overIpv6(toIpv6Backend6, flowLabelOf(CLIENT6, VIP6, [40000, PORT.toIpv6], TCP))),
+    expected: leave(overIpv6(toIpv6Backend6, flowLabelOf(KEY, CLIENT6, VIP6, [40000, PORT.toIpv6], TCP))),
     verdict: 'tx',
     outcome: 'settled',
   },

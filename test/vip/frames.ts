@@ -1,4 +1,5 @@
 /** Builds frames for fixtures from their headers, with right lengths and checksums unless a test says otherwise. */
+import { sipHash, sipHashKey } from '../../src/model/siphash.ts';
 import { type Address, parseAddress } from '../../src/net/address.ts';
 import { foldChecksum, onesSum, pseudoHeaderSum } from '../../src/net/checksum.ts';
 
@@ -7,6 +8,8 @@ export const UDP = 17;
 export const ICMP = 1;
 export const ICMPV6 = 58;
 export const GRE = 47;
+export const IPV4 = 4;
+export const IPV6 = 41;
 
 export function address(text: string): Address {
   const parsed = parseAddress(text);
@@ -118,6 +121,26 @@ export function icmpv6(fields: IpFields, type: number, id: number, data: readonl
 export function gre(inner: Uint8Array, key?: readonly [number, number]): Uint8Array {
   const type = inner[0] >> 4 === 6 ? 0x86dd : 0x0800;
   return join(words(key === undefined ? 0 : 0x2000, type), words(...(key ?? [])), inner);
+}
+
+/** UDP and GUE, version 0; `key` as private data. */
+export function gue(sourcePort: number, inner: Uint8Array, key?: readonly [number, number]): Uint8Array {
+  const header = [key === undefined ? 0 : 1, inner[0] >> 4 === 6 ? IPV6 : IPV4, 0, 0];
+  return udp(sourcePort, 6080, [...header, ...words(...(key ?? [])), ...inner]);
+}
+
+/** The low 20 bits of the flow hash; `key`: 16 bytes. */
+export function flowLabelOf(
+  key: Uint8Array,
+  from: string,
+  to: string,
+  ports: readonly [number, number],
+  protocol: number,
+): number {
+  const message = join(address(from).bytes, address(to).bytes, words(...ports), [protocol]);
+  const hash = new Uint32Array(4);
+  sipHash(sipHashKey(key), message, hash);
+  return hash[0] & 0xfffff;
 }
 
 /** Readable in a failed assertion. */

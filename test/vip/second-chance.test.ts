@@ -12,7 +12,23 @@ import { runProgram } from '../../src/serve/vip/bpf.ts';
 import { AGENT_OUTCOME, AGENT_OUTCOME_NAMES } from '../../src/serve/vip/layout.gen.ts';
 import { inNamespace, openTcpListener, openTcpSocket } from '../../src/serve/vip/netns.ts';
 import { cannotLoad, until } from '../../src/serve/vip/test-network.ts';
-import { address, ethernet, GRE, gre, type IpFields, ipv4, ipv6, TCP, tcp, toHex, UDP, udp } from './frames.ts';
+import {
+  address,
+  ethernet,
+  GRE,
+  gre,
+  gue,
+  IPV4,
+  IPV6,
+  type IpFields,
+  ipv4,
+  ipv6,
+  TCP,
+  tcp,
+  toHex,
+  UDP,
+  udp,
+} from './frames.ts';
 
 const NAMESPACE = `vip-second-${process.pid}`;
 const VIP4 = '192.0.2.10';
@@ -237,6 +253,48 @@ describe('second chance', { skip: cannotLoad }, () => {
     setSysctl('net.ipv4.tcp_syncookies', '1');
   });
 
+  test('IP in IP and GUE are taken off too, for both families inside and outside', () => {
+    const inner = fromClient(1000, NOBODY, ACK);
+    const inner6 = ipv6({ from: CLIENT6, to: VIP6, protocol: UDP }, udp(1, 2, [3]));
+    for (const [packet, protocol] of [
+      [inner, IPV4],
+      [inner6, IPV6],
+    ] as const) {
+      assertDelivered(ethernet(1, 9, ipv4(outer4({ protocol }), packet), [0x8100, 7]), packet, [0x8100, 7]);
+      assertDelivered(ethernet(1, 9, ipv6({ ...outer6, protocol }, packet)), packet);
+      assertDelivered(ethernet(1, 9, ipv4(outer4({ protocol: UDP }), gue(50000, packet))), packet);
+      assertDelivered(ethernet(1, 9, ipv6({ ...outer6, protocol: UDP }, gue(50000, packet, [0, 0]))), packet);
+    }
+  });
+
+  test('what came by GUE goes on by GUE, from the same port, with the rest of the key', () => {
+    const inner = fromClient(1000, LISTENER, ACK);
+    const result = run(ethernet(1, 9, ipv4(outer4({ protocol: UDP }), gue(50001, inner, [VIA4, VIA6]))));
+    assert.equal(result.outcome, 'forwarded');
+    const outer: IpFields = { from: OWN4, to: '10.0.1.5', protocol: UDP, timeToLive: 64, fragment: 0x4000 };
+    assert.equal(toHex(result.frame), toHex(ethernet(VIA4, 1, ipv4(outer, gue(50001, inner, [VIA6, 0])))));
+    const next = run(ethernet(1, 9, ipv6({ ...outer6, protocol: UDP }, gue(50001, inner, [VIA4, 0]))));
+    assert.equal(toHex(next.frame), toHex(ethernet(VIA4, 1, ipv4(outer, gue(50001, inner)))));
+  });
+
+  test('GUE of another version, with flags, control messages, more private data or a wrong length is malformed', () => {
+    const inner = fromClient(1000, LISTENER, ACK);
+    const changed = (at: number, value: number) => {
+      const header = gue(50000, inner, [VIA4, 0]);
+      header[at] = value;
+      return ethernet(1, 9, ipv4(outer4({ protocol: UDP }), header));
+    };
+    assertDropped(changed(8, 0x41), 'malformed'); // version 1
+    assertDropped(changed(8, 0x21), 'malformed'); // control
+    assertDropped(changed(8, 2), 'malformed'); // two words
+    assertDropped(changed(9, 47), 'malformed'); // GRE inside
+    assertDropped(changed(11, 1), 'malformed'); // a flag
+    assertDropped(changed(5, 0x10), 'malformed'); // UDP length
+    const stranger = outer4({ from: '10.9.9.9', protocol: UDP });
+    assertDropped(ethernet(1, 9, ipv4(stranger, gue(50000, inner))), 'not-member');
+    assertDropped(ethernet(1, 9, ipv4(outer4({ from: '10.9.9.9', protocol: IPV4 }), inner)), 'not-member');
+  });
+
   test('an unknown candidate is not sent to', () => {
     assertDropped(arrive(fromClient(1000, NOBODY, ACK), [UNKNOWN, VIA4]), 'unknown-candidate');
   });
@@ -270,6 +328,7 @@ describe('second chance', { skip: cannotLoad }, () => {
       ipv4(outer4({ to: '10.0.1.99' }), gre(inner)),
       ipv4(outer4({ options: [1, 1, 1, 1] }), gre(inner)),
       ipv4(outer4({ fragment: 0x2000 }), gre(inner)),
+      ipv4(outer4({ protocol: UDP }), udp(50000, 6081, [0, 4, 0, 0, ...inner])),
     ]) {
       const frame = ethernet(1, 9, packet);
       const result = run(frame);
