@@ -1,9 +1,10 @@
 /**
  * What `bench vip` runs on: the kernel programs with maps that are filled for it, without any interface. One VIP of each
- * family; behind each, for TCP and UDP, three services by port, whose lookup tables are settled, to a tenth unsettled and
- * all unsettled.
+ * family; behind each, for TCP and UDP, services by port: by GRE three, whose lookup tables are settled, to a tenth unsettled
+ * and all unsettled; by the other modes one each, settled.
  */
 
+import type { ForwardingMode } from '../src/config/model.ts';
 import { populateTable } from '../src/decide/maglev.ts';
 import { parseAddress, toMapped } from '../src/net/address.ts';
 import { onesSum } from '../src/net/checksum.ts';
@@ -26,12 +27,21 @@ import {
   VipView,
 } from '../src/serve/vip/layout.gen.ts';
 import { closeFd, coarseClockNs, type MappedMemory, mapMemory } from '../src/serve/vip/libc.ts';
+import { FORWARDING_VALUE } from '../src/serve/vip/machine-entry.ts';
 import { BpfObject } from '../src/serve/vip/object.ts';
 
 export type TableKind = 'stable' | 'unsettled10' | 'unsettled100';
 export type Protocol = 'tcp' | 'udp';
 export type Family = 4 | 6;
 
+/** By which a packet meets its lookup table and mode: each has a port. */
+const WAYS: readonly { readonly table: TableKind; readonly mode: ForwardingMode }[] = [
+  { table: 'stable', mode: 'gre' },
+  { table: 'unsettled10', mode: 'gre' },
+  { table: 'unsettled100', mode: 'gre' },
+  { table: 'stable', mode: 'ipip' },
+  { table: 'stable', mode: 'gue' },
+];
 export const TABLE_KINDS: readonly TableKind[] = ['stable', 'unsettled10', 'unsettled100'];
 export const PROTOCOL_NUMBER = { tcp: 6, udp: 17 } as const;
 export const VIP_ADDRESS = { 4: '192.0.2.1', 6: '2001:db8::1' } as const;
@@ -60,13 +70,20 @@ export interface Outcomes {
   readonly bytes: number;
 }
 
-/** The port by which a packet meets a table of that kind. */
-export function portOf(table: TableKind): number {
-  return 80 + TABLE_KINDS.indexOf(table);
+function wayOf(table: TableKind, mode: ForwardingMode): number {
+  const way = WAYS.findIndex((one) => one.table === table && one.mode === mode);
+  if (way < 0) throw new Error(`there is no ${table} table by ${mode}`);
+  return way;
 }
 
-function subjectOf(family: Family, protocol: Protocol, table: TableKind): number {
-  return 10 + (family === 4 ? 0 : 6) + (protocol === 'tcp' ? 0 : 3) + TABLE_KINDS.indexOf(table);
+/** The port by which a packet meets a table of that kind, and leaves in that mode. */
+export function portOf(table: TableKind, mode: ForwardingMode): number {
+  return 80 + wayOf(table, mode);
+}
+
+function subjectOf(family: Family, protocol: Protocol, table: TableKind, mode: ForwardingMode): number {
+  const first = 10 + WAYS.length * ((family === 4 ? 0 : 2) + (protocol === 'tcp' ? 0 : 1));
+  return first + wayOf(table, mode);
 }
 
 function key32(value: number): Uint8Array {
@@ -154,10 +171,12 @@ export class VipBed {
       this.#slots.set(table, new BigUint64Array(this.#map(slots, SLOTS * 8)));
       for (const family of [4, 6] as const) {
         for (const protocol of ['tcp', 'udp'] as const) {
-          const subject = subjectOf(family, protocol, table);
-          updateElement(this.balancer.mapFd('slot_tables'), key32(subject), key32(slots));
-          updateElement(this.balancer.mapFd('slot_notes'), key32(subject), key32(notes));
-          this.#addService(family, protocol, table, subject);
+          for (const { mode } of WAYS.filter((way) => way.table === table)) {
+            const subject = subjectOf(family, protocol, table, mode);
+            updateElement(this.balancer.mapFd('slot_tables'), key32(subject), key32(slots));
+            updateElement(this.balancer.mapFd('slot_notes'), key32(subject), key32(notes));
+            this.#addService(family, protocol, table, mode);
+          }
         }
       }
     }
@@ -176,13 +195,14 @@ export class VipBed {
     return fd;
   }
 
-  #addService(family: Family, protocol: Protocol, table: TableKind, subject: number): void {
+  #addService(family: Family, protocol: Protocol, table: TableKind, mode: ForwardingMode): void {
     const key = new ServiceKeyView();
     key.vip = family;
-    key.port = portOf(table);
+    key.port = portOf(table, mode);
     key.protocol = PROTOCOL_NUMBER[protocol];
     const service = new ServiceView();
-    service.subject = subject;
+    service.subject = subjectOf(family, protocol, table, mode);
+    service.forwarding = FORWARDING_VALUE[mode];
     service.slots = SLOTS;
     service.lifetimeTicks = 840; // an hour
     // The flood of the bench is what is measured, so nothing holds it back.
@@ -231,8 +251,8 @@ export class VipBed {
   }
 
   /** What this CPU has counted for one service. */
-  readOutcomes(family: Family, protocol: Protocol, table: TableKind): Outcomes {
-    return this.#readSubject(subjectOf(family, protocol, table));
+  readOutcomes(family: Family, protocol: Protocol, table: TableKind, mode: ForwardingMode): Outcomes {
+    return this.#readSubject(subjectOf(family, protocol, table, mode));
   }
 
   /** What this CPU has counted for packets to no VIP. */

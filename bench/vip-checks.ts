@@ -11,6 +11,7 @@ interface Search {
   readonly flows: number;
   readonly table: string;
   readonly tracking: string;
+  readonly mode: string;
 }
 
 function findCase(cases: readonly BenchCase[], search: Search): BenchCase | undefined {
@@ -24,20 +25,23 @@ export function checkTargets(cases: readonly BenchCase[]): BenchCheck[] {
   const checks: BenchCheck[] = [];
   for (const ip of [4, 6]) {
     for (const protocol of ['tcp', 'udp']) {
-      const find = (kind: string, flows: number, table: string, tracking: string) =>
-        findCase(cases, { ip, protocol, kind, flows, table, tracking });
+      const find = (kind: string, flows: number, table: string, tracking: string, mode = 'gre') =>
+        findCase(cases, { ip, protocol, kind, flows, table, tracking, mode });
       const stable = find('established', most, 'stable', 'just-enough');
       const one = find('established', 1, 'stable', 'just-enough');
       const unsettled = find('established', most, 'unsettled100', 'just-enough');
       const flood = find('new', most, 'stable', 'just-enough');
       const classic = find('established', most, 'stable', 'classic');
-      if (!stable || !one || !unsettled || !flood || !classic) continue;
+      const ipip = find('established', most, 'stable', 'just-enough', 'ipip');
+      const gue = find('established', most, 'stable', 'just-enough', 'gue');
+      if (!stable || !one || !unsettled || !flood || !classic || !ipip || !gue) continue;
       const where = `IPv${ip} ${protocol}, ${most} flows`;
       checks.push(
         ratioCheck(`${where}: stable faster than classic by`, classic, stable, 'at least', 4),
         ratioCheck(`${where}: stable slower than with one flow by`, stable, one, 'at most', 4 / 3),
         ratioCheck(`${where}: all unsettled faster than classic by`, classic, unsettled, 'at least', 1.5),
         ratioCheck(`${where}: a flood on a stable table against established packets`, flood, stable, 'at most', NOISE),
+        ratioCheck(`${where}: GUE against IP in IP`, gue, ipip, 'at most', 1.15),
       );
     }
   }

@@ -7,6 +7,7 @@
 
 import assert from 'node:assert/strict';
 import { availableParallelism } from 'node:os';
+import type { ForwardingMode } from '../src/config/model.ts';
 import { runProgram, updateElement, type XdpVerdict } from '../src/serve/vip/bpf.ts';
 import { OUTCOME } from '../src/serve/vip/layout.gen.ts';
 import { pinToCpu } from '../src/serve/vip/libc.ts';
@@ -22,7 +23,8 @@ const BASELINE =
 
 /** Coprime to every number of flows, about its golden section: all flows in turn, none near the one before. */
 const STRIDES: Readonly<Record<number, number>> = { 1: 0, 1000: 619, 100000: 61_803, 1000000: 618_033 };
-const GRE_BYTES = 24;
+/** Outer headers over IPv4. */
+const OUTER_BYTES: Readonly<Record<ForwardingMode, number>> = { gre: 24, ipip: 20, gue: 32 };
 const KEYED_GRE_BYTES = 28;
 
 type Kind = 'established' | 'new' | 'not-vip';
@@ -32,6 +34,7 @@ type ProgramName = 'balancer' | 'classic' | 'only_grow' | 'only_pass';
 interface Variant {
   readonly tracking: Tracking;
   readonly table: TableKind;
+  readonly mode: ForwardingMode;
 }
 
 /** Cases that are compared with each other: sampled in turn, with one baseline. */
@@ -63,11 +66,15 @@ const FULL: Scale = {
 const QUICK: Scale = { samples: 5, turns: 200_000, flows: [1, 100_000], buckets: 2 ** 18, lruEntries: 500_000 };
 
 const OURS: readonly Variant[] = [
-  { tracking: 'just-enough', table: 'stable' },
-  { tracking: 'just-enough', table: 'unsettled10' },
-  { tracking: 'just-enough', table: 'unsettled100' },
+  { tracking: 'just-enough', table: 'stable', mode: 'gre' },
+  { tracking: 'just-enough', table: 'unsettled10', mode: 'gre' },
+  { tracking: 'just-enough', table: 'unsettled100', mode: 'gre' },
 ];
-const CLASSIC: Variant = { tracking: 'classic', table: 'stable' };
+const CLASSIC: Variant = { tracking: 'classic', table: 'stable', mode: 'gre' };
+const OTHER_MODES: readonly Variant[] = [
+  { tracking: 'just-enough', table: 'stable', mode: 'ipip' },
+  { tracking: 'just-enough', table: 'stable', mode: 'gue' },
+];
 
 /** Takes some 4 minutes, `quick` some 20 s; needs root. Throws AssertionError when a program did not do what was measured. */
 export async function runBench(options: BenchOptions): Promise<BenchResult> {
@@ -94,7 +101,10 @@ function listGroups(scale: Scale): Group[] {
     for (const protocol of ['tcp', 'udp'] as const) {
       const most = scale.flows[scale.flows.length - 1];
       const variants = [...OURS, CLASSIC];
-      for (const flows of scale.flows) groups.push({ family, protocol, kind: 'established', flows, variants });
+      for (const flows of scale.flows) {
+        const others = flows === most ? OTHER_MODES : [];
+        groups.push({ family, protocol, kind: 'established', flows, variants: [...variants, ...others] });
+      }
       groups.push({ family, protocol, kind: 'new', flows: most, variants });
     }
     groups.push({ family, protocol: 'tcp', kind: 'not-vip', flows: 1, variants: OURS.slice(0, 1) });
@@ -168,51 +178,51 @@ class Run {
 
   #read(group: Group, variant: Variant): Outcomes {
     if (group.kind === 'not-vip') return this.bed.readOthers();
-    return this.bed.readOutcomes(group.family, group.protocol, variant.table);
+    return this.bed.readOutcomes(group.family, group.protocol, variant.table, variant.mode);
   }
 
   /** `isFresh`: packets of new flows, each of one that was not there before; else the group's flows in turn. */
   #send(group: Group, variant: Variant, turns: number, isFresh: boolean): Sample {
     const program = variant.tracking === 'classic' ? 'classic' : 'balancer';
     if (isFresh) {
-      this.#setTurn(group, variant.table, 0, 1, this.#freshFlow);
+      this.#setTurn(group, variant, 0, 1, this.#freshFlow);
       this.#freshFlow += turns;
     } else {
-      this.#setTurn(group, variant.table, group.flows, STRIDES[group.flows], 0);
+      this.#setTurn(group, variant, group.flows, STRIDES[group.flows], 0);
     }
-    return this.#runTurns(program, group, variant.table, turns, isFresh);
+    return this.#runTurns(program, group, variant, turns, isFresh);
   }
 
   #runBaseline(group: Group): number {
-    this.#setTurn(group, 'stable', group.flows, STRIDES[group.flows], 0);
+    this.#setTurn(group, OURS[0], group.flows, STRIDES[group.flows], 0);
     const program = group.kind === 'not-vip' ? 'only_pass' : 'only_grow';
-    return this.#runTurns(program, group, 'stable', this.scale.turns, false).grossNs;
+    return this.#runTurns(program, group, OURS[0], this.scale.turns, false).grossNs;
   }
 
   /** Fields of `struct turn`, bench/vip.bpf.c. `flows` 0: without end. */
-  #setTurn(group: Group, table: TableKind, flows: number, stride: number, flow: number): void {
+  #setTurn(group: Group, variant: Variant, flows: number, stride: number, flow: number): void {
     const state = this.bed.turnState;
-    const frame = this.#frame(group, table, false);
+    const frame = this.#frame(group, variant, false);
     new Uint8Array(state.buffer).set(frame.subarray(0, 14));
     state.setUint16(14, group.family === 6 ? 1 : 0, true);
     state.setUint32(16, frame.length, true);
     state.setUint32(20, flow, true);
     state.setUint32(24, stride, true);
     state.setUint32(28, flows, true);
-    state.setUint16(32, portOf(table));
+    state.setUint16(32, portOf(variant.table, variant.mode));
   }
 
-  #frame(group: Group, table: TableKind, isSyn: boolean): Uint8Array {
+  #frame(group: Group, { table, mode }: Variant, isSyn: boolean): Uint8Array {
     const { family, protocol, kind } = group;
-    return makeFrame({ family, protocol, isSyn, isStray: kind === 'not-vip', destinationPort: portOf(table) });
+    return makeFrame({ family, protocol, isSyn, isStray: kind === 'not-vip', destinationPort: portOf(table, mode) });
   }
 
-  #runTurns(name: ProgramName, group: Group, table: TableKind, turns: number, isSyn: boolean): Sample {
+  #runTurns(name: ProgramName, group: Group, variant: Variant, turns: number, isSyn: boolean): Sample {
     const { balancer, classic, turn } = this.bed;
     const object = { balancer, classic, only_grow: turn, only_pass: turn }[name];
     const fd = new Uint8Array(new Uint32Array([object.programFd(name)]).buffer);
     updateElement(turn.mapFd('program_under_test'), new Uint8Array(4), fd);
-    const frame = this.#frame(group, table, isSyn);
+    const frame = this.#frame(group, variant, isSyn);
     const program = turn.programFd('turn');
     const begin = threadTimeNs();
     const result = runProgram(program, frame, { repeat: turns });
@@ -249,7 +259,8 @@ function assertSample(
   // In unsettled slots the backend learns the other candidates, by the key; with a tenth unsettled, of a tenth of packets.
   const isKeyed = group.kind === 'established' && variant.table === 'unsettled100';
   const mayBeKeyed = group.kind === 'established' && variant.table === 'unsettled10';
-  const lengths = mayBeKeyed ? [GRE_BYTES, KEYED_GRE_BYTES] : [isKeyed ? KEYED_GRE_BYTES : GRE_BYTES];
+  const plain = OUTER_BYTES[variant.mode];
+  const lengths = mayBeKeyed ? [plain, KEYED_GRE_BYTES] : [isKeyed ? KEYED_GRE_BYTES : plain];
   assert.ok(lengths.includes(sample.lengthBytes - size), `length ${sample.lengthBytes}, frame ${size}`);
   const inTable = group.kind === 'new' ? OUTCOME.NEW : OUTCOME.TRACKED;
   if (variant.tracking === 'classic' || variant.table === 'unsettled100') {
@@ -264,8 +275,8 @@ function assertSample(
 
 function describeCase(group: Group, variant: Variant, grossNs: readonly number[], baselineNs: number): BenchCase {
   const { family, protocol, kind, flows } = group;
-  const { tracking, table } = variant;
-  const how = tracking === 'classic' ? 'classic' : table;
+  const { tracking, table, mode } = variant;
+  const how = tracking === 'classic' ? 'classic' : mode === 'gre' ? table : `${table} ${mode}`;
   const name =
     kind === 'not-vip' ? `IPv${family} not for a VIP` : `IPv${family} ${protocol} ${kind} ${how}, ${flows} flows`;
   return {
@@ -274,7 +285,7 @@ function describeCase(group: Group, variant: Variant, grossNs: readonly number[]
       ip: family,
       protocol,
       kind,
-      mode: 'gre',
+      mode,
       flows,
       table,
       tracking,
