@@ -26,21 +26,18 @@ static __always_inline __u32 protocol_of(__u32 forwarding, bool is_ipv6)
 	return forwarding == FORWARDING_GUE ? PROTOCOL_UDP : PROTOCOL_GRE;
 }
 
-/* XDP_ABORTED: not possible. */
-static __always_inline int forward(struct packet *packet, const struct service *service,
-				   const struct choice *choice)
+/* `protocol`: of the outer IP header. XDP_ABORTED: not possible. */
+static __always_inline int forward_by(__u32 protocol, struct packet *packet, const struct backend *backend,
+				      const struct choice *choice)
 {
-	const struct backend *backend = find_backend(choice->backend);
 	struct tunnel tunnel;
 	__u32 bytes;
 
-	if (!backend || !backend->ifindex)
-		return RARE(XDP_ABORTED);
 	tunnel.source = backend->source;
 	tunnel.destination = backend->address;
 	tunnel.macs = backend->next_hop_mac;
 	tunnel.header_sum = backend->header_sum;
-	tunnel.protocol = protocol_of(forwarding_of(backend, service), packet->is_ipv6);
+	tunnel.protocol = protocol;
 	tunnel.source_port = GUE_SOURCE_PORTS | (choice->flow_label & GUE_SOURCE_MASK);
 	tunnel.flow_label = choice->flow_label;
 	tunnel.key = choice->key;
@@ -53,6 +50,23 @@ static __always_inline int forward(struct packet *packet, const struct service *
 	if (!write_outer(packet, &tunnel))
 		return RARE(XDP_ABORTED);
 	return send_out(packet->ctx, backend->ifindex);
+}
+
+/* XDP_ABORTED: not possible. */
+static __always_inline int forward(struct packet *packet, const struct service *service,
+				   const struct choice *choice)
+{
+	const struct backend *backend = find_backend(choice->backend);
+	__u32 forwarding;
+
+	if (!backend || !backend->ifindex)
+		return RARE(XDP_ABORTED);
+	/* GRE by both has code of its own, without branches for the others: 2 ns less a packet. */
+	if ((backend->forwarding | service->forwarding) > FORWARDING_GRE) {
+		forwarding = forwarding_of(backend, service);
+		return RARE(forward_by(protocol_of(forwarding, packet->is_ipv6), packet, backend, choice));
+	}
+	return forward_by(PROTOCOL_GRE, packet, backend, choice);
 }
 
 #endif
