@@ -126,6 +126,10 @@ static __always_inline enum outcome choose(struct packet *packet, const struct s
 	return OUTCOME_NEW;
 }
 
+static __always_inline void hand_over_icmp(struct xdp_md *ctx)
+{
+}
+
 SEC("xdp.frags")
 int classic(struct xdp_md *ctx)
 {

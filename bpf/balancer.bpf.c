@@ -2,6 +2,7 @@
 /* VIP -> backend: parse, select, encapsulate, count. What is not for a VIP is offered to the other roles. */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
+#include "icmp-error.h"
 #include "probe.h"
 #include "process.h"
 #include "roles.h"
@@ -24,16 +25,44 @@ static __always_inline enum outcome choose(struct packet *packet, const struct s
 	return select_backend(packet, service, all, choice);
 }
 
-SEC("xdp.frags")
-int balancer(struct xdp_md *ctx)
-{
-	int verdict = process_and_count(ctx);
+int icmp(struct xdp_md *ctx);
 
+enum part { PART_ICMP, PART_COUNT };
+
+/* What few packets need: programs of their own, so that the verifier judges each alone and the stack
+ * suffices. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, PART_COUNT);
+	__uint(key_size, sizeof(__u32));
+	__array(values, int(void *));
+} parts SEC(".maps") = {.values = {[PART_ICMP] = (void *)&icmp}};
+
+static __always_inline void hand_over_icmp(struct xdp_md *ctx)
+{
+	bpf_tail_call(ctx, &parts, PART_ICMP);
+}
+
+/* What is not for a VIP may be for another role of this machine. */
+static __always_inline int offer_to_others(struct xdp_md *ctx, int verdict)
+{
 	if (verdict == XDP_PASS) {
 		bpf_tail_call(ctx, &roles, ROLE_DNS);
 		bpf_tail_call(ctx, &roles, ROLE_BACKEND);
 	}
 	return verdict;
+}
+
+SEC("xdp.frags")
+int balancer(struct xdp_md *ctx)
+{
+	return offer_to_others(ctx, process_and_count(ctx));
+}
+
+SEC("xdp.frags")
+int icmp(struct xdp_md *ctx)
+{
+	return offer_to_others(ctx, process_and_count_icmp(ctx));
 }
 
 /* Run once by the loader: starts the sweeper, or hands a running one over to this version of the program. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
-/* Echo requests to a VIP are answered on the spot; all other ICMP goes to the host's stack. */
+/* Echo requests to a VIP are answered on the spot. */
 #ifndef PORTICO_ICMP_H
 #define PORTICO_ICMP_H
 
@@ -70,22 +70,23 @@ static __always_inline void answer_ipv6(struct ipv6 *ip, struct icmp *icmp)
 	icmp->checksum = update_checksum(icmp->checksum, ECHO_REQUEST_V6 << 8, ECHO_REPLY_V6 << 8);
 }
 
-static __always_inline enum outcome answer_icmp(struct packet *packet, const struct vip *vip)
+/* False: it is no echo request, or not one that is answered here. */
+static __always_inline bool answer_echo(struct packet *packet, const struct vip *vip)
 {
 	__u32 header_bytes = packet->is_ipv6 ? IPV6_BYTES : IPV4_BYTES;
 	struct icmp *icmp = packet->ip + header_bytes;
 
-	if (!(vip->flags & VIP_ECHO) || !packet->is_plain ||
-	    packet->ip_length < header_bytes + ICMP_ECHO_BYTES || (void *)(icmp + 1) > packet_end(packet))
-		return OUTCOME_ICMP_OTHER;
+	if (!(vip->flags & VIP_ECHO) || !packet->is_plain || packet->ip_length < header_bytes + ICMP_BYTES ||
+	    (void *)(icmp + 1) > packet_end(packet))
+		return false;
 	if (icmp->code || icmp->type != (packet->is_ipv6 ? ECHO_REQUEST_V6 : ECHO_REQUEST_V4))
-		return OUTCOME_ICMP_OTHER;
+		return false;
 	swap_macs(packet->frame);
 	if (packet->is_ipv6)
 		answer_ipv6(packet->ip, icmp);
 	else
 		answer_ipv4(packet->ip, icmp);
-	return OUTCOME_ICMP_ECHO;
+	return true;
 }
 
 #endif

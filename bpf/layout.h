@@ -45,6 +45,7 @@ enum outcome {
 	OUTCOME_NO_SERVICE, /* for a VIP, no service on that port and protocol: pass */
 	OUTCOME_ICMP_ECHO,  /* echo request to a VIP, answered: tx */
 	OUTCOME_ICMP_OTHER, /* any other ICMP to a VIP: pass */
+	OUTCOME_ICMP_ERROR, /* an ICMP error about a flow, to the backend of the flow */
 	OUTCOME_NO_BACKEND, /* the slot names nobody: drop */
 	OUTCOME_SETTLED,    /* settled slot, to current */
 	OUTCOME_TRACKED,    /* unsettled slot, to the backend of the connection entry */

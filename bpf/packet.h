@@ -35,6 +35,7 @@ struct packet {
 	__u8 tcp_flags;
 	bool is_ipv6;
 	bool is_plain;    /* neither IPv4 options nor IPv6 extension headers */
+	bool is_error;    /* an ICMP error about the flow that ports and protocol name: never a new flow */
 	__u32 subject;    /* whose counters: 0, the VIP's, the service's */
 	__u32 events;     /* bit for each enum event that happened */
 	__u32 lost_swaps; /* EVENT_CAS_LOST, which can happen more than once */

@@ -16,11 +16,31 @@
 static __always_inline enum outcome choose(struct packet *packet, const struct settings *all,
 					   const struct service *service, struct choice *choice);
 
+/* ICMP other than echo, to a VIP: comes back only if no other program takes it over. */
+static __always_inline void hand_over_icmp(struct xdp_md *ctx);
+
 static __always_inline enum outcome process_icmp(struct packet *packet, const struct vip *vip, int *verdict)
 {
-	enum outcome outcome = answer_icmp(packet, vip);
+	if (answer_echo(packet, vip)) {
+		*verdict = XDP_TX;
+		return OUTCOME_ICMP_ECHO;
+	}
+	hand_over_icmp(packet->ctx);
+	return RARE(OUTCOME_FAILED);
+}
 
-	*verdict = outcome == OUTCOME_ICMP_ECHO ? XDP_TX : XDP_PASS;
+/* To the backend that was chosen with that outcome; gives what became of it. */
+static __always_inline enum outcome send_chosen(struct packet *packet, const struct service *service,
+						const struct choice *choice, enum outcome outcome,
+						int *verdict)
+{
+	if (outcome == OUTCOME_NO_BACKEND)
+		return outcome;
+	*verdict = forward(packet, service, choice);
+	if (*verdict != XDP_TX && *verdict != XDP_REDIRECT) {
+		*verdict = XDP_DROP;
+		return RARE(OUTCOME_FAILED);
+	}
 	return outcome;
 }
 
@@ -29,7 +49,6 @@ static __always_inline enum outcome process(struct packet *packet, const struct 
 	struct recent *recent = find_recent();
 	const struct service *service;
 	struct choice choice = {};
-	enum outcome outcome;
 	enum parsed parsed;
 	struct vip vip;
 
@@ -51,15 +70,7 @@ static __always_inline enum outcome process(struct packet *packet, const struct 
 		return RARE(OUTCOME_NO_SERVICE);
 	}
 	packet->subject = service->subject;
-	outcome = choose(packet, all, service, &choice);
-	if (outcome == OUTCOME_NO_BACKEND)
-		return outcome;
-	*verdict = forward(packet, service, &choice);
-	if (*verdict != XDP_TX && *verdict != XDP_REDIRECT) {
-		*verdict = XDP_DROP;
-		return RARE(OUTCOME_FAILED);
-	}
-	return outcome;
+	return send_chosen(packet, service, &choice, choose(packet, all, service, &choice), verdict);
 }
 
 /* Counts the packet; gives the verdict. */

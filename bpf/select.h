@@ -33,16 +33,16 @@ static __always_inline void hash_flow(const struct packet *packet, const struct 
 	}
 }
 
-static __always_inline enum outcome select_backend(struct packet *packet, const struct service *service,
-						   const struct settings *all, struct choice *choice)
+/* `state` has taken in what names the flow. */
+static __always_inline enum outcome select_hashed(struct packet *packet, const struct service *service,
+						  const struct settings *all, struct siphash *state,
+						  struct choice *choice)
 {
-	struct siphash state;
 	struct slot slot;
 	void *table;
 	__u64 h1;
 
-	hash_flow(packet, all, &state);
-	h1 = sip_first_half(&state);
+	h1 = sip_first_half(state);
 	choice->flow_label = h1 & 0xfffff;
 	slot.index = (h1 >> 32) * service->slots >> 32;
 	table = bpf_map_lookup_elem(&slot_tables, &service->subject);
@@ -51,10 +51,19 @@ static __always_inline enum outcome select_backend(struct packet *packet, const 
 		return RARE(OUTCOME_NO_BACKEND);
 	slot.word = *(volatile __u64 *)slot.place;
 	if (slot.word >> SLOT_TICK_SHIFT)
-		return select_unsettled(packet, service, all->bucket_mask, &slot, h1, sip_second_half(&state),
+		return select_unsettled(packet, service, all->bucket_mask, &slot, h1, sip_second_half(state),
 					choice);
 	choice->backend = slot.word & 0xffff;
 	return choice->backend ? OUTCOME_SETTLED : OUTCOME_NO_BACKEND;
+}
+
+static __always_inline enum outcome select_backend(struct packet *packet, const struct service *service,
+						   const struct settings *all, struct choice *choice)
+{
+	struct siphash state;
+
+	hash_flow(packet, all, &state);
+	return select_hashed(packet, service, all, &state, choice);
 }
 
 #endif

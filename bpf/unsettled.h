@@ -130,7 +130,7 @@ static __always_inline enum outcome choose_candidate(struct packet *packet, cons
 		return OUTCOME_TRACKED;
 	}
 	*backend = is_alive(slot->previous) ? slot->previous : slot->current;
-	if (is_tcp && !is_syn)
+	if (packet->is_error || (is_tcp && !is_syn))
 		return OUTCOME_UNTRACKED;
 	is_adopted = !is_tcp && (__s32)((__u32)(slot->clock >> FINE_SHIFT) - adopt_until) < 0;
 	target = !is_adopted && is_alive(slot->current) ? slot->current : *backend;

@@ -15,7 +15,7 @@
 #define IPV6_BYTES 40
 #define TCP_BYTES 20
 #define UDP_BYTES 8
-#define ICMP_ECHO_BYTES 8
+#define ICMP_BYTES 8
 #define GRE_BYTES 4
 #define GUE_BYTES 4
 /* The other candidates of a second chance: the key of GRE, private data of GUE. */
@@ -48,7 +48,9 @@
 #define IPV4_DF 0x4000
 /* More fragments and the offset: either makes the packet a fragment. */
 #define IPV4_FRAGMENT_MASK 0x3fff
-/* The same in the IPv6 fragment header, whose bits 1 and 2 are reserved. */
+/* The offset alone: all but the first fragment. */
+#define IPV4_OFFSET_MASK 0x1fff
+/* The same as IPV4_FRAGMENT_MASK in the IPv6 fragment header, whose bits 1 and 2 are reserved. */
 #define IPV6_FRAGMENT_MASK 0xfff9
 
 #define GRE_KEY_PRESENT 0x2000

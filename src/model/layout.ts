@@ -12,6 +12,7 @@ export const OUTCOMES = [
   'no-service',
   'icmp-echo',
   'icmp-other',
+  'icmp-error',
   'no-backend',
   'settled',
   'tracked',

@@ -5,10 +5,11 @@
 import { PROTOCOL_TCP, PROTOCOL_UDP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../net/packet.ts';
 import { encapsulate, forwardingOf, gueSourcePort, outerProtocol } from './encapsulate.ts';
 import { addressKey, countersOf, type Engine, type EngineService, type EngineSlots, serviceKey } from './engine.ts';
-import { type FlowHash, flowLabelOf, hashFlow, placesOf, slotOf } from './flow-hash.ts';
+import { type FlowHash, flowLabelOf, hashAddresses, hashFlow, placesOf, slotOf } from './flow-hash.ts';
 import { answerEcho, isIcmp } from './icmp.ts';
 import { type Clock, clockFine, EVENT_KEYED, EVENTS, FORWARDING_IPIP, type Outcome, VIP_ECHO } from './layout.ts';
 import { type IpHeader, parseIp, parseTransport, type Transport } from './parse.ts';
+import { readQuote } from './quote.ts';
 import { createSelection, type PacketKind, type Selection, selectBackend } from './select.ts';
 
 export type Verdict = 'pass' | 'drop' | 'tx' | 'redirect';
@@ -71,19 +72,42 @@ function processIp(engine: Engine, packet: Packet, ip: IpHeader, clock: Clock): 
   packet.opensConnection = kindOf(transport) === 'syn';
   if (isIcmp(ip, transport)) {
     const answer = (vip.flags & VIP_ECHO) === 0 ? null : answerEcho(packet.frame, ip, transport);
-    return answer === null ? end(packet, 'pass', 'icmp-other') : end(packet, 'tx', 'icmp-echo', 0, answer);
+    if (answer !== null) return end(packet, 'tx', 'icmp-echo', 0, answer);
+    return processIcmpError(engine, packet, ip, transport, clock);
   }
   const service = findService(engine, vip.subject, transport);
   if (service === undefined) return end(packet, 'pass', 'no-service');
   packet.subject = service.subject;
   const hash = hashFlow(engine.key, packet.frame, ip, transport);
-  const choice = probedBackend(engine, packet, ip) ?? choose(engine, packet, service, transport, hash, clock);
+  const choice = probedBackend(engine, packet, ip) ?? choose(engine, packet, service, kindOf(transport), hash, clock);
   if (choice.outcome === 'no-backend') return end(packet, 'drop', 'no-backend');
   return forward(engine, packet, ip, service, choice, flowLabelOf(hash));
 }
 
-function findService(engine: Engine, vip: number, transport: Transport): EngineService | undefined {
-  const { protocol, destinationPort } = transport;
+/** An error about a packet that the VIP sent goes where a packet of that flow would; any other is the host's. */
+function processIcmpError(
+  engine: Engine,
+  packet: Packet,
+  ip: IpHeader,
+  transport: Transport,
+  clock: Clock,
+): PacketResult {
+  const quoted = readQuote(packet.frame, ip, transport);
+  const service = quoted === null ? undefined : findService(engine, packet.subject, quoted);
+  if (quoted === null || service === undefined) return end(packet, 'pass', 'icmp-other');
+  packet.subject = service.subject;
+  const hash = hashAddresses(engine.key, quoted.addresses, 0, ip.addressBytes, quoted);
+  // Like any packet of TCP but a SYN: never a new flow, whatever the protocol.
+  const choice = choose(engine, packet, service, 'tcp', hash, clock);
+  if (choice.outcome === 'no-backend') return end(packet, 'drop', 'no-backend');
+  return forward(engine, packet, ip, service, { ...choice, outcome: 'icmp-error' }, flowLabelOf(hash));
+}
+
+function findService(
+  engine: Engine,
+  vip: number,
+  { protocol, destinationPort }: { readonly protocol: number; readonly destinationPort: number },
+): EngineService | undefined {
   if (protocol !== PROTOCOL_TCP && protocol !== PROTOCOL_UDP) return undefined;
   return (
     engine.services.get(serviceKey(vip, destinationPort, protocol)) ?? engine.services.get(serviceKey(vip, 0, protocol))
@@ -103,7 +127,7 @@ function choose(
   engine: Engine,
   packet: Packet,
   service: EngineService,
-  transport: Transport,
+  kind: PacketKind,
   hash: FlowHash,
   clock: Clock,
 ): Choice {
@@ -111,7 +135,7 @@ function choose(
   const slot = slotOf(hash, service.slots);
   if (slots === undefined || slot * 2 >= slots.words.length) return NO_BACKEND;
   const tick = slots.words[2 * slot + 1] >>> 16;
-  if (tick !== 0) return chooseUnsettled(engine, packet, service, transport, hash, clock, slots, slot);
+  if (tick !== 0) return chooseUnsettled(engine, packet, service, kind, hash, clock, slots, slot);
   const backend = slots.words[2 * slot] & 0xffff;
   return backend === 0 ? NO_BACKEND : { outcome: 'settled', backend, key: 0 };
 }
@@ -120,7 +144,7 @@ function chooseUnsettled(
   engine: Engine,
   packet: Packet,
   service: EngineService,
-  transport: Transport,
+  kind: PacketKind,
   hash: FlowHash,
   clock: Clock,
   slots: EngineSlots,
@@ -134,7 +158,7 @@ function chooseUnsettled(
       current: words[2 * slot] & 0xffff,
       previous: words[2 * slot] >>> 16,
       third: words[2 * slot + 1] & 0xffff,
-      kind: kindOf(transport),
+      kind,
       flow: placesOf(hash, notes[2 * slot], engine.bucketMask),
       clock,
       adopting: ((clockFine(clock) - notes[2 * slot + 1]) | 0) < 0,

@@ -32,7 +32,7 @@ function randomIpv4(dice: Dice, world: World): Uint8Array {
   const optionBytes = dice.chance(10) ? 4 * dice.below(11) : 0;
   const source = dice.pick(world.clients4);
   const destination = dice.chance(97) ? dice.pick(world.vips4) : dice.bytes(4);
-  const { protocol, bytes: payload } = randomPayload(dice, 4);
+  const { protocol, bytes: payload } = randomPayload(dice, 4, world, destination);
   const headerBytes = 20 + optionBytes;
   const packet = new Uint8Array(headerBytes + payload.length);
   packet.set(dice.bytes(headerBytes));
@@ -51,7 +51,7 @@ function randomIpv4(dice: Dice, world: World): Uint8Array {
 function randomIpv6(dice: Dice, world: World): Uint8Array {
   const source = dice.pick(world.clients6);
   const destination = dice.chance(97) ? dice.pick(world.vips6) : dice.bytes(16);
-  const { protocol, bytes: payload } = randomPayload(dice, 6);
+  const { protocol, bytes: payload } = randomPayload(dice, 6, world, destination);
   const { first, bytes: extensions } = randomExtensions(dice, protocol);
   const packet = new Uint8Array(40 + extensions.length + payload.length);
   writeUint32(packet, 0, 0x60000000 | (dice.bits() & 0xfffffff));
@@ -89,11 +89,19 @@ function randomExtensions(dice: Dice, protocol: number): { first: number; bytes:
   return { first: next, bytes };
 }
 
-function randomPayload(dice: Dice, version: 4 | 6): { protocol: number; bytes: Uint8Array } {
+/** `vip`: where the packet goes. */
+function randomPayload(
+  dice: Dice,
+  version: 4 | 6,
+  world: World,
+  vip: Uint8Array,
+): { protocol: number; bytes: Uint8Array } {
   const roll = dice.below(100);
-  if (roll < 58) return { protocol: 6, bytes: randomTcp(dice) };
-  if (roll < 86) return { protocol: 17, bytes: randomUdp(dice) };
-  if (roll < 96) return { protocol: dice.chance(97) === (version === 4) ? 1 : 58, bytes: randomIcmp(dice, version) };
+  if (roll < 52) return { protocol: 6, bytes: randomTcp(dice) };
+  if (roll < 77) return { protocol: 17, bytes: randomUdp(dice) };
+  const icmp = dice.chance(97) === (version === 4) ? 1 : 58;
+  if (roll < 84) return { protocol: icmp, bytes: randomIcmp(dice, version) };
+  if (roll < 96) return { protocol: icmp, bytes: randomIcmpError(dice, version, world, vip) };
   return { protocol: dice.pick([47, 50, 59, 132, dice.below(256)]), bytes: dice.bytes(dice.below(60)) };
 }
 
@@ -132,6 +140,50 @@ function randomIcmp(dice: Dice, version: 4 | 6): Uint8Array {
     writeUint16(message, 2, foldChecksum(onesSum(message, 0, message.length)));
   }
   return dice.chance(97) ? message : message.slice(0, dice.below(8));
+}
+
+/** About a packet that the VIP sent to a client, quoted as short as allowed, longer, or too short. */
+function randomIcmpError(dice: Dice, version: 4 | 6, world: World, vip: Uint8Array): Uint8Array {
+  const quote = version === 4 ? quotedIpv4(dice, world, vip) : quotedIpv6(dice, world, vip);
+  const message = new Uint8Array(8 + quote.length);
+  message.set(dice.bytes(8));
+  message[0] = dice.chance(5) ? dice.below(256) : dice.pick(version === 4 ? [3, 3, 11, 12] : [1, 2, 3, 4]);
+  message.set(quote, 8);
+  return dice.chance(92) ? message : message.slice(0, dice.below(message.length));
+}
+
+function quotedIpv4(dice: Dice, world: World, vip: Uint8Array): Uint8Array {
+  const headerBytes = 20 + (dice.chance(20) ? 4 * dice.below(11) : 0);
+  const transport = quotedTransport(dice);
+  const quote = dice.bytes(headerBytes + transport.bytes.length);
+  quote[0] = ((dice.chance(98) ? 4 : dice.below(16)) << 4) | (headerBytes / 4);
+  writeUint16(quote, 6, dice.chance(90) ? dice.pick([0, 0x4000, 0x2000]) : dice.below(0x10000));
+  quote[9] = transport.protocol;
+  quote.set(dice.chance(95) ? vip : dice.pick(world.vips4), 12);
+  quote.set(dice.pick(world.clients4), 16);
+  quote.set(transport.bytes, headerBytes);
+  return quote;
+}
+
+function quotedIpv6(dice: Dice, world: World, vip: Uint8Array): Uint8Array {
+  const transport = quotedTransport(dice);
+  const { first, bytes: extensions } = randomExtensions(dice, transport.protocol);
+  const quote = dice.bytes(40 + extensions.length + transport.bytes.length);
+  quote[0] = dice.chance(98) ? 0x60 : dice.below(256);
+  quote[6] = first;
+  quote.set(dice.chance(95) ? vip : dice.pick(world.vips6), 8);
+  quote.set(dice.pick(world.clients6), 24);
+  quote.set(extensions, 40);
+  quote.set(transport.bytes, 40 + extensions.length);
+  return quote;
+}
+
+/** From a service to a client: ports that flows of this world have. */
+function quotedTransport(dice: Dice): { protocol: number; bytes: Uint8Array } {
+  const bytes = dice.bytes(dice.chance(60) ? 8 : 4 + dice.below(40));
+  writeUint16(bytes, 0, dice.chance(94) ? dice.pick(PORTS) : dice.below(0x10000));
+  writeUint16(bytes, 2, 1024 + dice.below(2));
+  return { protocol: dice.chance(97) ? dice.pick([6, 6, 17]) : dice.below(256), bytes };
 }
 
 /** One to three faults: cut off, a byte or a 16-bit field changed, mostly in the headers. */

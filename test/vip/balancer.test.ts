@@ -244,8 +244,8 @@ const PASSED: readonly Fixture[] = [
     outcome: 'no-service',
   },
   {
-    name: 'an ICMP error is passed',
-    packet: arrive(ipv4(to4(ICMP), join([3, 4, 0, 0, 0, 0, 5, 0], plain4))),
+    name: 'an echo reply is passed',
+    packet: arrive(ipv4(to4(ICMP), icmp(0, 1, 1))),
     verdict: 'pass',
     outcome: 'icmp-other',
   },
@@ -297,11 +297,85 @@ function checkFixture(fixture: Fixture): void {
   assert.equal(bytes, fixture.bytes ?? saidBytes(packet));
 }
 
+/** What a router says of a packet that the VIP sent; `quote` is its beginning. */
+const error4 = (type: number, quote: Uint8Array, more: Partial<IpFields> = {}) =>
+  ipv4(to4(ICMP, { from: HOP4, ...more }), join([type, 4, 0, 0, 0, 0, 5, 0], quote));
+const error6 = (type: number, quote: Uint8Array) =>
+  ipv6(to6(ICMPV6, { from: HOP6 }), join([type, 0, 0, 0, 0, 0, 5, 0], quote));
+const HOP4 = '203.0.113.1';
+const HOP6 = '2001:db8:ff::1';
+const sent4 = (port: number, more: Partial<IpFields> = {}) =>
+  ipv4({ from: VIP4, to: CLIENT4, protocol: TCP, ...more }, tcp({ from: port, to: 40000, flags: ACK }));
+const sent6 = (port: number) =>
+  ipv6({ from: VIP6, to: CLIENT6, protocol: TCP }, tcp({ from: port, to: 40000, flags: ACK }));
+const sentUdp6 = ipv6({ from: VIP6, to: CLIENT6, protocol: UDP }, udp(PORT.toIpv6, 40000, [1, 2, 3]));
+const sentByHops6 = ipv6({ from: VIP6, to: CLIENT6, protocol: 0 }, join(hopByHop(UDP), udp(PORT.toIpv4, 40000, [])));
+const tooBig4 = error4(3, sent4(PORT.toIpv4).subarray(0, 28));
+const tooBig6 = error6(2, sent6(PORT.toIpv6).subarray(0, 48));
+const timeExceeded = error4(11, sent4(PORT.toIpv4, { options: [1, 1, 1, 1] }).subarray(0, 32));
+const unreachable6 = error6(1, sentUdp6);
+const withHopByHop = error6(4, sentByHops6);
+const errorOfIpv6Backend = error4(12, sent4(PORT.toIpv6));
+
+const forwardedError = (name: string, packet: Uint8Array, expected: Uint8Array): Fixture => ({
+  name,
+  packet: arrive(packet),
+  expected: leave(expected),
+  verdict: 'tx',
+  outcome: 'icmp-error',
+});
+const passedError = (name: string, packet: Uint8Array): Fixture => ({
+  name,
+  packet: arrive(packet),
+  verdict: 'pass',
+  outcome: 'icmp-other',
+});
+
+const ERRORS: readonly Fixture[] = [
+  forwardedError('a "fragmentation needed" that quotes 8 bytes of TCP goes to the backend', tooBig4, overIpv4(tooBig4)),
+  forwardedError('a quote with IPv4 options is read behind them', timeExceeded, overIpv4(timeExceeded)),
+  forwardedError('a quote with IPv6 extension headers is read behind them', withHopByHop, overIpv4(withHopByHop)),
+  forwardedError(
+    'an error goes with the label of the flow that it is about',
+    errorOfIpv6Backend,
+    overIpv6(errorOfIpv6Backend, flowLabelOf(KEY, CLIENT4, VIP4, [40000, PORT.toIpv6], TCP)),
+  ),
+  forwardedError(
+    'an ICMPv6 "packet too big" that quotes 8 bytes goes to the backend',
+    tooBig6,
+    overIpv6(tooBig6, flowLabelOf(KEY, CLIENT6, VIP6, [40000, PORT.toIpv6], TCP)),
+  ),
+  forwardedError(
+    'an ICMPv6 "unreachable" about UDP goes to the backend',
+    unreachable6,
+    overIpv6(unreachable6, flowLabelOf(KEY, CLIENT6, VIP6, [40000, PORT.toIpv6], UDP)),
+  ),
+  {
+    name: 'an error about a flow that nobody serves is dropped',
+    packet: arrive(error4(3, sent4(PORT.nobody))),
+    verdict: 'drop',
+    outcome: 'no-backend',
+  },
+  passedError('a quote of 7 bytes behind the IP header is passed', error4(3, sent4(PORT.toIpv4).subarray(0, 27))),
+  passedError(
+    'a quote whose options leave 7 bytes is passed',
+    error4(3, sent4(PORT.toIpv4, { options: [1, 1, 1, 1] }).subarray(0, 31)),
+  ),
+  passedError('an IPv6 quote of 7 bytes behind the IP header is passed', error6(2, sent6(80).subarray(0, 47))),
+  passedError(
+    'a quote of a packet from another address than the VIP is passed',
+    error4(3, ipv4({ from: '192.0.2.11', to: CLIENT4, protocol: TCP }, tcp({ from: 80, to: 40000, flags: ACK }))),
+  ),
+  passedError('a quote of a later fragment has no ports and is passed', error4(3, sent4(PORT.toIpv4, { fragment: 8 }))),
+  passedError('a quote of a port without a service is passed', error4(3, sent4(443))),
+  passedError('a redirect is passed', error4(5, sent4(PORT.toIpv4))),
+];
+
 describe('balancer', { skip: cannotLoad }, () => {
   before(configure);
   after(() => forwarder.close({ keep: false }));
 
-  for (const fixture of [...FORWARDED, ...REFUSED, ...PASSED, ...ANSWERED]) {
+  for (const fixture of [...FORWARDED, ...REFUSED, ...PASSED, ...ANSWERED, ...ERRORS]) {
     test(fixture.name, () => checkFixture(fixture));
   }
 });

@@ -8,6 +8,7 @@ import {
   ACK,
   arrive,
   BUCKETS,
+  CLIENT4,
   configure,
   forwarder,
   leave,
@@ -20,8 +21,9 @@ import {
   SLOTS,
   SYN,
   to4,
+  VIP4,
 } from './bed.ts';
-import { ipv4, TCP, tcp, toHex, UDP, udp } from './frames.ts';
+import { ICMP, ipv4, TCP, tcp, toHex, UDP, udp } from './frames.ts';
 
 /** How one flow of the unsettled service fares from packet to packet. Slots: current 4 (no agent), previous 1, third 2. */
 describe('balancer, unsettled', { skip: cannotLoad }, () => {
@@ -70,6 +72,27 @@ describe('balancer, unsettled', { skip: cannotLoad }, () => {
     const fresh = sendUdp(2001);
     assert.deepEqual(countedOf(fresh), { new: 1, inserted: 1 });
     assert.equal(destinationOf(fresh), '10.0.1.4');
+  });
+
+  test('an ICMP error goes where its flow is, enters nobody, and has the other candidates in the key', () => {
+    const errorAbout = (protocol: number, quote: Uint8Array) =>
+      run(
+        arrive(
+          ipv4(to4(ICMP, { from: '203.0.113.1' }), [
+            ...[3, 4, 0, 0, 0, 0, 5, 0],
+            ...ipv4({ from: VIP4, to: CLIENT4, protocol }, quote).subarray(0, 28),
+          ]),
+        ),
+      );
+    const aboutTcp = (port: number) => errorAbout(TCP, tcp({ from: PORT.unsettled, to: port, flags: ACK }));
+    const known = aboutTcp(1001);
+    assert.deepEqual(countedOf(known), { 'icmp-error': 1 });
+    assert.equal(destinationOf(known), '10.0.1.4');
+    const unknownUdp = () => errorAbout(UDP, udp(PORT.unsettled, 2002, []));
+    for (const unknown of [aboutTcp(1002), unknownUdp(), unknownUdp()]) {
+      assert.deepEqual(countedOf(unknown), { 'icmp-error': 1, keyed: 1 });
+      assert.equal(destinationOf(unknown), '10.0.1.1');
+    }
   });
 
   test('a full table takes nobody in and evicts nobody', () => {

@@ -3,7 +3,7 @@ import { StructView } from './struct-view.ts';
 
 /** SHA-256 of all that follows from the header: pinned maps of another layout are not adopted. */
 export const LAYOUT_DIGEST =
-  'aae2368403ea6ac8c60619210a83e30f87262f4bc3b239f3cdc22b12e74d6127';
+  '8d9a28bfe878079083c8f0d435af5e09758e8cd33ad45cd80424f97054440918';
 
 export const MAX_SUBJECTS = 1024;
 export const MAX_BACKENDS = 4096;
@@ -46,14 +46,15 @@ export const OUTCOME = {
   NO_SERVICE: 4,
   ICMP_ECHO: 5,
   ICMP_OTHER: 6,
-  NO_BACKEND: 7,
-  SETTLED: 8,
-  TRACKED: 9,
-  NEW: 10,
-  ADOPTED: 11,
-  UNTRACKED: 12,
-  PROBE: 13,
-  FAILED: 14,
+  ICMP_ERROR: 7,
+  NO_BACKEND: 8,
+  SETTLED: 9,
+  TRACKED: 10,
+  NEW: 11,
+  ADOPTED: 12,
+  UNTRACKED: 13,
+  PROBE: 14,
+  FAILED: 15,
 } as const;
 
 export const OUTCOME_NAMES = [
@@ -64,6 +65,7 @@ export const OUTCOME_NAMES = [
   'no-service',
   'icmp-echo',
   'icmp-other',
+  'icmp-error',
   'no-backend',
   'settled',
   'tracked',
@@ -74,7 +76,7 @@ export const OUTCOME_NAMES = [
   'failed',
 ] as const;
 export type OutcomeName = (typeof OUTCOME_NAMES)[number];
-export const OUTCOME_COUNT = 15;
+export const OUTCOME_COUNT = 16;
 
 /** `enum event`. */
 export const EVENT = {
@@ -464,21 +466,21 @@ export class PressureView extends StructView {
 
 /** `struct counters`: size and offsets in bytes. */
 export const COUNTERS = {
-  sizeBytes: 192,
+  sizeBytes: 200,
   offsets: {
     outcome: 0,
-    event: 120,
-    bytes: 168,
-    newConnections: 176,
-    zero: 184,
+    event: 128,
+    bytes: 176,
+    newConnections: 184,
+    zero: 192,
   },
 } as const;
 
 export class CountersView extends StructView {
-  constructor(buffer: ArrayBuffer = new ArrayBuffer(192)) {
-    super(buffer, 192);
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(200)) {
+    super(buffer, 200);
   }
-  /** Element `i` of 15. */
+  /** Element `i` of 16. */
   outcome(i: number): bigint {
     return this.view.getBigUint64(this.start + i * 8, true);
   }
@@ -487,28 +489,28 @@ export class CountersView extends StructView {
   }
   /** Element `i` of 6. */
   event(i: number): bigint {
-    return this.view.getBigUint64(this.start + 120 + i * 8, true);
+    return this.view.getBigUint64(this.start + 128 + i * 8, true);
   }
   setEvent(i: number, value: bigint): void {
-    this.view.setBigUint64(this.start + 120 + i * 8, value, true);
+    this.view.setBigUint64(this.start + 128 + i * 8, value, true);
   }
   get bytes(): bigint {
-    return this.view.getBigUint64(this.start + 168, true);
-  }
-  set bytes(value: bigint) {
-    this.view.setBigUint64(this.start + 168, value, true);
-  }
-  get newConnections(): bigint {
     return this.view.getBigUint64(this.start + 176, true);
   }
-  set newConnections(value: bigint) {
+  set bytes(value: bigint) {
     this.view.setBigUint64(this.start + 176, value, true);
   }
-  get zero(): bigint {
+  get newConnections(): bigint {
     return this.view.getBigUint64(this.start + 184, true);
   }
-  set zero(value: bigint) {
+  set newConnections(value: bigint) {
     this.view.setBigUint64(this.start + 184, value, true);
+  }
+  get zero(): bigint {
+    return this.view.getBigUint64(this.start + 192, true);
+  }
+  set zero(value: bigint) {
+    this.view.setBigUint64(this.start + 192, value, true);
   }
 }
 
