@@ -104,14 +104,21 @@ export function udp(from: number, to: number, data: readonly number[], saidLengt
   return join(words(from, to, saidLength, 0), data);
 }
 
-export function icmp(type: number, id: number, sequence: number, data: readonly number[] = []): Uint8Array {
-  const message = join([type, 0, 0, 0], words(id, sequence), data);
+/** `id` and `sequence` are the second word of the header: in errors what stands there, the MTU in its lower half. */
+export function icmp(type: number, id: number, sequence: number, data: readonly number[] = [], code = 0): Uint8Array {
+  const message = join([type, code, 0, 0], words(id, sequence), data);
   message.set(words(foldChecksum(onesSum(message, 0, message.length))), 2);
   return message;
 }
 
-export function icmpv6(fields: IpFields, type: number, id: number, data: readonly number[] = []): Uint8Array {
-  const message = join([type, 0, 0, 0], words(id, 1), data);
+export function icmpv6(
+  fields: IpFields,
+  type: number,
+  id: number,
+  data: readonly number[] = [],
+  sequence = 1,
+): Uint8Array {
+  const message = join([type, 0, 0, 0], words(id, sequence), data);
   const pseudo = pseudoHeaderSum(address(fields.from), address(fields.to), ICMPV6, message.length);
   message.set(words(foldChecksum(onesSum(message, 0, message.length, pseudo))), 2);
   return message;
