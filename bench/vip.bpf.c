@@ -30,7 +30,7 @@ struct turn {
 	__u32 flows;        /* 0: all 2^32 */
 	__be16 destination; /* port */
 	__u16 zero;
-	__u32 zero_end;
+	__u32 hops; /* the 4 bytes with the TTL, or those with the hop limit, that a forwarder changes */
 };
 
 struct turn turn_state SEC(".data") = {};
@@ -65,9 +65,11 @@ int turn(struct xdp_md *ctx)
 	flow = next_flow();
 	if (turn_state.is_ipv6) {
 		source = data + ETHERNET_BYTES + 20; /* the last 4 bytes of it */
+		*(__u32 *)(data + ETHERNET_BYTES + 4) = turn_state.hops;
 		ports = data + ETHERNET_BYTES + IPV6_BYTES;
 	} else {
 		source = data + ETHERNET_BYTES + 12;
+		*(__u32 *)(data + ETHERNET_BYTES + 8) = turn_state.hops;
 		ports = data + ETHERNET_BYTES + IPV4_BYTES;
 	}
 	/* 16 million addresses, then the next port of each. */

@@ -210,6 +210,8 @@ class Run {
     state.setUint32(24, stride, true);
     state.setUint32(28, flows, true);
     state.setUint16(32, portOf(variant.table, variant.mode));
+    const hops = 14 + (group.family === 4 ? 8 : 4);
+    new Uint8Array(state.buffer).set(frame.subarray(hops, hops + 4), 36);
   }
 
   #frame(group: Group, { table, mode }: Variant, isSyn: boolean): Uint8Array {

@@ -4,6 +4,7 @@
 #define PORTICO_FORWARD_H
 
 #include "encapsulate.h"
+#include "hops.h"
 #include "maps.h"
 #include "packet.h"
 
@@ -45,6 +46,7 @@ static __always_inline int forward_by(__u32 protocol, struct packet *packet, con
 	bytes = outer_bytes(&tunnel);
 	if (!length_can_be_said(packet, &tunnel))
 		return RARE(XDP_ABORTED);
+	take_hop(packet);
 	if (bpf_xdp_adjust_head(packet->ctx, -(int)bytes))
 		return RARE(XDP_ABORTED);
 	if (!write_outer(packet, &tunnel))

@@ -66,6 +66,8 @@ static __always_inline enum outcome process_icmp_error(struct packet *packet, co
 		return OUTCOME_ICMP_OTHER;
 	packet->subject = service->subject;
 	*verdict = XDP_DROP;
+	if (is_expired(packet))
+		return OUTCOME_TTL_EXPIRED;
 	return send_chosen(packet, service, &choice, choose_quoted(packet, &quoted, all, service, &choice),
 			   verdict);
 }

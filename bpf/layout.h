@@ -38,22 +38,23 @@ enum role { ROLE_BALANCER, ROLE_DNS, ROLE_BACKEND, ROLE_COUNT };
 
 /* Where every packet that reaches balancer.bpf.c ends: exactly one each. */
 enum outcome {
-	OUTCOME_NOT_IP,     /* pass */
-	OUTCOME_NOT_VIP,    /* pass */
-	OUTCOME_MALFORMED,  /* for a VIP, but lengths or headers do not fit: drop */
-	OUTCOME_FRAGMENT,   /* for a VIP: drop */
-	OUTCOME_NO_SERVICE, /* for a VIP, no service on that port and protocol: pass */
-	OUTCOME_ICMP_ECHO,  /* echo request to a VIP, answered: tx */
-	OUTCOME_ICMP_OTHER, /* any other ICMP to a VIP: pass */
-	OUTCOME_ICMP_ERROR, /* an ICMP error about a flow, to the backend of the flow */
-	OUTCOME_NO_BACKEND, /* the slot names nobody: drop */
-	OUTCOME_SETTLED,    /* settled slot, to current */
-	OUTCOME_TRACKED,    /* unsettled slot, to the backend of the connection entry */
-	OUTCOME_NEW,        /* unsettled slot, new flow, inserted, to current */
-	OUTCOME_ADOPTED,    /* unsettled slot, UDP within the adoption time, inserted, to previous */
-	OUTCOME_UNTRACKED,  /* unsettled slot, not in the table and not inserted, to previous */
-	OUTCOME_PROBE,      /* from the prober, to the backend that its source address forces */
-	OUTCOME_FAILED,     /* the kernel refused: head room, tail call, redirect: drop */
+	OUTCOME_NOT_IP,      /* pass */
+	OUTCOME_NOT_VIP,     /* pass */
+	OUTCOME_MALFORMED,   /* for a VIP, but lengths or headers do not fit: drop */
+	OUTCOME_FRAGMENT,    /* for a VIP: drop */
+	OUTCOME_NO_SERVICE,  /* for a VIP, no service on that port and protocol: pass */
+	OUTCOME_ICMP_ECHO,   /* echo request to a VIP, answered: tx */
+	OUTCOME_ICMP_OTHER,  /* any other ICMP to a VIP: pass */
+	OUTCOME_ICMP_ERROR,  /* an ICMP error about a flow, to the backend of the flow */
+	OUTCOME_TTL_EXPIRED, /* its TTL or hop limit was used up: drop */
+	OUTCOME_NO_BACKEND,  /* the slot names nobody: drop */
+	OUTCOME_SETTLED,     /* settled slot, to current */
+	OUTCOME_TRACKED,     /* unsettled slot, to the backend of the connection entry */
+	OUTCOME_NEW,         /* unsettled slot, new flow, inserted, to current */
+	OUTCOME_ADOPTED,     /* unsettled slot, UDP within the adoption time, inserted, to previous */
+	OUTCOME_UNTRACKED,   /* unsettled slot, not in the table and not inserted, to previous */
+	OUTCOME_PROBE,       /* from the prober, to the backend that its source address forces */
+	OUTCOME_FAILED,      /* the kernel refused: head room, tail call, redirect: drop */
 	OUTCOME_COUNT
 };
 

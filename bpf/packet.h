@@ -33,6 +33,7 @@ struct packet {
 	__u32 ports;               /* source and destination, as they lie on the wire */
 	__u8 protocol;             /* of the transport header */
 	__u8 tcp_flags;
+	__u8 hops; /* TTL or hop limit, as it came */
 	bool is_ipv6;
 	bool is_plain;    /* neither IPv4 options nor IPv6 extension headers */
 	bool is_error;    /* an ICMP error about the flow that ports and protocol name: never a new flow */

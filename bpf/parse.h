@@ -88,6 +88,7 @@ static __always_inline enum parsed parse_ipv4(struct packet *packet)
 	if (ip->fragment & bpf_htons(IPV4_FRAGMENT_MASK))
 		return RARE(PARSED_FRAGMENT);
 	packet->protocol = ip->protocol;
+	packet->hops = ip->ttl;
 	packet->is_plain = header_bytes == IPV4_BYTES;
 	packet->transport = header_bytes;
 	return PARSED_OK;
@@ -144,6 +145,7 @@ static __always_inline enum parsed parse_ipv6(struct packet *packet)
 	if (packet->ip + IPV6_BYTES > packet_end(packet) || packet->ip_length == 0)
 		return RARE(PARSED_MALFORMED);
 	packet->protocol = ip->next_header;
+	packet->hops = ip->hop_limit;
 	packet->transport = IPV6_BYTES;
 	/* A payload of 0 announces a jumbogram (RFC 2675), except before "no next header". */
 	if (ip->payload_length == 0 && packet->protocol != PROTOCOL_NONE)

@@ -8,6 +8,7 @@
 
 #include "count.h"
 #include "forward.h"
+#include "hops.h"
 #include "icmp.h"
 #include "parse.h"
 #include "vip.h"
@@ -70,6 +71,8 @@ static __always_inline enum outcome process(struct packet *packet, const struct 
 		return RARE(OUTCOME_NO_SERVICE);
 	}
 	packet->subject = service->subject;
+	if (is_expired(packet))
+		return RARE(OUTCOME_TTL_EXPIRED);
 	return send_chosen(packet, service, &choice, choose(packet, all, service, &choice), verdict);
 }
 

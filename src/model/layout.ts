@@ -13,6 +13,7 @@ export const OUTCOMES = [
   'icmp-echo',
   'icmp-other',
   'icmp-error',
+  'ttl-expired',
   'no-backend',
   'settled',
   'tracked',

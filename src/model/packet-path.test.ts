@@ -66,7 +66,11 @@ test('a packet of a settled slot leaves in GRE over IPv4 with a right header che
     '020202020202' + '010101010101' + '0800' + '4500004000004000402f' + '268d' + '0a0000010a000002' + '00000800';
   assert.equal(Buffer.from(result.frame.subarray(0, 38)).toString('hex'), outer);
   assert.equal(foldSum(onesSum(result.frame, 14, 34)), 0xffff);
-  assert.deepEqual(result.frame.subarray(38), frame.subarray(14));
+  const inner = result.frame.subarray(38);
+  assert.equal(inner[8], 16, 'one hop less');
+  assert.equal(foldSum(onesSum(inner, 0, 20)), 0xffff);
+  assert.deepEqual(inner.subarray(0, 8), frame.subarray(14, 22));
+  assert.deepEqual(inner.subarray(12), frame.subarray(26));
   assert.equal(processFrame(engine, frame, 3, CLOCK).verdict, 'tx');
 });
 

@@ -6,6 +6,7 @@ import { PROTOCOL_TCP, PROTOCOL_UDP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '
 import { encapsulate, forwardingOf, gueSourcePort, outerProtocol } from './encapsulate.ts';
 import { addressKey, countersOf, type Engine, type EngineService, type EngineSlots, serviceKey } from './engine.ts';
 import { type FlowHash, flowLabelOf, hashAddresses, hashFlow, placesOf, slotOf } from './flow-hash.ts';
+import { isExpired, takeHop } from './hops.ts';
 import { answerEcho, isIcmp } from './icmp.ts';
 import { type Clock, clockFine, EVENT_KEYED, EVENTS, FORWARDING_IPIP, type Outcome, VIP_ECHO } from './layout.ts';
 import { type IpHeader, parseIp, parseTransport, type Transport } from './parse.ts';
@@ -78,6 +79,7 @@ function processIp(engine: Engine, packet: Packet, ip: IpHeader, clock: Clock): 
   const service = findService(engine, vip.subject, transport);
   if (service === undefined) return end(packet, 'pass', 'no-service');
   packet.subject = service.subject;
+  if (isExpired(packet.frame, ip)) return end(packet, 'drop', 'ttl-expired');
   const hash = hashFlow(engine.key, packet.frame, ip, transport);
   const choice = probedBackend(engine, packet, ip) ?? choose(engine, packet, service, kindOf(transport), hash, clock);
   if (choice.outcome === 'no-backend') return end(packet, 'drop', 'no-backend');
@@ -96,6 +98,7 @@ function processIcmpError(
   const service = quoted === null ? undefined : findService(engine, packet.subject, quoted);
   if (quoted === null || service === undefined) return end(packet, 'pass', 'icmp-other');
   packet.subject = service.subject;
+  if (isExpired(packet.frame, ip)) return end(packet, 'drop', 'ttl-expired');
   const hash = hashAddresses(engine.key, quoted.addresses, 0, ip.addressBytes, quoted);
   // Like any packet of TCP but a SYN: never a new flow, whatever the protocol.
   const choice = choose(engine, packet, service, 'tcp', hash, clock);
@@ -193,7 +196,8 @@ function forward(
   const backend = engine.backends[choice.backend];
   const protocol = outerProtocol(forwardingOf(backend, service), ip.version);
   const tunnel = { protocol, sourcePort: gueSourcePort(flowLabel), flowLabel, key: choice.key };
-  const frame = backend === undefined || backend.ifindex === 0 ? null : encapsulate(packet.frame, ip, backend, tunnel);
+  const frame =
+    backend === undefined || backend.ifindex === 0 ? null : encapsulate(takeHop(packet.frame, ip), ip, backend, tunnel);
   if (backend === undefined || frame === null) return end(packet, 'drop', 'failed', choice.backend);
   const verdict = backend.ifindex === packet.ingressIfindex ? 'tx' : 'redirect';
   return end(packet, verdict, choice.outcome, choice.backend, frame);

@@ -39,6 +39,7 @@ function randomIpv4(dice: Dice, world: World): Uint8Array {
   packet[0] = 0x40 | (headerBytes / 4);
   writeUint16(packet, 2, packet.length);
   writeUint16(packet, 6, dice.chance(96) ? dice.pick([0, 0x4000, 0x8000]) : dice.below(0x10000));
+  packet[8] = randomHops(dice);
   packet[9] = protocol;
   packet.set(source, 12);
   packet.set(destination, 16);
@@ -57,12 +58,16 @@ function randomIpv6(dice: Dice, world: World): Uint8Array {
   writeUint32(packet, 0, 0x60000000 | (dice.bits() & 0xfffffff));
   writeUint16(packet, 4, packet.length - 40);
   packet[6] = first;
-  packet[7] = dice.below(256);
+  packet[7] = randomHops(dice);
   packet.set(source, 8);
   packet.set(destination, 24);
   packet.set(extensions, 40);
   packet.set(payload, 40 + extensions.length);
   return packet;
+}
+
+function randomHops(dice: Dice): number {
+  return dice.chance(97) ? dice.below(256) : dice.below(3);
 }
 
 /** A chain of extension headers before `protocol`. */

@@ -15,6 +15,8 @@ const config = join(root, 'examples/two-sites.yaml');
 const folder = mkdtempSync(join(tmpdir(), `portico-replay-${process.pid}-`));
 const capture = join(folder, 'capture.pcap');
 
+const HOPS = 64;
+
 after(() => rmSync(folder, { recursive: true }));
 
 function frameOf(source: string, destination: string, protocol: number, payload: Uint8Array, vlan = false): Uint8Array {
@@ -28,8 +30,10 @@ function frameOf(source: string, destination: string, protocol: number, payload:
   if (from.family === 6) {
     writeUint16(frame, link + 4, payload.length);
     frame[link + 6] = protocol;
+    frame[link + 7] = HOPS;
   } else {
     writeUint16(frame, link + 2, header + payload.length);
+    frame[link + 8] = HOPS;
     frame[link + 9] = protocol;
   }
   frame.set(from.bytes, link + header - 2 * from.bytes.length);

@@ -157,6 +157,20 @@ const REFUSED: readonly Fixture[] = [
     verdict: 'drop',
     outcome: 'failed',
   },
+  ...[0, 1].flatMap((timeToLive): Fixture[] => [
+    {
+      name: `a TTL of ${timeToLive} ends here`,
+      packet: arrive(ipv4(to4(TCP, { timeToLive }), tcp80)),
+      verdict: 'drop',
+      outcome: 'ttl-expired',
+    },
+    {
+      name: `a hop limit of ${timeToLive} ends here`,
+      packet: arrive(ipv6(to6(UDP, { timeToLive }), udp80)),
+      verdict: 'drop',
+      outcome: 'ttl-expired',
+    },
+  ]),
   {
     name: 'an IPv4 length beyond the frame is malformed and counts no bytes',
     packet: arrive(ipv4(to4(TCP, { saidLength: 100 }), tcp80)),

@@ -2,7 +2,7 @@
 import { runProgram, type XdpVerdict } from '../../src/serve/vip/bpf.ts';
 import { type Forwarder, openForwarder } from '../../src/serve/vip/forwarder.ts';
 import { EVENT_NAMES, OUTCOME_NAMES, TICK_SHIFT, VIP_ECHO } from '../../src/serve/vip/layout.gen.ts';
-import { address, ethernet, GRE, gre, type IpFields, ipv4, ipv6 } from './frames.ts';
+import { address, afterHop, ethernet, GRE, gre, type IpFields, ipv4, ipv6 } from './frames.ts';
 
 export const VIP4 = '192.0.2.10';
 export const VIP6 = '2001:db8::10';
@@ -129,6 +129,6 @@ export const to6 = (protocol: number, more: Partial<IpFields> = {}): IpFields =>
 export const arrive = (packet: Uint8Array, tags: readonly number[] = []) => ethernet(BALANCER, ROUTER, packet, tags);
 export const leave = (packet: Uint8Array, tags: readonly number[] = []) => ethernet(NEXT_HOP, BALANCER, packet, tags);
 const OUTER4: IpFields = { from: '10.0.0.1', to: '10.0.1.1', protocol: GRE, timeToLive: 64, fragment: 0x4000 };
-export const overIpv4 = (inner: Uint8Array, key?: readonly [number, number]) => ipv4(OUTER4, gre(inner, key));
+export const overIpv4 = (inner: Uint8Array, key?: readonly [number, number]) => ipv4(OUTER4, gre(afterHop(inner), key));
 export const overIpv6 = (inner: Uint8Array, flowLabel: number) =>
-  ipv6({ from: 'fd00::1', to: 'fd00::2', protocol: GRE, timeToLive: 64, flowLabel }, gre(inner));
+  ipv6({ from: 'fd00::1', to: 'fd00::2', protocol: GRE, timeToLive: 64, flowLabel }, gre(afterHop(inner)));

@@ -76,6 +76,19 @@ export function ipv6(fields: IpFields, payload: Uint8Array | readonly number[]):
   );
 }
 
+/** The packet with one hop less, its IPv4 checksum right. */
+export function afterHop(packet: Uint8Array): Uint8Array {
+  const result = packet.slice();
+  if (packet[0] >> 4 === 6) {
+    result[7]--;
+    return result;
+  }
+  result[8]--;
+  result.set([0, 0], 10);
+  result.set(words(foldChecksum(onesSum(result, 0, (packet[0] & 15) * 4))), 10);
+  return result;
+}
+
 export interface TcpFields {
   readonly from: number;
   readonly to: number;

@@ -52,7 +52,7 @@ async function open(): Promise<void> {
     hashKey: new Uint8Array(16),
   });
   const nextHop = { mac: network.farMac, ownMac: network.nearMac, ifindex: 1, interfaceName: 'lo', mtuBytes: 1500 };
-  forwarder.setBackend(1, { address: address('10.77.0.2'), nextHop, alive: true, agent: true });
+  forwarder.setBackend(1, { address: address('10.77.0.2'), nextHop, alive: true, agent: true, forwarding: null });
   for (const [vip, subject] of [
     [VIP4, 1],
     [VIP6, 2],
@@ -64,7 +64,7 @@ async function open(): Promise<void> {
     const limits = { lifetimeTicks: 100, newPerSecond: 1000, shareEntries: 1000 };
     forwarder.setService(
       { vip: subject, port: TCP_PORT, protocol: 'tcp' },
-      { subject: service, slots: SLOTS, ...limits },
+      { subject: service, slots: SLOTS, forwarding: 'gre', ...limits },
     );
   }
 }

@@ -3,7 +3,7 @@ import { StructView } from './struct-view.ts';
 
 /** SHA-256 of all that follows from the header: pinned maps of another layout are not adopted. */
 export const LAYOUT_DIGEST =
-  '8d9a28bfe878079083c8f0d435af5e09758e8cd33ad45cd80424f97054440918';
+  '1a5e4ee97670fd18d0f41ac50a72014c8151a771e9982d9a1ea79e9f9ca0ed3c';
 
 export const MAX_SUBJECTS = 1024;
 export const MAX_BACKENDS = 4096;
@@ -47,14 +47,15 @@ export const OUTCOME = {
   ICMP_ECHO: 5,
   ICMP_OTHER: 6,
   ICMP_ERROR: 7,
-  NO_BACKEND: 8,
-  SETTLED: 9,
-  TRACKED: 10,
-  NEW: 11,
-  ADOPTED: 12,
-  UNTRACKED: 13,
-  PROBE: 14,
-  FAILED: 15,
+  TTL_EXPIRED: 8,
+  NO_BACKEND: 9,
+  SETTLED: 10,
+  TRACKED: 11,
+  NEW: 12,
+  ADOPTED: 13,
+  UNTRACKED: 14,
+  PROBE: 15,
+  FAILED: 16,
 } as const;
 
 export const OUTCOME_NAMES = [
@@ -66,6 +67,7 @@ export const OUTCOME_NAMES = [
   'icmp-echo',
   'icmp-other',
   'icmp-error',
+  'ttl-expired',
   'no-backend',
   'settled',
   'tracked',
@@ -76,7 +78,7 @@ export const OUTCOME_NAMES = [
   'failed',
 ] as const;
 export type OutcomeName = (typeof OUTCOME_NAMES)[number];
-export const OUTCOME_COUNT = 16;
+export const OUTCOME_COUNT = 17;
 
 /** `enum event`. */
 export const EVENT = {
@@ -466,21 +468,21 @@ export class PressureView extends StructView {
 
 /** `struct counters`: size and offsets in bytes. */
 export const COUNTERS = {
-  sizeBytes: 200,
+  sizeBytes: 208,
   offsets: {
     outcome: 0,
-    event: 128,
-    bytes: 176,
-    newConnections: 184,
-    zero: 192,
+    event: 136,
+    bytes: 184,
+    newConnections: 192,
+    zero: 200,
   },
 } as const;
 
 export class CountersView extends StructView {
-  constructor(buffer: ArrayBuffer = new ArrayBuffer(200)) {
-    super(buffer, 200);
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(208)) {
+    super(buffer, 208);
   }
-  /** Element `i` of 16. */
+  /** Element `i` of 17. */
   outcome(i: number): bigint {
     return this.view.getBigUint64(this.start + i * 8, true);
   }
@@ -489,28 +491,28 @@ export class CountersView extends StructView {
   }
   /** Element `i` of 6. */
   event(i: number): bigint {
-    return this.view.getBigUint64(this.start + 128 + i * 8, true);
+    return this.view.getBigUint64(this.start + 136 + i * 8, true);
   }
   setEvent(i: number, value: bigint): void {
-    this.view.setBigUint64(this.start + 128 + i * 8, value, true);
+    this.view.setBigUint64(this.start + 136 + i * 8, value, true);
   }
   get bytes(): bigint {
-    return this.view.getBigUint64(this.start + 176, true);
-  }
-  set bytes(value: bigint) {
-    this.view.setBigUint64(this.start + 176, value, true);
-  }
-  get newConnections(): bigint {
     return this.view.getBigUint64(this.start + 184, true);
   }
-  set newConnections(value: bigint) {
+  set bytes(value: bigint) {
     this.view.setBigUint64(this.start + 184, value, true);
   }
-  get zero(): bigint {
+  get newConnections(): bigint {
     return this.view.getBigUint64(this.start + 192, true);
   }
-  set zero(value: bigint) {
+  set newConnections(value: bigint) {
     this.view.setBigUint64(this.start + 192, value, true);
+  }
+  get zero(): bigint {
+    return this.view.getBigUint64(this.start + 200, true);
+  }
+  set zero(value: bigint) {
+    this.view.setBigUint64(this.start + 200, value, true);
   }
 }
 
