@@ -18,7 +18,7 @@ import type { Log } from './log.ts';
 import type { Folders, Machine } from './machine.ts';
 import { probeSource } from './probe-plan.ts';
 import { SaidOnce } from './said-once.ts';
-import type { PlannedBackend, PlannedService, SitePlan } from './site-plan.ts';
+import type { PlannedBackend, PlannedService, PlannedVip, SitePlan } from './site-plan.ts';
 import type { SlotChange, TableTarget } from './site-tables.ts';
 
 const TICK_MS = 2 ** TICK_SHIFT / 1e6;
@@ -60,6 +60,9 @@ export class BalancerRole implements TableTarget {
   readonly #alive = new Map<number, boolean>();
   #known: readonly PlannedBackend[] = [];
   #announced: readonly Address[] = [];
+  #vips: readonly PlannedVip[] = [];
+  /** VIPs that nobody serves, as text: who pings one shall see that it is down. */
+  #down: ReadonlySet<string> = new Set();
   drained = false;
   /** Why its VIPs are taken back; null: they are not. */
   withdrawnFor: string | null = null;
@@ -94,7 +97,8 @@ export class BalancerRole implements TableTarget {
     // The ways to those that are known already are looked at by the slow round; a dead machine takes 1.5 s.
     const unknown = known.filter((planned) => !this.#refit(planned));
     await forEachAtMost(RESOLVED_AT_ONCE, unknown, (planned) => this.#resolveBackend(planned));
-    for (const vip of plan.vips) this.forwarder.setVip(vip.address, vip.subject, VIP_ECHO);
+    this.#vips = plan.vips;
+    for (const vip of plan.vips) this.#writeVip(vip);
     for (const planned of plan.services) this.#setService(planned);
     this.#removeOthers(plan);
   }
@@ -116,6 +120,10 @@ export class BalancerRole implements TableTarget {
     const { address, agent, forwarding } = backend;
     this.forwarder.setBackend(index, { address, nextHop, alive, agent, forwarding });
     this.#reached.set(index, { ...planned, nextHop });
+  }
+
+  #writeVip({ address, subject }: PlannedVip): void {
+    this.forwarder.setVip(address, subject, this.#down.has(formatAddress(address)) ? 0 : VIP_ECHO);
   }
 
   #setService(planned: PlannedService): void {
@@ -272,10 +280,23 @@ export class BalancerRole implements TableTarget {
     return this.#reached.get(index)?.nextHop;
   }
 
-  /** The VIPs that this balancer may draw packets for; a drained or withdrawn one announces as that demands. */
+  /**
+   * The VIPs that this balancer may draw packets for; a drained or withdrawn one announces as that demands. The others are down: they
+   * answer no echo.
+   */
   async announce(vips: readonly Address[]): Promise<void> {
     this.#announced = vips;
+    this.#answerEcho(new Set(vips.map(formatAddress)));
     await this.#publish();
+  }
+
+  #answerEcho(up: ReadonlySet<string>): void {
+    const before = this.#down;
+    this.#down = new Set(this.#vips.map(({ address }) => formatAddress(address)).filter((text) => !up.has(text)));
+    for (const vip of this.#vips) {
+      const text = formatAddress(vip.address);
+      if (before.has(text) !== this.#down.has(text)) this.#writeVip(vip);
+    }
   }
 
   /** Rejects, and stays as it was, where BIRD does not take it. */

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Config } from '../config/model.ts';
 import type { SlotTable } from '../decide/slots.ts';
+import { type Address, formatAddress } from '../net/address.ts';
 import type { BalancerRole } from './balancer-role.ts';
 import { fixtureConfig } from './fleet-fixture.ts';
 import { HealthBook } from './health-book.ts';
@@ -20,6 +21,7 @@ class FakeBalancer {
   takes = true;
   plan: SitePlan | null = null;
   known: readonly PlannedBackend[] = [];
+  announced: readonly string[] = [];
   readonly alive = new Map<number, boolean>();
   readonly purged: number[] = [];
   /** `current` of each slot, by subject. */
@@ -49,7 +51,9 @@ class FakeBalancer {
     return [];
   }
   async vetoSettling(): Promise<void> {}
-  async announce(): Promise<void> {}
+  async announce(vips: readonly Address[]): Promise<void> {
+    this.announced = vips.map(formatAddress);
+  }
   async resolveBackends(): Promise<void> {}
   async lookAtSessions(): Promise<void> {}
   async close(): Promise<void> {}
@@ -137,7 +141,7 @@ test('somebody new gets flows only when a probe has found it healthy', async () 
 });
 
 test('most dead: all are used; all dead and none to panic for: the first that returns serves', async () => {
-  const { apply, say, served, site } = world();
+  const { apply, say, served, site, balancers } = world();
   await apply(fixtureConfig());
   for (const name of ['eu-1', 'eu-2', 'eu-3']) await say(name, 'refused');
   assert.deepEqual([...site.panicking], ['www']);
@@ -145,8 +149,10 @@ test('most dead: all are used; all dead and none to panic for: the first that re
   const calm = fixtureConfig((text) => text.replace('slots: 307', 'slots: 307\n    panic: 100%'));
   await apply(calm);
   assert.deepEqual(served(), ['0']);
+  assert.deepEqual(balancers[0].announced, [], 'and the VIP is down');
   await say('eu-2', null);
   assert.deepEqual(served(), ['eu-2']);
+  assert.deepEqual(balancers[0].announced, ['192.0.2.10']);
 });
 
 test('a configuration that comes while a refresh runs gives up no balancer', async () => {
