@@ -20,6 +20,7 @@ import {
 } from './bed.ts';
 import {
   address,
+  afterHop,
   flowLabelOf,
   GRE,
   gre,
@@ -113,14 +114,14 @@ describe('forwarding modes', { skip: cannotLoad }, () => {
 
     test(`IP in IP: ${name}`, () => {
       setService('ipip');
-      const expected = wrap(outer, inner === 4 ? IPV4 : IPV6, label, packet);
+      const expected = wrap(outer, inner === 4 ? IPV4 : IPV6, label, afterHop(packet));
       assertLeaves(packet, expected);
       assertLeaves(packet, expected, [0x8100, 5]);
     });
 
     test(`GUE: ${name}, with the source port by the flow and no UDP checksum`, () => {
       setService('gue');
-      const expected = wrap(outer, UDP, label, gue(0xc000 | (label & 0x3fff), packet));
+      const expected = wrap(outer, UDP, label, gue(0xc000 | (label & 0x3fff), afterHop(packet)));
       assertLeaves(packet, expected);
       assertLeaves(packet, expected, [0x88a8, 1, 0x8100, 2]);
     });
@@ -131,11 +132,11 @@ describe('forwarding modes', { skip: cannotLoad }, () => {
     const label = labelOf(4, PORT.toIpv4);
     setService('ipip');
     setBackend('gue');
-    assertLeaves(packet, wrap('toIpv4', UDP, label, gue(0xc000 | (label & 0x3fff), packet)));
+    assertLeaves(packet, wrap('toIpv4', UDP, label, gue(0xc000 | (label & 0x3fff), afterHop(packet))));
     setBackend('gre');
-    assertLeaves(packet, wrap('toIpv4', GRE, label, gre(packet)));
+    assertLeaves(packet, wrap('toIpv4', GRE, label, gre(afterHop(packet))));
     setBackend(null);
-    assertLeaves(packet, wrap('toIpv4', IPV4, label, packet));
+    assertLeaves(packet, wrap('toIpv4', IPV4, label, afterHop(packet)));
   });
 
   test('in an unsettled slot GUE names the other candidates in private data, and IP in IP none', () => {
@@ -144,10 +145,10 @@ describe('forwarding modes', { skip: cannotLoad }, () => {
     const packet = packetOf(4, PORT.unsettled);
     const label = labelOf(4, PORT.unsettled);
     setUnsettled('gue');
-    assertLeaves(packet, wrap('toIpv4', UDP, label, gue(0xc000 | (label & 0x3fff), packet, [4, 2])));
+    assertLeaves(packet, wrap('toIpv4', UDP, label, gue(0xc000 | (label & 0x3fff), afterHop(packet), [4, 2])));
     assert.equal(run(arrive(packet)).counted.keyed, 1);
     setUnsettled('ipip');
-    assertLeaves(packet, wrap('toIpv4', IPV4, label, packet));
+    assertLeaves(packet, wrap('toIpv4', IPV4, label, afterHop(packet)));
     assert.equal(run(arrive(packet)).counted.keyed, undefined);
     table.close();
   });
