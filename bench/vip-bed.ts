@@ -4,6 +4,7 @@
  * and all unsettled; by the other modes one each, settled.
  */
 
+import { fileURLToPath } from 'node:url';
 import type { ForwardingMode } from '../src/config/model.ts';
 import { populateTable } from '../src/decide/maglev.ts';
 import { parseAddress, toMapped } from '../src/net/address.ts';
@@ -52,7 +53,7 @@ const BACKENDS = 100;
 const MAP_TYPE_LRU_HASH = 9;
 const BPF_F_MMAPABLE = 1 << 10;
 const BPF_F_INNER_MAP = 1 << 12;
-const BUILD = new URL('../build/bpf/', import.meta.url).pathname;
+const BUILD = fileURLToPath(new URL('../build/bpf/', import.meta.url));
 
 export interface BedOptions {
   readonly cpu: number;

@@ -1,4 +1,5 @@
 /** `portico lab`: the small internet, and what can be watched in it. */
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FleetSource } from '../api/fleet-source.ts';
 import { Journal } from '../api/journal.ts';
@@ -15,7 +16,7 @@ import { type Command, type CommandArguments, CommandError, printJson, stringOpt
 import { loadConfig } from './configuration.ts';
 import { openLog } from './log.ts';
 
-const EXAMPLE = new URL('../../examples/two-sites.yaml', import.meta.url).pathname;
+const EXAMPLE = join(import.meta.dirname, '../../examples/two-sites.yaml');
 const SCENARIOS = { tour: 'backends, a balancer and a site come, go and die under real traffic' } as const;
 const PER_REGION = 110;
 const OPEN_LIMIT_MS = 20_000;

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { commandHelp, readArguments, takePositionals } from './arguments.ts';
 import { type Command, UsageError } from './command.ts';
 
-const MAIN = new URL('./main.ts', import.meta.url).pathname;
+const MAIN = join(import.meta.dirname, 'main.ts');
 
 function portico(...args: string[]): Promise<{ status: number; stdout: string; stderr: string }> {
   return new Promise((settle) => {

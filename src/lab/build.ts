@@ -86,7 +86,7 @@ async function buildMachine(plan: LabPlan, machine: LabMachine): Promise<void> {
   const passes = machine.interfaces.filter((own) => own.needsXdpPass);
   await runIp(machine.netns, [
     ...machineLines(plan, machine),
-    ...passes.map((own) => `link set dev ${own.name} xdpdrv object ${PASS_OBJECT} section xdp.frags`),
+    ...passes.map((own) => `link set dev ${own.name} xdpdrv object "${PASS_OBJECT}" section xdp.frags`),
   ]);
   // Checksums that are left to a network card that is not there would be wrong after XDP has sent the packet on.
   const veths = machine.interfaces.filter((own) => own.kind === 'veth');

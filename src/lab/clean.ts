@@ -1,6 +1,6 @@
 /** Takes away whatever a lab has left on the machine, in this process's life or an earlier one's. Synchronous, so that it works at exit. */
 import { spawnSync } from 'node:child_process';
-import { readdirSync, rmSync } from 'node:fs';
+import { readdirSync, rmdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { readLivePid } from '../announce/pid-file.ts';
 
@@ -60,6 +60,11 @@ export function cleanLab(place: LabPlace): string[] {
     } catch (error) {
       problems.push((error as Error).message);
     }
+  }
+  try {
+    rmdirSync(PINS);
+  } catch {
+    // It was never there, or others have pins in it.
   }
   return problems;
 }

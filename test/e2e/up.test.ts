@@ -141,7 +141,8 @@ function machine(namespace: string, subnet: number): void {
       stdio: 'ignore',
     });
   const pass = fileURLToPath(new URL('../../build/bpf/pass.bpf.o', import.meta.url));
-  ip(`-n ${client} link set dev ${device} xdpdrv object ${pass} section xdp.frags`);
+  const attach = ['-n', client, 'link', 'set', 'dev', device, 'xdpdrv', 'object', pass, 'section', 'xdp.frags'];
+  execFileSync('ip', attach, { stdio: ['ignore', 'ignore', 'pipe'] });
   ip(`-n ${client} addr add 10.66.${subnet}.1/24 dev ${device}`);
   ip(`-n ${client} link set ${device} up`);
   ip(`-n ${namespace} addr add 10.66.${subnet}.2/24 dev eth0`);
