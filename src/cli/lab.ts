@@ -8,6 +8,7 @@ import type { Config } from '../config/model.ts';
 import type { Runtime } from '../fleet/runtime.ts';
 import type { Lab } from '../lab/build.ts';
 import { startLab } from '../lab/build.ts';
+import { DEFAULT_PLACE, type LabPlace, labPlace } from '../lab/place.ts';
 import { startPorticoInLab } from '../lab/portico.ts';
 import { renderSteps, runStep, type StepReport, type TourReport } from '../lab/tour.ts';
 import { castTour, type TourCast, tourSteps, withoutBackend } from '../lab/tour-steps.ts';
@@ -24,11 +25,16 @@ const OPEN_LIMIT_MS = 20_000;
 export const command: Command = {
   name: 'lab',
   summary: 'a small internet on this machine, to try Portico in',
-  usage: '[SCENARIO] [--once] [--config FILE] | list',
+  usage: '[SCENARIO] [--once] [--config FILE] [--place NAME] | list',
   example: './portico lab tour --once',
   options: {
     once: { type: 'boolean', help: 'run the scenario, print its table and end; status 0 only if everything held' },
     config: { type: 'string', placeholder: 'FILE', help: 'configuration (default examples/two-sites.yaml)' },
+    place: {
+      type: 'string',
+      placeholder: 'NAME',
+      help: `what its namespaces, files and pins begin with; labs at other places may run at the same time (default PORTICO_LAB_PLACE, else ${DEFAULT_PLACE})`,
+    },
     verbose: { type: 'boolean', short: 'v', help: 'log what every role does' },
   },
   async run(args: CommandArguments): Promise<number> {
@@ -49,15 +55,23 @@ function listScenarios(json: boolean): number {
   return 0;
 }
 
+function placeOf(args: CommandArguments): LabPlace {
+  const name = stringOption(args, 'place', process.env.PORTICO_LAB_PLACE ?? DEFAULT_PLACE);
+  const place = labPlace(name);
+  if (place === null) throw new UsageError(`"${name}" is no place: 1 to 20 lower-case letters and digits.`);
+  return place;
+}
+
 async function runTour(args: CommandArguments): Promise<number> {
   const once = args.values.once === true;
   const say = (text: string): void => void (args.json || process.stdout.write(`${text}\n`));
+  const place = placeOf(args);
   const config = loadConfig(stringOption(args, 'config', EXAMPLE));
   const cast = castTour(config);
   const log = openLog(args.values.verbose === true ? 'info' : 'error');
   const journal = new Journal(log);
   say('Building the lab: two sites, their routers, balancers and backends, clients, a resolver, name servers.');
-  const lab = await startLab({ config });
+  const lab = await startLab({ config, place });
   const open: (() => Promise<void>)[] = [() => lab.stop()];
   try {
     say('Starting Portico on its machines.');

@@ -9,11 +9,11 @@ import { startBird } from '../announce/bird-process.ts';
 import { writePidFile } from '../announce/pid-file.ts';
 import type { Config } from '../config/model.ts';
 import { inNamespace } from '../serve/vip/netns.ts';
-import type { LabPlace } from './clean.ts';
 import { cleanLab, killByPidFiles, labOwner, OWNER_FILE } from './clean.ts';
 import { interfaceLines, linkLines, machineLines, settingsOf } from './commands.ts';
 import type { DelayLine } from './delay-line.ts';
 import { startDelayLine } from './delay-line.ts';
+import { type LabPlace, labPlace } from './place.ts';
 import type { Program } from './program.ts';
 import { startProgram, unconfined } from './program.ts';
 import { renderUnboundConfig } from './resolver.ts';
@@ -28,10 +28,8 @@ const POLL_MS = 20;
 
 export interface LabOptions {
   readonly config: Config;
-  /** Begins the name of every namespace; `pt-` by default. */
-  readonly prefix?: string;
-  /** Holds every file of the lab and is removed with it; /run/portico-lab by default. */
-  readonly runFolder?: string;
+  /** The default place if none is given. */
+  readonly place?: LabPlace;
   /** One way, between any two sites; 20 by default. */
   readonly delayMs?: number;
   /** True by default: SIGINT, SIGTERM and SIGHUP take the lab down and end the process. */
@@ -323,7 +321,7 @@ class RunningLab implements Lab {
  * have found each other; on an error takes everything down and rejects. Needs root, iproute2, ethtool, BIRD 2, nginx and Unbound.
  */
 export async function startLab(options: LabOptions): Promise<Lab> {
-  const place = { prefix: options.prefix ?? 'pt-', runFolder: options.runFolder ?? '/run/portico-lab' };
+  const place = options.place ?? (labPlace() as LabPlace);
   const plan = planLab(options.config, place.prefix);
   const owner = labOwner(place);
   if (owner !== null) throw new Error(`lab: one is running already, by process ${owner}; end that first`);

@@ -3,16 +3,10 @@ import { spawnSync } from 'node:child_process';
 import { readdirSync, rmdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { readLivePid } from '../announce/pid-file.ts';
+import type { LabPlace } from './place.ts';
 
 const NAMESPACES = '/run/netns';
 const PINS = '/sys/fs/bpf/portico';
-
-export interface LabPlace {
-  /** Begins the name of every namespace and every folder of pins. */
-  readonly prefix: string;
-  /** Holds every file of the lab. */
-  readonly runFolder: string;
-}
 
 function entriesOf(folder: string, recursive = false): string[] {
   try {

@@ -26,7 +26,7 @@ test('a site that takes more new connections than its capacity is left out by DN
   const example = exampleConfig();
   const us = example.sites.get('us')!;
   const config = { ...example, sites: new Map([...example.sites, ['us', { ...us, capacityPerSecond: 20 }]]) };
-  const lab = await startLab({ config, ...place });
+  const lab = await startLab({ config, place });
   closers.push(() => lab.stop());
   const runtime = await startPorticoInLab(lab, config, QUIET);
   closers.push(() => runtime.stop(false));

@@ -28,7 +28,7 @@ const children: ChildProcess[] = [];
 
 before(async () => {
   config = exampleConfig();
-  lab = await startLab({ config, ...place });
+  lab = await startLab({ config, place });
   const journal = new Journal({ info: () => {}, warn: () => {}, error: console.error });
   runtime = await startPorticoInLab(lab, config, journal);
   source = new FleetSource({ runtime, journal, load: null });

@@ -41,7 +41,7 @@ async function open(forwarding: ForwardingMode, own: Readonly<Record<string, For
       [...example.backends].map(([name, backend]) => [name, { ...backend, forwarding: own[name] ?? null }]),
     ),
   };
-  const lab = await startLab({ config, ...place });
+  const lab = await startLab({ config, place });
   closers.push(() => lab.stop());
   const journal = new Journal({ info: () => {}, warn: () => {}, error: console.error });
   const runtime = await startPorticoInLab(lab, config, journal);

@@ -4,6 +4,9 @@ import { startTraffic } from '../../src/lab/traffic.ts';
 import { exampleConfig } from './lab-config.ts';
 
 const [, , prefix, runFolder] = process.argv;
-const lab = await startLab({ config: exampleConfig(), prefix, runFolder });
+const lab = await startLab({
+  config: exampleConfig(),
+  place: { prefix: prefix as string, runFolder: runFolder as string },
+});
 startTraffic(lab, { perRegion: 2, newPerSecond: 1 });
 process.stdout.write('up\n');

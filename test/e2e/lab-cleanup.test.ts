@@ -70,7 +70,7 @@ async function endChild(child: ChildProcess, signal: NodeJS.Signals): Promise<nu
 }
 
 test('a lab that is stopped leaves nothing, and can be stopped again', async () => {
-  const lab = await startLab({ config: exampleConfig(), ...place });
+  const lab = await startLab({ config: exampleConfig(), place });
   assert.equal(leftovers().namespaces.length, lab.machines.size);
   assert.ok(leftovers().processes.length >= 11, 'BIRD x 4, nginx x 6, Unbound');
   mkdirSync(join(PINS, lab.machines.get('eu-b1')!.netns), { recursive: true }); // what Portico would pin
@@ -97,7 +97,7 @@ test('what a killed process left is taken away by the next start', async () => {
   await endChild(child, 'SIGKILL');
   const left = leftovers();
   assert.ok(left.namespaces.length > 20 && left.processes.length >= 11, 'the killed one could not clean up');
-  const lab = await startLab({ config: exampleConfig(), ...place });
+  const lab = await startLab({ config: exampleConfig(), place });
   const now = leftovers();
   assert.equal(now.namespaces.length, lab.machines.size);
   assert.deepEqual(
@@ -111,7 +111,7 @@ test('what a killed process left is taken away by the next start', async () => {
 test('a second lab at the same place is refused while the first one runs, and does not disturb it', async () => {
   const child = await startChild();
   const before = leftovers();
-  await assert.rejects(startLab({ config: exampleConfig(), ...place }), /one is running already, by process \d+/);
+  await assert.rejects(startLab({ config: exampleConfig(), place }), /one is running already, by process \d+/);
   assert.deepEqual(leftovers().namespaces, before.namespaces);
   assert.deepEqual(leftovers().processes, before.processes);
   await endChild(child, 'SIGTERM');
@@ -121,7 +121,7 @@ test('a lab that cannot be started says why in the words of what failed, and lea
   const config = exampleConfig();
   const broken = { ...config, zones: config.zones.map((zone) => ({ ...zone, name: 'a"b' })) };
   await assert.rejects(
-    startLab({ config: broken, ...place }),
+    startLab({ config: broken, place }),
     /unbound in lab\d+-resolver: ended with status 1: .*unknown keyword/,
   );
   assert.deepEqual(leftovers(), NOTHING);
@@ -132,6 +132,6 @@ test('a configuration that does not fit the lab is refused before anything is ma
   const eu = config.balancers.get('eu-b1')!;
   const other = { ...eu, routers: eu.routers.map((router) => ({ ...router, asn: 64999 })) };
   const balancers = new Map([...config.balancers, ['eu-b1', other]]);
-  await assert.rejects(startLab({ config: { ...config, balancers }, ...place }), /site eu has one router, but .*64999/);
+  await assert.rejects(startLab({ config: { ...config, balancers }, place }), /site eu has one router, but .*64999/);
   assert.deepEqual(leftovers(), NOTHING);
 });

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Config } from '../../src/config/model.ts';
 import { parseConfig } from '../../src/config/parse.ts';
+import { type LabPlace, labPlace } from '../../src/lab/place.ts';
 
 export function exampleConfig(): Config {
   const path = fileURLToPath(new URL('../../examples/two-sites.yaml', import.meta.url));
@@ -12,4 +13,4 @@ export function exampleConfig(): Config {
 }
 
 /** Test files run at the same time: each lab has names of its own. */
-export const place = { prefix: `lab${process.pid}-`, runFolder: `/run/portico-lab-${process.pid}` } as const;
+export const place = labPlace(`lab${process.pid}`) as LabPlace;

@@ -20,7 +20,7 @@ let upMs: number;
 
 before(async () => {
   const startedAt = performance.now();
-  lab = await startLab({ config, ...place, delayMs: DELAY_MS });
+  lab = await startLab({ config, place, delayMs: DELAY_MS });
   upMs = performance.now() - startedAt;
 });
 after(async () => {

@@ -35,7 +35,7 @@ function answer(query: SeenQuery): string | null {
 before(async () => {
   const config = exampleConfig();
   backends = { eu: ['eu-1', 'eu-2'], us: ['us-1', 'us-2'] };
-  lab = await startLab({ config, ...place });
+  lab = await startLab({ config, place });
   const places = lab.machinesOf('nameserver').map(({ netns, ipv4 }) => ({ netns, address: ipv4 }));
   server = await startNameServer(places, TTL_SECONDS, answer);
 });

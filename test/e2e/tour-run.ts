@@ -8,16 +8,21 @@ import { machineState } from './machine-state.ts';
 const PORTICO = fileURLToPath(new URL('../../portico', import.meta.url));
 const LIMIT_MS = 180_000;
 
-/** Whether the tour's lab made it: its prefix is fixed. */
+const PLACE = `tour${process.pid}`;
+
+/** Whether the tour's lab made it. */
 function isLabs(name: string): boolean {
-  return name.startsWith('pt-') || name === 'portico-probe';
+  return name.startsWith(`${PLACE}-`) || name === 'portico-probe';
 }
 
 export async function checkTour(): Promise<TourReport> {
   const before = machineState(isLabs);
   const { code, stdout, stderr } = await new Promise<{ code: number; stdout: string; stderr: string }>((resolve) => {
-    execFile(PORTICO, ['lab', 'tour', '--once', '--json'], { timeout: LIMIT_MS }, (error, stdout, stderr) =>
-      resolve({ code: error === null ? 0 : Number(error.code ?? 1), stdout, stderr }),
+    execFile(
+      PORTICO,
+      ['lab', 'tour', '--once', '--json', '--place', PLACE],
+      { timeout: LIMIT_MS },
+      (error, stdout, stderr) => resolve({ code: error === null ? 0 : Number(error.code ?? 1), stdout, stderr }),
     );
   });
   const last = stdout.trim().split('\n').at(-1) ?? '';

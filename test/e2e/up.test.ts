@@ -21,6 +21,8 @@ const folder = mkdtempSync(join(tmpdir(), 'portico-up-'));
 const file = join(folder, 'portico.yaml');
 const began = ownState();
 const children: ChildProcess[] = [];
+let ready = false;
+let closed = false;
 
 function ownState(): MachineState {
   return machineState((name) => name.includes(label) || name === 'portico-probe');
@@ -73,6 +75,7 @@ interface Up {
 }
 
 function up(namespace: string, machine: string, ...more: string[]): Up {
+  assert.ok(!closed, 'the test is being ended');
   const [program, ...args] = inside(namespace, [PORTICO, 'up', file, '--machine', machine, ...more]) as [string];
   const child = spawn(program, args, { stdio: ['ignore', 'inherit', 'pipe'] });
   children.push(child);
@@ -164,26 +167,54 @@ before(() => {
   ip(`-n ${client} route add 10.66.201.0/26 via 10.66.1.2`);
   run(client, ['sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv4.conf.all.rp_filter=0']);
   writeFileSync(file, configuration(backends.slice(0, 1)));
+  ready = true;
 });
 
-after(async () => {
+/** Whatever was made, also by a `before` that failed half-way. */
+async function takeDown(): Promise<void> {
+  closed = true;
   for (const child of children) {
-    if (child.exitCode !== null || child.signalCode !== null) continue;
+    if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) continue;
     const ended = once(child, 'exit');
     child.kill('SIGKILL');
     await ended;
   }
-  writeFileSync(file, configuration(backends));
+  const isThere = (name: string): boolean => existsSync(`/run/netns/${name}`);
   try {
-    for (const name of [balancer, ...backends])
-      if (existsSync(`/run/netns/${name}`))
-        run(name, [PORTICO, 'down', file, '--machine', name === balancer ? 'b' : name]);
+    writeFileSync(file, configuration(backends));
+    for (const name of [balancer, ...backends].filter(isThere))
+      run(name, [PORTICO, 'down', file, '--machine', name === balancer ? 'b' : name]);
   } finally {
-    for (const name of [client, balancer, ...backends]) if (existsSync(`/run/netns/${name}`)) ip(`netns del ${name}`);
+    for (const name of [client, balancer, ...backends].filter(isThere)) ip(`netns del ${name}`);
     rmSync(folder, { recursive: true, force: true });
   }
-  assert.deepEqual(ownState(), began, 'something was left behind');
-  assert.ok(!existsSync(`/run/portico/${label}`), 'nor run files');
+}
+
+// Ctrl-C ends the process without `after`.
+for (const [signal, status] of [
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+] as const)
+  process.once(signal, () => {
+    takeDown().then(
+      () => process.exit(status),
+      (error: Error) => {
+        process.stderr.write(`${error.message}\n`);
+        process.exit(status);
+      },
+    );
+  });
+
+after(async () => {
+  try {
+    await takeDown();
+    assert.deepEqual(ownState(), began, 'something was left behind');
+    assert.ok(!existsSync(`/run/portico/${label}`), 'nor run files');
+  } catch (error) {
+    // The tests say why `before` failed; this would stand in its place.
+    if (ready) throw error;
+    process.stderr.write(`after a failed before: ${(error as Error).message}\n`);
+  }
 });
 
 test('a balancer and a backend that `up` runs serve a VIP, and go on when the processes have ended', async () => {
