@@ -24,7 +24,7 @@ const BASELINE =
 /** Coprime to every number of flows, about its golden section: all flows in turn, none near the one before. */
 const STRIDES: Readonly<Record<number, number>> = { 1: 0, 1000: 619, 100000: 61_803, 1000000: 618_033 };
 /** Outer headers over IPv4. */
-const OUTER_BYTES: Readonly<Record<ForwardingMode, number>> = { gre: 24, ipip: 20, gue: 32 };
+const OUTER_BYTES: Readonly<Record<ForwardingMode, number>> = { gre: 24, ipip: 20, gue: 32, l2: 0, nat: 0 };
 const KEYED_GRE_BYTES = 28;
 
 type Kind = 'established' | 'new' | 'not-vip';

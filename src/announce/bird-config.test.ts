@@ -19,6 +19,9 @@ const balancer: Balancer = {
   site: 'eu',
   addresses: [address('10.10.1.1'), address('fd00:10::1:1')],
   interfaces: ['eth0'],
+  networks: [],
+  sourcePrefix: null,
+  mtuBytes: null,
   probePrefix: parsePrefix('10.10.201.0/26'),
   asn: 64601,
   routers: [

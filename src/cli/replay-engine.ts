@@ -1,5 +1,5 @@
 /** A balancer's state as its configuration alone says it: all backends healthy, every slot settled, no connections. */
-import type { Balancer, Config, Service } from '../config/model.ts';
+import type { Balancer, Config, ForwardingMode, Service } from '../config/model.ts';
 import { populateTable } from '../decide/maglev.ts';
 import {
   addressKey,
@@ -21,6 +21,7 @@ import {
 import { sipHashKey } from '../model/siphash.ts';
 import { sameAddress, toMapped } from '../net/address.ts';
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../net/packet.ts';
+import { CommandError } from './command.ts';
 
 /** Frames are replayed as if they came in here, and leave here again: the loopback, which every machine has. */
 export const REPLAY_IFINDEX = 1;
@@ -58,7 +59,7 @@ export function createReplayEngine(config: Config, balancer: Balancer, hashKey: 
       ownMac: new Uint8Array(6),
       ifindex: source === undefined ? 0 : REPLAY_IFINDEX,
       flags,
-      forwarding: backend.forwarding === null ? FORWARDING_UNSAID : FORWARDINGS.indexOf(backend.forwarding),
+      forwarding: backend.forwarding === null ? FORWARDING_UNSAID : forwardingIndex(backend.forwarding),
     });
     backends.set(index, backend.name);
     indices.set(addressKey(address, 0, 16), index);
@@ -103,7 +104,7 @@ function addOneService(
   const entry = {
     subject,
     slots,
-    forwarding: FORWARDINGS.indexOf(service.forwarding),
+    forwarding: forwardingIndex(service.forwarding),
     lifetimeTicks: Math.min(3000, Math.max(4, Math.ceil((tracking.settleAfterMs * 1e6) / NS_PER_TICK))),
     newPerSecond: tracking.newPerSecond,
     shareEntries: Math.floor(balancer.connections * tracking.tableShare),
@@ -136,4 +137,11 @@ function tableOf(
       words[2 * slot] = index;
     });
   return { words, notes: new Uint32Array(service.slots * 2) };
+}
+
+/** Throws for a mode that the model does not have yet. */
+function forwardingIndex(mode: ForwardingMode): number {
+  const index = (FORWARDINGS as readonly string[]).indexOf(mode);
+  if (index < 0) throw new CommandError(`The forwarding mode ${mode} is not built yet.`);
+  return index;
 }

@@ -2,18 +2,23 @@
 import { formatAddress } from '../net/address.ts';
 import { ownTtlSeconds, recordsOf } from './check-records.ts';
 import { absoluteName, readDomainName } from './dns-names.ts';
-import type {
-  Backend,
-  Balancer,
-  Config,
-  HealthCheck,
-  Location,
-  NameServer,
-  NetworkEntry,
-  Service,
-  Site,
-  StaticRecord,
-  Zone,
+import {
+  type Backend,
+  type Balancer,
+  type Config,
+  followsLoad,
+  type HealthCheck,
+  isHashScheduler,
+  type LoadSource,
+  type Location,
+  type NameServer,
+  type NetworkEntry,
+  type QuicIds,
+  type Service,
+  type Site,
+  type StaticRecord,
+  type TrackingMode,
+  type Zone,
 } from './model.ts';
 import type { Path } from './problem.ts';
 import { backendsAt, createRoster, entriesOf, type Roster } from './roster.ts';
@@ -24,11 +29,12 @@ export function buildConfig(values: FileValues, lineOf: (path: Path) => number):
   const roster = createRoster(values);
   const api = given(values.api?.listen);
   const dns = given(values.dns);
+  const siteMtu = (site: string | undefined) => values.sites?.[site ?? '']?.mtu;
   return {
     name: given(values.name),
     sites: mapOf(values.sites, buildSite),
-    balancers: mapOf(values.balancers, buildBalancer),
-    backends: mapOf(values.backends, buildBackend),
+    balancers: mapOf(values.balancers, (name, balancer) => buildBalancer(name, balancer, siteMtu(balancer.site))),
+    backends: mapOf(values.backends, (name, backend) => buildBackend(name, backend, siteMtu(backend.site))),
     services: mapOf(values.services, (name, service) => buildService(name, service, roster)),
     nameServers: mapOf(dns.servers, (name, server): NameServer => ({ name, listen: given(server.listen).map(given) })),
     zones: entriesOf(dns.zones).map(([key, zone]) => buildZone(key, zone, lineOf)),
@@ -71,17 +77,21 @@ function buildSite(name: string, values: Entry<FileValues['sites']>): Site {
     location: given(buildLocation(values.location) ?? undefined),
     links,
     capacityPerSecond: values.capacity ?? Number.POSITIVE_INFINITY,
+    clientMtuBytes: given(values.clientMtu),
     hashKey: values.hashKey ?? null,
   };
 }
 
-function buildBalancer(name: string, values: BalancerValues): Balancer {
+function buildBalancer(name: string, values: BalancerValues, siteMtu: number | undefined): Balancer {
   const routers = (values.bgp?.routers ?? []).map(given);
   return {
     name,
     site: given(values.site),
     addresses: given(values.addresses).map(given),
     interfaces: given(values.interfaces),
+    networks: (values.networks ?? []).map(given),
+    sourcePrefix: values.sourcePrefix ?? null,
+    mtuBytes: values.mtu ?? siteMtu ?? null,
     probePrefix: values.probes ?? null,
     asn: values.bgp?.asn ?? 0,
     routers: routers.map((router) => ({ address: given(router.address), asn: given(router.asn) })),
@@ -89,7 +99,8 @@ function buildBalancer(name: string, values: BalancerValues): Balancer {
   };
 }
 
-function buildBackend(name: string, values: BackendValues): Backend {
+function buildBackend(name: string, values: BackendValues, siteMtu: number | undefined): Backend {
+  const drain = given(values.drain);
   return {
     name,
     site: given(values.site),
@@ -98,7 +109,10 @@ function buildBackend(name: string, values: BackendValues): Backend {
     agent: given(values.agent),
     forwarding: values.forwarding ?? null,
     interfaces: given(values.interfaces),
-    drain: given(values.drain),
+    drain: drain.isDrained,
+    drainDeadlineMs: drain.deadlineMs,
+    serverId: values.serverId ?? null,
+    mtuBytes: values.mtu ?? siteMtu ?? null,
   };
 }
 
@@ -113,27 +127,58 @@ function buildService(name: string, values: ServiceValues, roster: Roster): Serv
     vips: new Map(vips.map(([site, addresses]) => [site, addresses.map(given)])),
     ports: given(values.ports).map(given),
     scheduler: given(values.scheduler),
+    load: buildLoad(values),
+    slowStartMs: given(values.slowStart),
+    withoutBackends: given(values.withoutBackends),
     forwarding: given(values.forwarding),
+    backendPort: values.backendPort ?? null,
+    natTuples: values.nat?.tuples ?? false,
+    quic: buildQuic(values),
+    tcpFastOpen: given(values.tcpFastOpen),
     slots: given(values.slots),
     backends: new Map(vips.map(([site]) => [site, backendsAt(values, site, roster)])),
     health: buildHealth(name, values),
     panicShare: given(values.panic),
     need: given(values.need),
     tracking: {
+      mode: trackingModeOf(values),
       settleAfterMs: given(tracking.settleAfter),
       adoptionMs: given(tracking.adoption),
       newPerSecond: given(tracking.newPerSecond),
       tableShare: given(tracking.tableShare),
+      prefixNewPerSecond: tracking.perPrefix ?? Number.POSITIVE_INFINITY,
     },
   };
 }
 
+/** What the file says, else what the scheduler needs: only a hash leads a later packet to the same backend without an entry. */
+function trackingModeOf(values: ServiceValues): TrackingMode {
+  return values.tracking?.mode ?? (isHashScheduler(given(values.scheduler)) ? 'just-enough' : 'full');
+}
+
+function buildLoad(values: ServiceValues): LoadSource | null {
+  if (!followsLoad(given(values.scheduler))) return null;
+  return {
+    port: values.load?.port ?? healthPortOf(values),
+    path: values.load?.path ?? '/load',
+    intervalMs: values.load?.interval ?? 1000,
+  };
+}
+
+function buildQuic({ quic }: ServiceValues): QuicIds | null {
+  return quic === undefined ? null : { configId: given(quic.configId), serverIdBytes: given(quic.serverIdBytes) };
+}
+
+function healthPortOf(values: ServiceValues): number {
+  const firstTcp = given(values.ports).find((port) => port?.protocol === 'tcp' && port.port !== 0);
+  return given(values.health?.port ?? firstTcp?.port);
+}
+
 function buildHealth(name: string, values: ServiceValues): HealthCheck {
   const health = given(values.health);
-  const firstTcp = given(values.ports).find((port) => port?.protocol === 'tcp' && port.port !== 0);
   return {
     type: given(health.type),
-    port: given(health.port ?? firstTcp?.port),
+    port: healthPortOf(values),
     path: given(health.path),
     host: health.host ?? values.dnsName ?? name,
     expectStatus: given(health.status),

@@ -145,7 +145,7 @@ function checkBackends(path: Path, service: ServiceValues, values: FileValues, r
     const here = roster.get(site);
     if (here === undefined) continue;
     const names = backendsAt(service, site, roster);
-    const active = names.filter((name) => here.backends.get(name)?.drain !== true);
+    const active = names.filter((name) => here.backends.get(name)?.drain?.isDrained !== true);
     const sitePath = [...path, 'vips', site];
     const remedy = `add backends with site: ${site}${service.backends === 'all' ? '' : ' and list them under backends'}, or take the VIPs away`;
     if (names.length === 0) report.error(sitePath, `the service has no backend at ${site}`, remedy, 'key');

@@ -17,6 +17,8 @@ export interface FieldNote {
   readonly pattern?: string;
 }
 
+export const DURATION_NOTE = { type: 'string', pattern: '^[0-9.]+ ?(ms|s|m|h|d)$' } as const;
+
 /** What a field's issue carries besides its message. */
 export interface IssueNotes {
   readonly remedy: string;

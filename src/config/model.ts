@@ -5,9 +5,37 @@
 import type { Address, Prefix } from '../net/address.ts';
 
 export type TrafficClass = 'latency' | 'throughput' | 'batch';
-export type Scheduler = 'maglev';
-/** What packets are wrapped in on their way to a backend: docs/vip.md. */
-export type ForwardingMode = 'gre' | 'ipip' | 'gue';
+export const SCHEDULERS = [
+  'maglev',
+  'source-hash',
+  'round-robin',
+  'weighted-round-robin',
+  'random',
+  'least-connections',
+  'least-load',
+  'predictive',
+] as const;
+/** How connections are spread over backends: docs/vip.md. */
+export type Scheduler = (typeof SCHEDULERS)[number];
+/** Whether a flow's hash names its backend, so that entries are needed only while the table changes. */
+export function isHashScheduler(scheduler: Scheduler): boolean {
+  return ['maglev', 'source-hash', 'least-load', 'predictive'].includes(scheduler);
+}
+
+/** Whether weights follow the load that backends tell. */
+export function followsLoad(scheduler: Scheduler): boolean {
+  return scheduler === 'least-load' || scheduler === 'predictive';
+}
+
+export const FORWARDING_MODES = ['gre', 'ipip', 'gue', 'l2', 'nat'] as const;
+/** How packets reach a backend: docs/vip.md. */
+export type ForwardingMode = (typeof FORWARDING_MODES)[number];
+export const TRACKING_MODES = ['just-enough', 'full', 'none'] as const;
+/** Which flows have entries in the connection table: those of unsettled slots, all, none. */
+export type TrackingMode = (typeof TRACKING_MODES)[number];
+export const WITHOUT_BACKENDS = ['drop', 'unreachable'] as const;
+/** What packets of a service get that has no backend left: nothing, or an ICMP unreachable. */
+export type WithoutBackends = (typeof WITHOUT_BACKENDS)[number];
 export type TransportProtocol = 'tcp' | 'udp';
 
 export interface Location {
@@ -26,6 +54,8 @@ export interface Site {
   readonly links: readonly Link[];
   /** New TCP connections per second that the site's services take; above it DNS leaves the site out. Infinity: no limit. */
   readonly capacityPerSecond: number;
+  /** Longest IP packets that clients send to the site. */
+  readonly clientMtuBytes: number;
   /** 16 bytes: the SipHash key of the site's flow hash; null: Portico makes one and keeps it in its state folder. */
   readonly hashKey: Uint8Array | null;
 }
@@ -43,6 +73,12 @@ export interface Balancer {
   readonly addresses: readonly Address[];
   /** Interfaces that carry the balancer program. */
   readonly interfaces: readonly string[];
+  /** Subnets of the interfaces, for `l2`; empty: the file does not say. */
+  readonly networks: readonly Prefix[];
+  /** Outer sources vary in it by flow; null: they are the address alone. Of the family of one of `addresses`. */
+  readonly sourcePrefix: Prefix | null;
+  /** Longest IP packets to backends; null: of the route. */
+  readonly mtuBytes: number | null;
   /** Source addresses of the prober behind this balancer, routed to it; one address a backend. Null: no probes through the VIP. */
   readonly probePrefix: Prefix | null;
   readonly asn: number;
@@ -65,6 +101,12 @@ export interface Backend {
   /** Interfaces that carry the agent's program. */
   readonly interfaces: readonly string[];
   readonly drain: boolean;
+  /** Time from the beginning of the drain until its last connections are given up; null: however long they take. */
+  readonly drainDeadlineMs: number | null;
+  /** How connection IDs of QUIC name it; null: they do not. 1 to 8 bytes. */
+  readonly serverId: Uint8Array | null;
+  /** Longest IP packets on the way to it inside the site; null: of the route. */
+  readonly mtuBytes: number | null;
 }
 
 export interface ServicePort {
@@ -93,6 +135,7 @@ export interface HealthCheck {
 }
 
 export interface Tracking {
+  readonly mode: TrackingMode;
   /** Silence after which an unsettled slot may settle. */
   readonly settleAfterMs: number;
   /** UDP: how long after a change unknown flows count as old. */
@@ -101,6 +144,23 @@ export interface Tracking {
   readonly newPerSecond: number;
   /** Share of a balancer's connection table, above 0, at most 1. */
   readonly tableShare: number;
+  /** New flows a second that a balancer takes from one client prefix (/24, /48); Infinity: no limit. */
+  readonly prefixNewPerSecond: number;
+}
+
+/** QUIC-LB (draft-ietf-quic-load-balancers), plaintext: first byte, server ID, the server's own bytes. */
+export interface QuicIds {
+  /** 0 to 6; 7 marks connection IDs that name nobody. */
+  readonly configId: number;
+  /** 1 to 8. */
+  readonly serverIdBytes: number;
+}
+
+/** An HTTP endpoint on each backend that tells its load in JSON, with the names of ORCA. */
+export interface LoadSource {
+  readonly port: number;
+  readonly path: string;
+  readonly intervalMs: number;
 }
 
 export interface Service {
@@ -113,7 +173,19 @@ export interface Service {
   readonly vips: ReadonlyMap<string, readonly Address[]>;
   readonly ports: readonly ServicePort[];
   readonly scheduler: Scheduler;
+  /** Given for least-load and predictive only. */
+  readonly load: LoadSource | null;
+  /** Time in which a recovered or added backend reaches its weight; 0: at once. */
+  readonly slowStartMs: number;
+  readonly withoutBackends: WithoutBackends;
   readonly forwarding: ForwardingMode;
+  /** `nat`: port of the backends; null: the port that the packet came for. */
+  readonly backendPort: number | null;
+  /** `nat`: full tuples are kept, so that a reply's source need not tell its VIP and port. */
+  readonly natTuples: boolean;
+  readonly quic: QuicIds | null;
+  /** The backends with the agent share one TCP Fast Open key. */
+  readonly tcpFastOpen: boolean;
   /** Slots of the lookup table: a prime. */
   readonly slots: number;
   /** Names of backends that serve it, by site name. */

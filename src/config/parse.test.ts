@@ -80,10 +80,12 @@ test('what is left out has its default', () => {
     through: 'direct',
   });
   assert.deepEqual(service.tracking, {
+    mode: 'just-enough',
     settleAfterMs: 3_600_000,
     adoptionMs: 30_000,
     newPerSecond: 1e5,
     tableShare: 0.5,
+    prefixNewPerSecond: Number.POSITIVE_INFINITY,
   });
   assert.equal(config.sites.get('a')?.capacityPerSecond, Number.POSITIVE_INFINITY);
   assert.equal(config.defaultLocation, null);
@@ -225,5 +227,5 @@ test('a service has a forwarding mode, a backend may have its own, and IP in IP 
     all.warnings.map(({ path }) => path),
     ['services.www.forwarding'],
   );
-  assert.equal(errorsOf(text.replace('forwarding: gue', 'forwarding: l2')).length, 1);
+  assert.equal(errorsOf(text.replace('forwarding: gue', 'forwarding: vxlan')).length, 1);
 });

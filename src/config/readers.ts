@@ -8,9 +8,9 @@ import {
   parseLoosePrefix,
   sameAddress,
 } from '../net/address.ts';
-import type { ServicePort } from './model.ts';
+import { SCHEDULERS, type Scheduler, type ServicePort } from './model.ts';
 import { nearestName } from './nearest.ts';
-import { type Reading, wrong } from './units.ts';
+import { type Reading, readDuration, wrong } from './units.ts';
 
 const right = <T>(value: T): Reading<T> => ({ ok: true, value });
 
@@ -99,6 +99,14 @@ export function readChoice<T extends string>(raw: unknown, choices: readonly T[]
   return wrong('this is none of the choices', nearest === null ? listed : `did you mean ${nearest}? ${listed}`);
 }
 
+export function readScheduler(raw: unknown): Reading<Scheduler> {
+  if (raw !== 'mod-n') return readChoice(raw, SCHEDULERS);
+  return wrong(
+    'hash modulo N moves nearly every connection when a backend comes or goes: it is for the simulator and the lab only',
+    'write maglev, which moves only the connections of that backend',
+  );
+}
+
 export function readBoolean(raw: unknown): Reading<boolean> {
   return typeof raw === 'boolean' ? right(raw) : wrong('this is neither true nor false', 'write true or false');
 }
@@ -135,6 +143,34 @@ export function readHashKey(raw: unknown): Reading<Uint8Array> {
     'this is not a key of 16 bytes',
     'write 32 hexadecimal digits in quotes, as `openssl rand -hex 16` prints them',
   );
+}
+
+/** Server ID of QUIC-LB: 1 to 8 bytes in hexadecimal. */
+export function readServerId(raw: unknown): Reading<Uint8Array> {
+  if (typeof raw === 'string' && /^([0-9a-fA-F]{2}){1,8}$/.test(raw))
+    return right(Uint8Array.from(raw.match(/../g)!, (pair) => Number.parseInt(pair, 16)));
+  if (typeof raw === 'number') {
+    return wrong('YAML reads this as a number', 'write the server ID in quotes, like "0a0b"');
+  }
+  return wrong('this is not a server ID', 'write 2 to 16 hexadecimal digits in quotes, two a byte, like "0a0b"');
+}
+
+export interface Drain {
+  readonly isDrained: boolean;
+  readonly deadlineMs: number | null;
+}
+
+const MIN_DEADLINE_MS = 1000;
+const MAX_DEADLINE_MS = 7 * 86_400_000;
+
+/** `true`, `false` or `{ deadline: 10m }`. */
+export function readDrain(raw: unknown): Reading<Drain> {
+  if (typeof raw === 'boolean') return right({ isDrained: raw, deadlineMs: null });
+  const remedy = 'write true, false or { deadline: 10m }';
+  if (typeof raw !== 'object' || raw === null || Object.keys(raw).join() !== 'deadline')
+    return wrong('this is neither true nor false nor a deadline', remedy);
+  const reading = readDuration((raw as { deadline: unknown }).deadline, MIN_DEADLINE_MS, MAX_DEADLINE_MS);
+  return reading.ok ? right({ isDrained: true, deadlineMs: reading.value }) : reading;
 }
 
 /** `all`, or a list of names. */

@@ -1,38 +1,31 @@
 /** The shape of the operator's file: every key, its unit, range and default. What depends on several keys is in the `check-*` files. */
 import { z } from 'zod';
 import { readDomainName } from './dns-names.ts';
-import { createSchemaBuilder, type SchemaBuilder, type SchemaMode } from './fields.ts';
+import { createSchemaBuilder, DURATION_NOTE, type SchemaBuilder, type SchemaMode } from './fields.ts';
+import { FORWARDING_MODES } from './model.ts';
 import {
   readAddress,
   readBoolean,
   readChoice,
+  readDrain,
   readEndpoint,
   readFolder,
   readHashKey,
-  readHttpPath,
   readInterface,
   readName,
-  readNamesOrAll,
   readPrefix,
   readRecordData,
-  readServicePort,
-  readText,
+  readServerId,
 } from './readers.ts';
-import { readBandwidth, readDuration, readInteger, readNumber, readRate, readSeconds, readShare } from './units.ts';
+import { serviceSchema } from './schema-services.ts';
+import { readBandwidth, readInteger, readNumber, readRate, readSeconds } from './units.ts';
 
-const SECOND = 1000;
-const HOUR = 3_600_000;
 /** RFC 2181 section 8. */
 const MAX_TTL_SECONDS = 2 ** 31 - 1;
 
-/** Maglev table sizes: the kernel's slot index is 32 bits; more than 16 Mi slots (128 MiB) serve nobody. */
-const MAX_SLOTS = 16_777_213;
-/** Ages of connection entries have 12 bits of 4.29 s; entries expire after at most 3,000 of them (bpf/layout.h). */
-const MAX_SETTLE_MS = 12_600 * SECOND;
-
-const FORWARDING_MODES = ['gre', 'ipip', 'gue'] as const;
-
-const duration = { type: 'string', pattern: '^[0-9.]+ ?(ms|s|m|h|d)$' } as const;
+/** RFC 8200 section 5: every link carries this. The most that an IPv4 packet can be long. */
+const MIN_MTU_BYTES = 1280;
+const MAX_MTU_BYTES = 65_535;
 
 function location(build: SchemaBuilder, description: string) {
   const degrees = (limit: number) => (raw: unknown) => readNumber(raw, -limit, limit);
@@ -51,6 +44,15 @@ function location(build: SchemaBuilder, description: string) {
   };
 }
 
+/** Bytes of an IP packet, without the header of the link. */
+function mtu(build: SchemaBuilder, description: string, example: number, fallback?: number) {
+  return build.optional(
+    { type: 'integer', description, examples: [example] },
+    (raw) => readInteger(raw, MIN_MTU_BYTES, MAX_MTU_BYTES),
+    fallback,
+  );
+}
+
 function siteSchema(build: SchemaBuilder) {
   const where = location(build, 'where the site is');
   const bandwidth = { type: 'string', description: 'bandwidth of the link', examples: ['10Gbit/s'] };
@@ -64,6 +66,12 @@ function siteSchema(build: SchemaBuilder) {
         examples: ['20000/s'],
       },
       readRate,
+    ),
+    clientMtu: mtu(build, 'longest packets that clients send to the site', 1500, 1500),
+    mtu: mtu(
+      build,
+      'longest packets between balancers and backends; default: what routes and interfaces of each machine say',
+      1700,
     ),
     hashKey: build.optional(
       {
@@ -111,6 +119,23 @@ function balancerSchema(build: SchemaBuilder) {
       '[10.0.0.1]',
     ),
     interfaces: interfaces(build),
+    networks: build
+      .list(
+        'subnets of the interfaces, for the forwarding mode l2: backends have to be in one of them',
+        build.field({ type: 'string', description: 'a subnet', examples: ['10.0.0.0/24'] }, readPrefix),
+        '[10.0.0.0/24]',
+      )
+      .optional(),
+    sourcePrefix: build.optional(
+      {
+        type: 'string',
+        description:
+          'sources of encapsulated packets vary in this prefix by flow, so that network cards spread them; default: the address alone',
+        examples: ['10.0.192.0/24'],
+      },
+      readPrefix,
+    ),
+    mtu: mtu(build, "longest packets to backends; default: the site's", 1700),
     probes: build.optional(
       {
         type: 'string',
@@ -173,167 +198,23 @@ function backendSchema(build: SchemaBuilder) {
     ),
     interfaces: interfaces(build),
     drain: build.optional(
-      { type: 'boolean', description: 'gets no new connections', examples: [false] },
-      readBoolean,
+      {
+        type: ['boolean', 'object'],
+        description: 'gets no new connections; { deadline: 10m }: those that it has end after this time at the latest',
+        examples: [false],
+      },
+      readDrain,
       false,
     ),
-  });
-}
-
-function healthSchema(build: SchemaBuilder) {
-  const text = (description: string, example: string) => ({ type: 'string', description, examples: [example] });
-  const count = (description: string, fallback: number) =>
-    build.optional({ type: 'integer', description, examples: [fallback] }, (raw) => readInteger(raw, 1, 100), fallback);
-  return build.optionalObject('how backends are probed', {
-    type: build.optional(
-      { enum: ['tcp', 'http'], description: 'what a probe does', examples: ['http'] },
-      (raw) => readChoice(raw, ['tcp', 'http'] as const),
-      'tcp',
-    ),
-    port: build.optional(
-      { type: 'integer', description: "default: the service's first TCP port", examples: [80] },
-      (raw) => readInteger(raw, 1, 65_535),
-    ),
-    path: build.optional(text('path and query of the request', '/healthz'), readHttpPath, '/'),
-    host: build.optional(text("Host header; default: the service's DNS name", 'www.example.net'), readText),
-    status: build.optional(
-      { type: 'integer', description: 'status of a healthy answer', examples: [200] },
-      (raw) => readInteger(raw, 100, 599),
-      200,
-    ),
-    body: build.optional(text('text that the first 64 KiB of the answer contain; default: any', 'ok'), readText),
-    interval: build.optional(
-      { ...duration, description: 'time between probes of a backend', examples: ['2s'] },
-      (raw) => readDuration(raw, 100, HOUR),
-      '2s',
-    ),
-    timeout: build.optional(
-      {
-        ...duration,
-        description: 'time until an unanswered probe has failed; less than the interval',
-        examples: ['1s'],
-      },
-      (raw) => readDuration(raw, 10, HOUR),
-      '1s',
-    ),
-    rise: count('successes in a row that make a backend healthy', 2),
-    fall: count('failures in a row that make a backend unhealthy', 3),
-    through: build.optional(
-      {
-        enum: ['vip', 'direct', 'both'],
-        description:
-          'the way of probes: as packets of users through the VIP, straight to the backend, or both, of which both must succeed',
-        examples: ['both'],
-      },
-      (raw) => readChoice(raw, ['vip', 'direct', 'both'] as const),
-      'both',
-    ),
-  });
-}
-
-function trackingSchema(build: SchemaBuilder) {
-  return build.optionalObject('how connections are kept while backends change', {
-    settleAfter: build.optional(
-      { ...duration, description: 'silence after which a changed part of the lookup table is final', examples: ['1h'] },
-      (raw) => readDuration(raw, SECOND, MAX_SETTLE_MS),
-      '1h',
-    ),
-    adoption: build.optional(
-      { ...duration, description: 'UDP: how long after a change unknown flows count as old', examples: ['30s'] },
-      (raw) => readDuration(raw, 0, HOUR),
-      '30s',
-    ),
-    newPerSecond: build.optional(
+    serverId: build.optional(
       {
         type: 'string',
-        description: 'connections tracked a second on a balancer; above it, none are',
-        examples: ['100k/s'],
+        description: 'how QUIC connection IDs name this backend: hexadecimal digits, in quotes',
+        examples: ['0a0b'],
       },
-      readRate,
-      '100k/s',
+      readServerId,
     ),
-    tableShare: build.optional(
-      { type: 'string', description: 'share of the connection table that the service may use', examples: ['50%'] },
-      (raw) => readShare(raw, true),
-      '50%',
-    ),
-  });
-}
-
-function serviceSchema(build: SchemaBuilder) {
-  const vip = build.field({ type: 'string', description: 'virtual IP address', examples: ['192.0.2.10'] }, readAddress);
-  return build.object('what users reach', {
-    dnsName: build.optional(
-      { type: 'string', description: 'name that DNS answers with VIPs; default: none', examples: ['www.example.net'] },
-      readDomainName,
-    ),
-    ttl: build.optional(
-      { ...duration, description: 'how long resolvers may keep such an answer', examples: ['30s'] },
-      (raw) => readSeconds(raw, 0, 86_400),
-      '30s',
-    ),
-    class: build.optional(
-      { enum: ['latency', 'throughput', 'batch'], description: 'what the service wants', examples: ['latency'] },
-      (raw) => readChoice(raw, ['latency', 'throughput', 'batch'] as const),
-      'latency',
-    ),
-    vips: build.names(
-      'virtual IP addresses by site',
-      build.list('addresses at the site', vip, '[192.0.2.10]'),
-      '{ eu: [192.0.2.10] }',
-    ),
-    ports: build.list(
-      'ports with their protocol',
-      build.field(
-        { type: 'string', description: 'PORT/tcp, PORT/udp, any/tcp or any/udp', examples: ['80/tcp'] },
-        readServicePort,
-      ),
-      '[80/tcp]',
-    ),
-    backends: build.optional(
-      {
-        type: ['string', 'array'],
-        description: 'all: those of the sites with VIPs; or a list of names',
-        examples: ['all'],
-      },
-      readNamesOrAll,
-      'all',
-    ),
-    scheduler: build.optional(
-      { enum: ['maglev'], description: 'how connections are spread over backends', examples: ['maglev'] },
-      (raw) => readChoice(raw, ['maglev'] as const),
-      'maglev',
-    ),
-    forwarding: build.optional(
-      { enum: [...FORWARDING_MODES], description: 'how packets reach backends', examples: ['gre'] },
-      (raw) => readChoice(raw, FORWARDING_MODES),
-      'gre',
-    ),
-    slots: build.optional(
-      {
-        type: 'integer',
-        description: 'size of the lookup table: a prime, at least 100 times the number of backends',
-        examples: [65_537],
-      },
-      (raw) => readInteger(raw, 3, MAX_SLOTS),
-      65_537,
-    ),
-    health: healthSchema(build),
-    panic: build.optional(
-      {
-        type: 'string',
-        description: 'when more than this share of backends looks dead, all are used',
-        examples: ['50%'],
-      },
-      (raw) => readShare(raw, false),
-      '50%',
-    ),
-    need: build.optional(
-      { type: 'integer', description: 'healthy backends below which a site stops announcing the VIPs', examples: [2] },
-      (raw) => readInteger(raw, 0, 4095),
-      0,
-    ),
-    tracking: trackingSchema(build),
+    mtu: mtu(build, "longest packets on the way to this backend; default: the site's", 1700),
   });
 }
 
@@ -341,7 +222,11 @@ function zoneSchema(build: SchemaBuilder) {
   const name = (description: string, example: string) =>
     build.field({ type: 'string', description, examples: [example] }, readDomainName);
   const ttl = (description: string, fallback: string, max = MAX_TTL_SECONDS) =>
-    build.optional({ ...duration, description, examples: [fallback] }, (raw) => readSeconds(raw, 0, max), fallback);
+    build.optional(
+      { ...DURATION_NOTE, description, examples: [fallback] },
+      (raw) => readSeconds(raw, 0, max),
+      fallback,
+    );
   const contact = (raw: unknown) => {
     const text = typeof raw === 'string' ? /^([^@\s]+)@([^@\s]+)$/.exec(raw) : null;
     // RFC 1035 8: the first label is the local part, its dots escaped.

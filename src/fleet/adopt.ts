@@ -23,7 +23,19 @@ export function formerBackend(
   site: string,
   { address, agent, forwarding }: Pick<Backend, 'address' | 'agent' | 'forwarding'>,
 ): Backend {
-  return { name: formerName(address), site, address, weight: 1, agent, forwarding, interfaces: [], drain: true };
+  return {
+    name: formerName(address),
+    site,
+    address,
+    weight: 1,
+    agent,
+    forwarding,
+    interfaces: [],
+    drain: true,
+    drainDeadlineMs: null,
+    serverId: null,
+    mtuBytes: null,
+  };
 }
 
 /**

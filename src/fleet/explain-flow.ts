@@ -3,8 +3,8 @@
  * of the site's balancers now.
  */
 import type { ForwardingMode, Service, TransportProtocol } from '../config/model.ts';
+import { hasKey, overheadBytes } from '../config/overhead.ts';
 import type { FlowPlaces } from '../model/connections.ts';
-import { GRE_BYTES, GUE_BYTES, KEY_BYTES } from '../model/encapsulate.ts';
 import { hashAddresses, placesOf, slotOf } from '../model/flow-hash.ts';
 import { sipHashKey } from '../model/siphash.ts';
 import { type Address, formatAddress, sameAddress } from '../net/address.ts';
@@ -62,7 +62,7 @@ type Result =
   | { readonly ok: true; readonly value: ExplainedFlow }
   | { readonly ok: false; readonly error: string; readonly remedy: string };
 
-const MODE_NAME = { gre: 'GRE', ipip: 'IP', gue: 'GUE' } as const;
+const MODE_NAME = { gre: 'GRE', ipip: 'IP', gue: 'GUE', l2: 'no other IP header', nat: 'no other IP header' } as const;
 const PROTOCOL = { tcp: 6, udp: 17 } as const;
 const TICK_SECONDS = 2 ** TICK_SHIFT / 1e9;
 
@@ -206,9 +206,8 @@ function wayTo(
   const source = role.balancer.addresses.find((address) => address.family === backend?.address.family);
   if (backend === undefined || source === undefined) return { encapsulation: null, nextHop: null };
   const mode = backend.forwarding ?? service.forwarding;
-  const isKeyed = backend.agent && mode !== 'ipip';
+  const isKeyed = backend.agent && hasKey(mode);
   const otherCandidates = isKeyed ? others.map((other) => site.indices.nameOf(other) ?? `number ${other}`) : [];
-  const header = backend.address.family === 4 ? 20 : 40;
   const hop = role.nextHopOf(index);
   return {
     encapsulation: {
@@ -216,7 +215,7 @@ function wayTo(
       source: formatAddress(source),
       destination: formatAddress(backend.address),
       otherCandidates,
-      bytes: header + { gre: GRE_BYTES, ipip: 0, gue: GUE_BYTES }[mode] + (otherCandidates.length > 0 ? KEY_BYTES : 0),
+      bytes: overheadBytes(mode, backend.address.family, otherCandidates.length > 0),
     },
     nextHop:
       hop === undefined

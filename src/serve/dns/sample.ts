@@ -49,7 +49,14 @@ export function service(name: string, dnsName: string, vips: Record<string, stri
     vips: new Map(Object.entries(vips).map(([site, list]) => [site, list.map(address)])),
     ports: [{ protocol: 'tcp', port: 80 }],
     scheduler: 'maglev',
+    load: null,
+    slowStartMs: 0,
+    withoutBackends: 'drop',
     forwarding: 'gre',
+    backendPort: null,
+    natTuples: false,
+    quic: null,
+    tcpFastOpen: false,
     slots: 65537,
     backends: new Map(),
     health: {
@@ -67,7 +74,14 @@ export function service(name: string, dnsName: string, vips: Record<string, stri
     },
     panicShare: 0.5,
     need: 0,
-    tracking: { settleAfterMs: 300000, adoptionMs: 30000, newPerSecond: 1000, tableShare: 0.5 },
+    tracking: {
+      mode: 'just-enough',
+      settleAfterMs: 300000,
+      adoptionMs: 30000,
+      newPerSecond: 1000,
+      tableShare: 0.5,
+      prefixNewPerSecond: Number.POSITIVE_INFINITY,
+    },
   };
 }
 
@@ -117,7 +131,10 @@ const MANY_VIPS = Array.from({ length: 40 }, (_, i) => `203.0.113.${i + 1}`);
 
 export function testConfig(changes: Partial<Config> = {}): Config {
   const site = (name: string, location: typeof AMSTERDAM) => {
-    return [name, { name, location, links: [], capacityPerSecond: Number.POSITIVE_INFINITY, hashKey: null }] as const;
+    return [
+      name,
+      { name, location, links: [], capacityPerSecond: Number.POSITIVE_INFINITY, clientMtuBytes: 1500, hashKey: null },
+    ] as const;
   };
   const services = [
     service('www', 'www.example.test', {
