@@ -28,7 +28,7 @@ import {
   VipView,
 } from '../src/serve/vip/layout.gen.ts';
 import { closeFd, coarseClockNs, type MappedMemory, mapMemory } from '../src/serve/vip/libc.ts';
-import { forwardingValue } from '../src/serve/vip/machine-entry.ts';
+import { FORWARDING_VALUE } from '../src/serve/vip/machine-entry.ts';
 import { BpfObject } from '../src/serve/vip/object.ts';
 
 export type TableKind = 'stable' | 'unsettled10' | 'unsettled100';
@@ -203,7 +203,7 @@ export class VipBed {
     key.protocol = PROTOCOL_NUMBER[protocol];
     const service = new ServiceView();
     service.subject = subjectOf(family, protocol, table, mode);
-    service.forwarding = forwardingValue(mode);
+    service.forwarding = FORWARDING_VALUE[mode];
     service.slots = SLOTS;
     service.lifetimeTicks = 840; // an hour
     // The flood of the bench is what is measured, so nothing holds it back.

@@ -88,12 +88,22 @@ enum agent_outcome {
 
 #define VIP_ECHO 1 /* answer ICMP echo */
 
-/* What packets are wrapped in on their way to a backend. */
+#define SERVICE_NAT_TUPLES 16 /* nat: whole tuples are kept, since several VIPs reach the same backends */
+
+/* struct backend, egress: the VLAN in the lower 12 bits, and what happens to tags; 0: they stay as they came.
+ */
+#define EGRESS_TAG 0x1000   /* leaves with this tag alone */
+#define EGRESS_STRIP 0x2000 /* leaves without a tag */
+#define EGRESS_STALE 0x8000 /* the way is in doubt: the kernel's tables are asked for each packet */
+
+/* What packets are wrapped in on their way to a backend, or what changes in them. */
 enum forwarding {
 	FORWARDING_UNSAID, /* in a backend: as the service says; in a service: GRE */
 	FORWARDING_GRE,    /* outer IP, GRE */
 	FORWARDING_IPIP,   /* outer IP: has no place for other candidates */
 	FORWARDING_GUE,    /* outer IP, UDP, GUE */
+	FORWARDING_L2,     /* nothing: only the MAC addresses change; has no place for other candidates */
+	FORWARDING_NAT, /* nothing: destination address and port change; has no place for other candidates */
 	FORWARDING_COUNT
 };
 
@@ -120,6 +130,9 @@ struct service {
 	__u32 lifetime_ticks; /* connection entries not touched for longer are expired; at most 3000 */
 	__u32 new_per_second; /* pressure: tracked flows per 2^30 ns (1.07 s) */
 	__u32 share_entries;  /* pressure: tracked flows per lifetime */
+	__u32 flags;          /* SERVICE_* */
+	__be16 nat_port;      /* nat: port of the backends; 0: as it came */
+	__u16 zero;
 };
 
 /* Beside each slot; read only while the slot is unsettled. */
@@ -129,6 +142,7 @@ struct slot_note {
 	__u32 adopt_until; /* UDP: unknown flows count as old until then; clock >> FINE_SHIFT */
 };
 
+/* One cache line. */
 struct backend {
 	__u8 address[16]; /* outer destination */
 	__u8 source[16];  /* outer source */
@@ -137,8 +151,11 @@ struct backend {
 	__u32 ifindex; /* to send on; the packet's own: XDP_TX, another: redirect */
 	__u32 flags;
 	__u32 header_sum; /* sum of the constant 16-bit words of an outer IPv4 header with GRE, not folded */
-	__u32 mtu;        /* of the path to the backend, in bytes of IP */
-	__u32 forwarding; /* enum forwarding */
+	__u16 mtu;        /* of the path to the backend, in bytes of IP */
+	__u16 weight;     /* for least-connections */
+	__u8 forwarding;  /* enum forwarding; this field and the next two are read as one word */
+	__u8 source_bits; /* the lowest bits of `source` that vary by flow */
+	__u16 egress;     /* EGRESS_* */
 };
 
 struct bucket {

@@ -77,7 +77,7 @@ static __always_inline __u32 other_candidates(const struct slot *slot, const str
 	__u32 others = 0;
 
 	if (!backend || !(backend->flags & BACKEND_AGENT) ||
-	    forwarding_of(backend, service) == FORWARDING_IPIP)
+	    !can_name_others(forwarding_of(backend, service)))
 		return 0;
 	others = add_other(others, slot->previous, chosen);
 	others = add_other(others, slot->current, chosen);

@@ -263,6 +263,8 @@ function serviceElements(engine: Engine): [Uint8Array, Uint8Array][] {
       service.lifetimeTicks,
       service.newPerSecond,
       service.shareEntries,
+      0,
+      0,
     );
     if (value.length !== SERVICE.sizeBytes || VIP.sizeBytes !== 8) throw new Error('struct service or vip has changed');
     return [bytes, value];

@@ -59,11 +59,18 @@ export const BACKEND_IPV6 = 4;
 export const VIP_ECHO = 1;
 
 /** By the value of `enum forwarding`. */
-export const FORWARDINGS = ['unsaid', 'gre', 'ipip', 'gue'] as const;
+export const FORWARDINGS = ['unsaid', 'gre', 'ipip', 'gue', 'l2', 'nat'] as const;
 export const FORWARDING_UNSAID = 0;
 export const FORWARDING_GRE = 1;
 export const FORWARDING_IPIP = 2;
 export const FORWARDING_GUE = 3;
+export const FORWARDING_L2 = 4;
+export const FORWARDING_NAT = 5;
+
+/** Whether a packet can say which other backends its flow may be on. */
+export function canNameOthers(forwarding: number): boolean {
+  return forwarding <= FORWARDING_GRE || forwarding === FORWARDING_GUE;
+}
 
 /** Time since boot in ns as two 32-bit halves: `high` counts ticks of 2^32 ns. */
 export interface Clock {

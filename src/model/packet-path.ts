@@ -4,11 +4,29 @@
  */
 import { PROTOCOL_TCP, PROTOCOL_UDP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../net/packet.ts';
 import { encapsulate, forwardingOf, gueSourcePort, outerProtocol } from './encapsulate.ts';
-import { addressKey, countersOf, type Engine, type EngineService, type EngineSlots, serviceKey } from './engine.ts';
+import {
+  addressKey,
+  countersOf,
+  type Engine,
+  type EngineBackend,
+  type EngineService,
+  type EngineSlots,
+  serviceKey,
+} from './engine.ts';
 import { type FlowHash, flowLabelOf, hashAddresses, hashFlow, placesOf, slotOf } from './flow-hash.ts';
 import { isExpired, takeHop } from './hops.ts';
 import { answerEcho, isIcmp } from './icmp.ts';
-import { type Clock, clockFine, EVENT_KEYED, EVENTS, FORWARDING_IPIP, type Outcome, VIP_ECHO } from './layout.ts';
+import {
+  type Clock,
+  canNameOthers,
+  clockFine,
+  EVENT_KEYED,
+  EVENTS,
+  FORWARDING_L2,
+  FORWARDING_NAT,
+  type Outcome,
+  VIP_ECHO,
+} from './layout.ts';
 import { type IpHeader, parseIp, parseTransport, type Transport } from './parse.ts';
 import { readQuote } from './quote.ts';
 import { createSelection, type PacketKind, type Selection, selectBackend } from './select.ts';
@@ -172,8 +190,7 @@ function chooseUnsettled(
     },
     selection,
   );
-  // IP in IP has no place for other candidates.
-  const isSilent = forwardingOf(engine.backends[selection.backend], service) === FORWARDING_IPIP;
+  const isSilent = !canNameOthers(forwardingOf(engine.backends[selection.backend], service));
   packet.events |= isSilent ? selection.events & ~EVENT_KEYED : selection.events;
   if (selection.touchesSlot) words[2 * slot + 1] = (words[2 * slot + 1] & 0xffff) | ((clock.high & 0xffff || 1) << 16);
   const key = isSilent ? 0 : selection.firstOther * 0x10000 + selection.secondOther;
@@ -194,11 +211,35 @@ function forward(
   flowLabel: number,
 ): PacketResult {
   const backend = engine.backends[choice.backend];
-  const protocol = outerProtocol(forwardingOf(backend, service), ip.version);
-  const tunnel = { protocol, sourcePort: gueSourcePort(flowLabel), flowLabel, key: choice.key };
   const frame =
-    backend === undefined || backend.ifindex === 0 ? null : encapsulate(takeHop(packet.frame, ip), ip, backend, tunnel);
+    backend === undefined || backend.ifindex === 0 ? null : sentFrame(packet, ip, service, backend, choice, flowLabel);
   if (backend === undefined || frame === null) return end(packet, 'drop', 'failed', choice.backend);
   const verdict = backend.ifindex === packet.ingressIfindex ? 'tx' : 'redirect';
   return end(packet, verdict, choice.outcome, choice.backend, frame);
+}
+
+/** As it leaves; null: not possible. */
+function sentFrame(
+  packet: Packet,
+  ip: IpHeader,
+  service: EngineService,
+  backend: EngineBackend,
+  choice: Choice,
+  flowLabel: number,
+): Uint8Array | null {
+  const forwarding = forwardingOf(backend, service);
+  const frame = takeHop(packet.frame, ip);
+  if (forwarding === FORWARDING_NAT) return null;
+  if (forwarding === FORWARDING_L2) {
+    frame.set(backend.nextHopMac, 0);
+    frame.set(backend.ownMac, 6);
+    return frame;
+  }
+  const protocol = outerProtocol(forwarding, ip.version);
+  return encapsulate(frame, ip, backend, {
+    protocol,
+    sourcePort: gueSourcePort(flowLabel),
+    flowLabel,
+    key: choice.key,
+  });
 }

@@ -27,10 +27,17 @@ test('the model has the numbers and names of bpf/layout.h', () => {
     [kernel.BACKEND_ALIVE, kernel.BACKEND_AGENT, kernel.BACKEND_IPV6],
   );
   assert.deepEqual(model.FORWARDINGS, kernel.FORWARDING_NAMES);
-  const { UNSAID, GRE, IPIP, GUE } = kernel.FORWARDING;
+  const { UNSAID, GRE, IPIP, GUE, L2, NAT } = kernel.FORWARDING;
   assert.deepEqual(
-    [model.FORWARDING_UNSAID, model.FORWARDING_GRE, model.FORWARDING_IPIP, model.FORWARDING_GUE],
-    [UNSAID, GRE, IPIP, GUE],
+    [
+      model.FORWARDING_UNSAID,
+      model.FORWARDING_GRE,
+      model.FORWARDING_IPIP,
+      model.FORWARDING_GUE,
+      model.FORWARDING_L2,
+      model.FORWARDING_NAT,
+    ],
+    [UNSAID, GRE, IPIP, GUE, L2, NAT],
   );
   assert.equal(kernel.PRESSURE.sizeBytes, 64);
 });

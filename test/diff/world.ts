@@ -9,15 +9,7 @@ import {
   serviceKey,
   setBackend,
 } from '../../src/model/engine.ts';
-import {
-  BACKEND_AGENT,
-  BACKEND_ALIVE,
-  BACKEND_IPV6,
-  type Clock,
-  clockFine,
-  FORWARDINGS,
-  VIP_ECHO,
-} from '../../src/model/layout.ts';
+import { BACKEND_AGENT, BACKEND_ALIVE, BACKEND_IPV6, type Clock, clockFine, VIP_ECHO } from '../../src/model/layout.ts';
 import { toMapped } from '../../src/net/address.ts';
 import type { Dice } from './dice.ts';
 
@@ -83,7 +75,7 @@ function addServices(dice: Dice, engine: Engine): void {
     const service = {
       subject: FIRST_SERVICE + number,
       slots,
-      forwarding: dice.below(FORWARDINGS.length),
+      forwarding: dice.pick([0, 1, 1, 2, 2, 3, 3, 4, 4, 5]),
       lifetimeTicks: dice.pick([0, 1, 3, 4, 7, 100, 840, 3000, 3000]),
       newPerSecond: dice.pick([0, 1, 5, 100_000, 100_000, 100_000]),
       shareEntries: dice.pick([0, 3, 20, 100_000, 100_000, 100_000]),
@@ -113,7 +105,7 @@ function randomBackend(dice: Dice): EngineBackend {
   const flags =
     (dice.chance(75) ? BACKEND_ALIVE : 0) | (dice.chance(65) ? BACKEND_AGENT : 0) | (isIpv6 ? BACKEND_IPV6 : 0);
   const ifindex = dice.pick([LOOPBACK, LOOPBACK, LOOPBACK, LOOPBACK, 9, 9, 9, 9, 0]);
-  const forwarding = dice.pick([0, 0, 1, 2, 3]);
+  const forwarding = dice.pick([0, 0, 0, 1, 2, 3, 4]);
   return {
     address: address(),
     source: address(),

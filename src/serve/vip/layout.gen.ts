@@ -3,7 +3,7 @@ import { StructView } from './struct-view.ts';
 
 /** SHA-256 of all that follows from the header: pinned maps of another layout are not adopted. */
 export const LAYOUT_DIGEST =
-  '1a5e4ee97670fd18d0f41ac50a72014c8151a771e9982d9a1ea79e9f9ca0ed3c';
+  '62c40bb6cda9f8ddaec195aed8f03f25c507977a651945757eca1bdd8ab0c445';
 
 export const MAX_SUBJECTS = 1024;
 export const MAX_BACKENDS = 4096;
@@ -21,6 +21,10 @@ export const BACKEND_ALIVE = 1;
 export const BACKEND_AGENT = 2;
 export const BACKEND_IPV6 = 4;
 export const VIP_ECHO = 1;
+export const SERVICE_NAT_TUPLES = 16;
+export const EGRESS_TAG = 4096;
+export const EGRESS_STRIP = 8192;
+export const EGRESS_STALE = 32768;
 
 /** `enum role`. */
 export const ROLE = {
@@ -132,6 +136,8 @@ export const FORWARDING = {
   GRE: 1,
   IPIP: 2,
   GUE: 3,
+  L2: 4,
+  NAT: 5,
 } as const;
 
 export const FORWARDING_NAMES = [
@@ -139,9 +145,11 @@ export const FORWARDING_NAMES = [
   'gre',
   'ipip',
   'gue',
+  'l2',
+  'nat',
 ] as const;
 export type ForwardingName = (typeof FORWARDING_NAMES)[number];
-export const FORWARDING_COUNT = 4;
+export const FORWARDING_COUNT = 6;
 
 /** `struct address`: size and offsets in bytes. */
 export const ADDRESS = {
@@ -237,7 +245,7 @@ export class ServiceKeyView extends StructView {
 
 /** `struct service`: size and offsets in bytes. */
 export const SERVICE = {
-  sizeBytes: 24,
+  sizeBytes: 32,
   offsets: {
     subject: 0,
     slots: 4,
@@ -245,12 +253,15 @@ export const SERVICE = {
     lifetimeTicks: 12,
     newPerSecond: 16,
     shareEntries: 20,
+    flags: 24,
+    natPort: 28,
+    zero: 30,
   },
 } as const;
 
 export class ServiceView extends StructView {
-  constructor(buffer: ArrayBuffer = new ArrayBuffer(24)) {
-    super(buffer, 24);
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(32)) {
+    super(buffer, 32);
   }
   get subject(): number {
     return this.view.getUint32(this.start, true);
@@ -287,6 +298,24 @@ export class ServiceView extends StructView {
   }
   set shareEntries(value: number) {
     this.view.setUint32(this.start + 20, value, true);
+  }
+  get flags(): number {
+    return this.view.getUint32(this.start + 24, true);
+  }
+  set flags(value: number) {
+    this.view.setUint32(this.start + 24, value, true);
+  }
+  get natPort(): number {
+    return this.view.getUint16(this.start + 28, false);
+  }
+  set natPort(value: number) {
+    this.view.setUint16(this.start + 28, value, false);
+  }
+  get zero(): number {
+    return this.view.getUint16(this.start + 30, true);
+  }
+  set zero(value: number) {
+    this.view.setUint16(this.start + 30, value, true);
   }
 }
 
@@ -329,7 +358,10 @@ export const BACKEND = {
     flags: 48,
     headerSum: 52,
     mtu: 56,
+    weight: 58,
     forwarding: 60,
+    sourceBits: 61,
+    egress: 62,
   },
 } as const;
 
@@ -396,16 +428,34 @@ export class BackendView extends StructView {
     this.view.setUint32(this.start + 52, value, true);
   }
   get mtu(): number {
-    return this.view.getUint32(this.start + 56, true);
+    return this.view.getUint16(this.start + 56, true);
   }
   set mtu(value: number) {
-    this.view.setUint32(this.start + 56, value, true);
+    this.view.setUint16(this.start + 56, value, true);
+  }
+  get weight(): number {
+    return this.view.getUint16(this.start + 58, true);
+  }
+  set weight(value: number) {
+    this.view.setUint16(this.start + 58, value, true);
   }
   get forwarding(): number {
-    return this.view.getUint32(this.start + 60, true);
+    return this.view.getUint8(this.start + 60);
   }
   set forwarding(value: number) {
-    this.view.setUint32(this.start + 60, value, true);
+    this.view.setUint8(this.start + 60, value);
+  }
+  get sourceBits(): number {
+    return this.view.getUint8(this.start + 61);
+  }
+  set sourceBits(value: number) {
+    this.view.setUint8(this.start + 61, value);
+  }
+  get egress(): number {
+    return this.view.getUint16(this.start + 62, true);
+  }
+  set egress(value: number) {
+    this.view.setUint16(this.start + 62, value, true);
   }
 }
 

@@ -47,18 +47,13 @@ export function outerHeaderSum(source: Uint8Array, destination: Uint8Array): num
 }
 
 /** As the kernel has them. */
-const FORWARDING_VALUE: Readonly<Partial<Record<ForwardingMode, number>>> = {
+export const FORWARDING_VALUE: Readonly<Record<ForwardingMode, number>> = {
   gre: FORWARDING.GRE,
   ipip: FORWARDING.IPIP,
   gue: FORWARDING.GUE,
+  l2: FORWARDING.L2,
+  nat: FORWARDING.NAT,
 };
-
-/** Throws for a mode that the kernel program does not have yet. */
-export function forwardingValue(mode: ForwardingMode): number {
-  const value = FORWARDING_VALUE[mode];
-  if (value === undefined) throw new Error(`the forwarding mode ${mode} is not built yet`);
-  return value;
-}
 
 /** Null: none is said. */
 export function modeOf(value: number): ForwardingMode | null {
@@ -105,8 +100,8 @@ export function fillBackend(view: BackendView, source: Address, fields: BackendF
   view.flags =
     (fields.alive ? BACKEND_ALIVE : 0) | (fields.agent ? BACKEND_AGENT : 0) | (address.family === 6 ? BACKEND_IPV6 : 0);
   view.headerSum = address.family === 4 ? outerHeaderSum(source.bytes, address.bytes) : 0;
-  view.mtu = nextHop.mtuBytes;
-  view.forwarding = fields.forwarding === null ? FORWARDING.UNSAID : forwardingValue(fields.forwarding);
+  view.mtu = Math.min(nextHop.mtuBytes, 0xffff);
+  view.forwarding = fields.forwarding === null ? FORWARDING.UNSAID : FORWARDING_VALUE[fields.forwarding];
 }
 
 const BACKEND_WORDS = BACKEND.sizeBytes / 8;

@@ -7,7 +7,7 @@ import { type Address, fromMapped, toMapped } from '../../net/address.ts';
 import { deleteElement, listKeys, lookupElement, updateElement } from './bpf.ts';
 import { ADDRESS, SERVICE_KEY, ServiceKeyView, ServiceView, VipView } from './layout.gen.ts';
 import { MAX_LIFETIME_TICKS } from './limits.ts';
-import { forwardingValue, modeOf } from './machine-entry.ts';
+import { FORWARDING_VALUE, modeOf } from './machine-entry.ts';
 
 export interface VipFields {
   /** Index of the VIP's counters. */
@@ -102,7 +102,7 @@ export class ServiceMap {
     }
     this.#value.subject = fields.subject;
     this.#value.slots = fields.slots;
-    this.#value.forwarding = forwardingValue(fields.forwarding);
+    this.#value.forwarding = FORWARDING_VALUE[fields.forwarding];
     this.#value.lifetimeTicks = Math.round(fields.lifetimeTicks);
     this.#value.newPerSecond = clamp(fields.newPerSecond);
     this.#value.shareEntries = clamp(fields.shareEntries);
