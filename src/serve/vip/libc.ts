@@ -15,6 +15,9 @@ const cMunmap = libc.func('int munmap(void *address, size_t length)');
 const cSocket = libc.func('int socket(int family, int type, int protocol)');
 const cBind = libc.func('int bind(int fd, void *address, uint32_t length)');
 const cListen = libc.func('int listen(int fd, int backlog)');
+const cSendto = libc.func(
+  'long sendto(int fd, void *bytes, size_t length, int flags, void *address, uint32_t addressLength)',
+);
 const cSetsockopt = libc.func('int setsockopt(int fd, int level, int name, void *value, uint32_t length)');
 const cClockGettime = libc.func('int clock_gettime(int clock, void *time)');
 const cIfNametoindex = libc.func('unsigned int if_nametoindex(const char *name)');
@@ -27,9 +30,11 @@ const CLONE_NEWNET = 0x40000000;
 const PROT_READ = 1;
 const PROT_WRITE = 2;
 const MAP_SHARED = 1;
+const MSG_DONTWAIT = 0x40;
 const MAP_FAILED = 0xffffffffffffffffn;
 const CLOCK_MONOTONIC_COARSE = 6;
-const PAGE_BYTES = 4096;
+/** Of the machines that we run on. */
+export const PAGE_BYTES = 4096;
 
 /** The errno of the last call, which must be the last thing that happened on this thread. */
 export function lastErrno(): number {
@@ -62,12 +67,12 @@ export interface MappedMemory {
 }
 
 /**
- * Maps the first `lengthBytes` bytes behind a descriptor, shared, for reading and, unless `readOnly`, writing. The
- * kernel rounds up to whole pages; `buffer` has the exact length. Reads and writes then cost no call.
+ * Maps `lengthBytes` bytes behind a descriptor from `offset` (whole pages) on, shared, for reading and, unless `readOnly`,
+ * writing. The kernel rounds up to whole pages; `buffer` has the exact length. Reads and writes then cost no call.
  */
-export function mapMemory(fd: number, lengthBytes: number, what: string, readOnly = false): MappedMemory {
+export function mapMemory(fd: number, lengthBytes: number, what: string, readOnly = false, offset = 0): MappedMemory {
   const pages = Math.ceil(lengthBytes / PAGE_BYTES) * PAGE_BYTES;
-  const address: bigint = cMmap(null, pages, readOnly ? PROT_READ : PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  const address: bigint = cMmap(null, pages, readOnly ? PROT_READ : PROT_READ | PROT_WRITE, MAP_SHARED, fd, offset);
   if (address === MAP_FAILED) throw systemError(`map ${pages} bytes of ${what}`, koffi.errno());
   const buffer = koffi.view(address, lengthBytes);
   let mapped = true;
@@ -97,6 +102,12 @@ export function listenSocket(fd: number, backlog: number, what: string): void {
 /** Sets an option whose value is a C int. */
 export function setSocketOption(fd: number, level: number, name: number, value: number, what: string): void {
   check(cSetsockopt(fd, level, name, new Int32Array([value]), 4), `set socket option ${what}`);
+}
+
+/** Sends without waiting (MSG_DONTWAIT) to a socket address; gives 0, or the errno. */
+export function sendTo(fd: number, bytes: Uint8Array, address: Uint8Array): number {
+  const sent: number = cSendto(fd, bytes, bytes.length, MSG_DONTWAIT, address, address.length);
+  return sent < 0 ? koffi.errno() : 0;
 }
 
 /** Index of an interface of this thread's namespace; 0: there is none of that name. */
