@@ -1,14 +1,12 @@
 /** `portico check FILE`: everything that is wrong with a configuration, or what it amounts to. */
-import { readFileSync } from 'node:fs';
 import { type ConfigChange, diffConfigs } from '../config/diff.ts';
 import type { Config, Service } from '../config/model.ts';
-import { type ParseResult, parseConfig } from '../config/parse.ts';
+import type { ParseResult } from '../config/parse.ts';
 import type { ConfigProblem } from '../config/problem.ts';
 import { formatAddress } from '../net/address.ts';
-import { compileZones } from '../serve/dns/zone-compile.ts';
 import { takePositionals } from './arguments.ts';
-import { type Command, CommandError, printJson, stringOption } from './command.ts';
-import { loadConfig } from './configuration.ts';
+import { type Command, printJson, stringOption } from './command.ts';
+import { checkFile, loadConfig } from './configuration.ts';
 
 export const command: Command = {
   name: 'check',
@@ -20,7 +18,7 @@ export const command: Command = {
   },
   async run(args) {
     const [file] = takePositionals(args, ['FILE']) as [string];
-    const result = checkText(readConfigText(file), file);
+    const result = checkFile(file);
     const earlier = stringOption(args, 'against', '');
     const changes = result.ok && earlier !== '' ? diffConfigs(loadConfig(earlier), result.config) : null;
     if (args.json) printJson({ ...describeResult(result), ...(changes === null ? {} : { changes }) });
@@ -28,28 +26,6 @@ export const command: Command = {
     return result.ok ? 0 : 1;
   },
 };
-
-/** Throws `CommandError` when the file cannot be read. */
-function readConfigText(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
-    if (code === 'ENOENT') throw new CommandError(`There is no file ${file}.`);
-    if (code === 'EISDIR') throw new CommandError(`${file} is a folder; name the configuration in it.`);
-    throw new CommandError(`${file} cannot be read: ${code ?? String(error)}.`);
-  }
-}
-
-/** What the parser finds, and in a configuration that it takes, what the DNS server would refuse: loops of aliases, data of records. */
-function checkText(text: string, file: string): ParseResult {
-  const parsed = parseConfig(text, file);
-  if (!parsed.ok) return parsed;
-  const compiled = compileZones(parsed.config);
-  const told = new Set(parsed.warnings.map(({ path, line }) => `${path} ${line}`));
-  const warnings = [...parsed.warnings, ...compiled.warnings.filter(({ path, line }) => !told.has(`${path} ${line}`))];
-  return compiled.ok ? { ...parsed, warnings } : { ok: false, file, problems: compiled.problems, warnings };
-}
 
 function describeResult(result: ParseResult): object {
   const { ok, file, warnings } = result;

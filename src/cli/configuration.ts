@@ -1,21 +1,40 @@
 /** Configuration files, as the commands that act on them want them: checked, or an error for the user. */
 import { readFileSync } from 'node:fs';
 import type { Config } from '../config/model.ts';
-import { parseConfig } from '../config/parse.ts';
+import { type ParseResult, parseConfig } from '../config/parse.ts';
+import { compileZones } from '../serve/dns/zone-compile.ts';
 import { CommandError } from './command.ts';
 
-/** Throws `CommandError` with the first problem and how many there are. */
+/** Throws `CommandError` when the file cannot be read, or with the first problem in it and how many there are. */
 export function loadConfig(file: string): Config {
-  let text: string;
-  try {
-    text = readFileSync(file, 'utf8');
-  } catch (error) {
-    throw new CommandError(`${file} cannot be read (${(error as NodeJS.ErrnoException).code}).`);
-  }
-  const parsed = parseConfig(text, file);
-  if (parsed.ok) return parsed.config;
-  const first = parsed.problems[0];
-  const more = parsed.problems.length - 1;
+  const checked = checkFile(file);
+  if (checked.ok) return checked.config;
+  const first = checked.problems[0];
+  const more = checked.problems.length - 1;
   const others = more === 0 ? '' : ` (and ${more} more: portico check ${file})`;
   throw new CommandError(`${file}:${first?.line}: ${first?.path}: ${first?.message}; ${first?.remedy}${others}`);
+}
+
+/**
+ * What the parser finds, and in a configuration that it takes, what the DNS server would refuse: loops of aliases, data of
+ * records. Throws `CommandError` when the file cannot be read.
+ */
+export function checkFile(file: string): ParseResult {
+  const parsed = parseConfig(readText(file), file);
+  if (!parsed.ok) return parsed;
+  const compiled = compileZones(parsed.config);
+  const told = new Set(parsed.warnings.map(({ path, line }) => `${path} ${line}`));
+  const warnings = [...parsed.warnings, ...compiled.warnings.filter(({ path, line }) => !told.has(`${path} ${line}`))];
+  return compiled.ok ? { ...parsed, warnings } : { ok: false, file, problems: compiled.problems, warnings };
+}
+
+function readText(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === 'ENOENT') throw new CommandError(`There is no file ${file}.`);
+    if (code === 'EISDIR') throw new CommandError(`${file} is a folder; name the configuration in it.`);
+    throw new CommandError(`${file} cannot be read: ${code ?? String(error)}.`);
+  }
 }
