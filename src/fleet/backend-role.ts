@@ -72,7 +72,7 @@ export class BackendRole {
     const trouble = `backend ${this.name} has no way to candidate ${backend.name}`;
     const fields = { backend: this.name, candidate: backend.name };
     try {
-      const nextHop = await resolveNextHop(this.machine.netns, backend.address, this.address);
+      const nextHop = await resolveNextHop(this.machine.netns, backend.address, { source: this.address });
       this.#said.over(trouble, fields);
       // It may have left, or the number may be another's, while the neighbour was asked.
       if (this.#closed || !this.#others.includes(candidate)) return;

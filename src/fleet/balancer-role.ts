@@ -59,6 +59,7 @@ export class BalancerRole implements TableTarget {
   readonly #reached = new Map<number, Reached>();
   readonly #alive = new Map<number, boolean>();
   #known: readonly PlannedBackend[] = [];
+  #services: readonly Service[] = [];
   #announced: readonly Address[] = [];
   #vips: readonly PlannedVip[] = [];
   /** VIPs that nobody serves, as text: who pings one shall see that it is down. */
@@ -94,6 +95,7 @@ export class BalancerRole implements TableTarget {
    */
   async setPlan(plan: SitePlan, known: readonly PlannedBackend[]): Promise<void> {
     this.#known = known;
+    this.#services = plan.services.map(({ service }) => service);
     // The ways to those that are known already are looked at by the slow round; a dead machine takes 1.5 s.
     const unknown = known.filter((planned) => !this.#refit(planned));
     await forEachAtMost(RESOLVED_AT_ONCE, unknown, (planned) => this.#resolveBackend(planned));
@@ -214,7 +216,10 @@ export class BalancerRole implements TableTarget {
     const from = probeSource(this.balancer, index);
     if (from !== null) this.forwarder.setProbeSource(from, index);
     try {
-      const nextHop = await resolveNextHop(this.machine.netns, backend.address, source);
+      const nextHop = await resolveNextHop(this.machine.netns, backend.address, {
+        source,
+        direct: this.#isDirect(backend),
+      });
       this.#said.over(trouble, fields);
       // It may have left, or the number may be another's, while the neighbour was asked.
       if (this.#closed || !this.#known.includes(planned)) return;
@@ -224,6 +229,14 @@ export class BalancerRole implements TableTarget {
     } catch (error) {
       this.#said.trouble(trouble, fields, (error as Error).message);
     }
+  }
+
+  /** Some service reaches it by its MAC address alone. */
+  #isDirect({ name, forwarding }: Backend): boolean {
+    if (forwarding !== null) return forwarding === 'l2';
+    return this.#services.some(
+      (service) => service.forwarding === 'l2' && service.backends.get(this.site)?.includes(name),
+    );
   }
 
   setAlive(index: number, alive: boolean): void {

@@ -1,4 +1,4 @@
-/** How packets leave by IP in IP and GUE: every mix of families, byte by byte. GRE is in balancer.test.ts. */
+/** How packets leave by IP in IP, GUE, l2 and nat: every mix of families, byte by byte. GRE is in balancer.test.ts. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { ForwardingMode } from '../../src/config/model.ts';
@@ -127,6 +127,17 @@ describe('forwarding modes', { skip: cannotLoad }, () => {
     });
   }
 
+  for (const inner of [4, 6] as const) {
+    test(`l2: IPv${inner} leaves as it came, with a hop less and the MAC addresses of the way`, () => {
+      setService('l2');
+      for (const outer of ['toIpv4', 'toIpv6'] as const) {
+        const packet = packetOf(inner, PORT[outer]);
+        assertLeaves(packet, afterHop(packet));
+        assertLeaves(packet, afterHop(packet), [0x8100, 5]);
+      }
+    });
+  }
+
   test('what a backend says goes before what its service says, until it says nothing', () => {
     const packet = packetOf(4, PORT.toIpv4);
     const label = labelOf(4, PORT.toIpv4);
@@ -139,7 +150,7 @@ describe('forwarding modes', { skip: cannotLoad }, () => {
     assertLeaves(packet, wrap('toIpv4', IPV4, label, afterHop(packet)));
   });
 
-  test('in an unsettled slot GUE names the other candidates in private data, and IP in IP none', () => {
+  test('in an unsettled slot GUE names the other candidates in private data, and IP in IP and l2 none', () => {
     const table = forwarder.createTable(18, SLOTS, 30_000);
     for (let slot = 0; slot < SLOTS; slot++) table.write(slot, 4, 1, 2, true);
     const packet = packetOf(4, PORT.unsettled);
@@ -149,6 +160,9 @@ describe('forwarding modes', { skip: cannotLoad }, () => {
     assert.equal(run(arrive(packet)).counted.keyed, 1);
     setUnsettled('ipip');
     assertLeaves(packet, wrap('toIpv4', IPV4, label, afterHop(packet)));
+    assert.equal(run(arrive(packet)).counted.keyed, undefined);
+    setUnsettled('l2');
+    assertLeaves(packet, afterHop(packet));
     assert.equal(run(arrive(packet)).counted.keyed, undefined);
     table.close();
   });

@@ -10,6 +10,8 @@ import {
   BACKEND_ALIVE,
   BACKEND_IPV6,
   BackendView,
+  EGRESS_STRIP,
+  EGRESS_TAG,
   FORWARDING,
   MEMBER,
   MemberView,
@@ -88,6 +90,12 @@ export function sourceFor(addresses: readonly Address[], destination: Address): 
   throw new Error(`no IPv${destination.family} address to send to ${formatAddress(destination)} from`);
 }
 
+/** What happens to VLAN tags. */
+export function egressValue({ vlan }: NextHop): number {
+  if (vlan === undefined) return 0;
+  return vlan === 'none' ? EGRESS_STRIP : EGRESS_TAG | vlan;
+}
+
 /** Fills a scratch entry. */
 export function fillBackend(view: BackendView, source: Address, fields: BackendFields): void {
   const { address, nextHop } = fields;
@@ -100,6 +108,7 @@ export function fillBackend(view: BackendView, source: Address, fields: BackendF
   view.flags =
     (fields.alive ? BACKEND_ALIVE : 0) | (fields.agent ? BACKEND_AGENT : 0) | (address.family === 6 ? BACKEND_IPV6 : 0);
   view.headerSum = address.family === 4 ? outerHeaderSum(source.bytes, address.bytes) : 0;
+  view.egress = egressValue(nextHop);
   view.mtu = Math.min(nextHop.mtuBytes, 0xffff);
   view.forwarding = fields.forwarding === null ? FORWARDING.UNSAID : FORWARDING_VALUE[fields.forwarding];
 }
