@@ -99,7 +99,7 @@ static __always_inline __u32 hashed_backend(const struct packet *packet, const s
 	index = (sip_first_half(&state) >> 32) * service->slots >> 32;
 	table = bpf_map_lookup_elem(&slot_tables, &service->subject);
 	slot = table ? bpf_map_lookup_elem(table, &index) : NULL;
-	return slot ? *slot & 0xffff : 0;
+	return slot ? *slot & INDEX_MASK : 0;
 }
 
 static __always_inline enum outcome choose(struct packet *packet, const struct settings *all,

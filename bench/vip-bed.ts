@@ -22,7 +22,6 @@ import {
   ServiceKeyView,
   ServiceView,
   SettingsView,
-  SLOT_NOTE,
   SLOT_PREVIOUS_SHIFT,
   SLOT_TICK_SHIFT,
   VipView,
@@ -168,14 +167,12 @@ export class VipBed {
   #fillServices(): void {
     for (const table of TABLE_KINDS) {
       const slots = this.#makeInner(`slots`, 8, SLOTS);
-      const notes = this.#makeInner(`notes`, SLOT_NOTE.sizeBytes, SLOTS);
       this.#slots.set(table, new BigUint64Array(this.#map(slots, SLOTS * 8)));
       for (const family of [4, 6] as const) {
         for (const protocol of ['tcp', 'udp'] as const) {
           for (const { mode } of WAYS.filter((way) => way.table === table)) {
             const subject = subjectOf(family, protocol, table, mode);
             updateElement(this.balancer.mapFd('slot_tables'), key32(subject), key32(slots));
-            updateElement(this.balancer.mapFd('slot_notes'), key32(subject), key32(notes));
             this.#addService(family, protocol, table, mode);
           }
         }
@@ -237,7 +234,7 @@ export class VipBed {
    * before are all where only the connection table or `previous` says.
    */
   writeSlots(isMoved: boolean): void {
-    const tick = BigInt.asUintN(16, coarseClockNs() >> 32n) | 1n;
+    const tick = BigInt.asUintN(12, coarseClockNs() >> 32n) | 1n;
     for (const [table, words] of this.#slots) {
       const every = { stable: 0, unsettled10: 10, unsettled100: 1 }[table];
       for (let slot = 0; slot < SLOTS; slot++) {

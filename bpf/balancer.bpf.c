@@ -16,6 +16,7 @@ const enum outcome *const outcome_type = 0;
 const enum event *const event_type = 0;
 const enum role *const role_type = 0;
 const enum forwarding *const forwarding_type = 0;
+const enum scheduler *const scheduler_type = 0;
 
 static __always_inline enum outcome choose(struct packet *packet, const struct settings *all,
 					   const struct service *service, struct choice *choice)

@@ -20,11 +20,11 @@ struct entry {
 	__u64 word;
 };
 
-static __always_inline __u64 fingerprint_of(__u64 h2, __u32 generation)
+static __always_inline __u64 fingerprint_of(__u64 h2, __u32 salt, __u32 generation)
 {
-	__u64 salt = generation * 0x9E3779B97F4A7C15;
+	__u64 mix = ((__u64)salt << 16 | generation) * 0x9E3779B97F4A7C15;
 
-	return h2 >> ENTRY_FINGERPRINT_SHIFT ^ salt >> ENTRY_FINGERPRINT_SHIFT;
+	return (h2 ^ mix) >> ENTRY_FINGERPRINT_SHIFT;
 }
 
 static __always_inline __u32 first_bucket_of(__u64 h2, __u32 bucket_mask)
@@ -46,7 +46,7 @@ static __always_inline struct bucket *find_bucket(__u32 index)
 
 static __always_inline __u32 entry_backend(__u64 word)
 {
-	return word & 0xffff;
+	return word & INDEX_MASK;
 }
 
 /*

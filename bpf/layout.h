@@ -12,9 +12,10 @@
 
 #include <linux/types.h>
 
-#define MAX_SUBJECTS 1024 /* VIPs and services together; index 0 is "no VIP" */
-#define MAX_BACKENDS 4096 /* machines of a site; index 0 is "none" */
-#define BUCKET_ENTRIES 8  /* connection table: 8 x 8 bytes is one cache line */
+#define MAX_SUBJECTS 2048 /* VIPs and services together; index 0 is "no VIP" */
+#define MAX_BACKENDS 4096 /* machines of a site; index 0 is "none"; an index has 12 bits */
+#define INDEX_MASK 0xfff
+#define BUCKET_ENTRIES 8 /* connection table: 8 x 8 bytes is one cache line */
 
 /* The clock: bpf_ktime_get_coarse_ns() shifted right. Ages and slot ticks count 2^32 ns (4.29 s). */
 #define TICK_SHIFT 32
@@ -24,12 +25,21 @@
 /* A connection entry touched at most this many ticks ago meets a SYN as a retransmission (4.3 to 8.6 s). */
 #define YOUNG_TICKS 1
 
-/* A slot of a lookup table, one aligned 64-bit word: current | previous << 16 | third << 32 | tick << 48. */
-#define SLOT_PREVIOUS_SHIFT 16
-#define SLOT_THIRD_SHIFT 32
-#define SLOT_TICK_SHIFT 48
+/*
+ * A slot of a lookup table, one aligned 64-bit word: current, previous and third are indices of backends, 12
+ * bits each; generation (16 bits) is mixed into fingerprints and raised when a settled slot becomes
+ * unsettled; tick (12 bits) is 0 in a settled slot, else the low bits of the clock in ticks, 1 where they are
+ * 0.
+ */
+#define SLOT_PREVIOUS_SHIFT 12
+#define SLOT_THIRD_SHIFT 24
+#define SLOT_GENERATION_SHIFT 36
+#define SLOT_GENERATION_MASK 0xffff
+#define SLOT_TICK_SHIFT 52
+#define SLOT_TICK_MASK 0xfff
 
-/* A connection entry, one 64-bit word: backend | age << 16 | fingerprint << 28. 0 is empty. */
+/* A connection entry, one 64-bit word: backend | state << 12 | age << 16 | fingerprint << 28. 0 is empty. */
+#define ENTRY_STATE_SHIFT 12
 #define ENTRY_AGE_SHIFT 16
 #define ENTRY_FINGERPRINT_SHIFT 28
 
@@ -88,8 +98,6 @@ enum agent_outcome {
 
 #define VIP_ECHO 1 /* answer ICMP echo */
 
-#define SERVICE_NAT_TUPLES 16 /* nat: whole tuples are kept, since several VIPs reach the same backends */
-
 /* struct backend, egress: the VLAN in the lower 12 bits, and what happens to tags; 0: they stay as they came.
  */
 #define EGRESS_TAG 0x1000   /* leaves with this tag alone */
@@ -105,6 +113,22 @@ enum forwarding {
 	FORWARDING_L2,     /* nothing: only the MAC addresses change; has no place for other candidates */
 	FORWARDING_NAT, /* nothing: destination address and port change; has no place for other candidates */
 	FORWARDING_COUNT
+};
+
+/* How a service treats its flows. */
+#define SERVICE_TRACK_ALL 1   /* every flow is in the connection table */
+#define SERVICE_HASH_SOURCE 2 /* the slot comes from the client's address alone */
+#define SERVICE_QUIC 4        /* connection IDs say the backend */
+#define SERVICE_UNREACHABLE 8 /* without a backend: an ICMP error instead of silence */
+#define SERVICE_NAT_TUPLES 16 /* nat: whole tuples are kept, since several VIPs reach the same backends */
+
+/* Who gets a new flow. All but HASH need SERVICE_TRACK_ALL. */
+enum scheduler {
+	SCHEDULER_HASH,              /* the slot's current */
+	SCHEDULER_ROUND_ROBIN,       /* the next of the pick table */
+	SCHEDULER_RANDOM,            /* the current of any slot */
+	SCHEDULER_LEAST_CONNECTIONS, /* the less busy of the currents of two slots */
+	SCHEDULER_COUNT
 };
 
 struct address {
@@ -124,7 +148,7 @@ struct service_key {
 };
 
 struct service {
-	__u32 subject;        /* index of counters, slot table, notes and pressure */
+	__u32 subject;        /* index of counters, slot table and pressure */
 	__u32 slots;          /* size of its lookup table */
 	__u32 forwarding;     /* enum forwarding */
 	__u32 lifetime_ticks; /* connection entries not touched for longer are expired; at most 3000 */
@@ -133,13 +157,8 @@ struct service {
 	__u32 flags;          /* SERVICE_* */
 	__be16 nat_port;      /* nat: port of the backends; 0: as it came */
 	__u16 zero;
-};
-
-/* Beside each slot; read only while the slot is unsettled. */
-struct slot_note {
-	__u32 generation;  /* mixed into fingerprints; raised when the slot settles, so that old entries never
-			      match */
-	__u32 adopt_until; /* UDP: unknown flows count as old until then; clock >> FINE_SHIFT */
+	__u32 scheduler; /* enum scheduler */
+	__u32 salt; /* mixed into fingerprints: entries of an earlier service of this subject never match */
 };
 
 /* One cache line. */
@@ -164,9 +183,12 @@ struct bucket {
 
 /* One for each subject; shared by all CPUs. Windows roll by compare-and-swap on the word that names them. */
 struct pressure {
-	__u64 second;    /* clock >> 30, in the upper 32 bits; flows tracked in it in the lower */
-	__u64 period[4]; /* clock / (lifetime / 4) in the upper 32 bits; flows tracked in it in the lower */
-	__u64 zero[3];
+	__u64 second;      /* clock >> 30, in the upper 32 bits; flows tracked in it in the lower */
+	__u64 period[4];   /* clock / (lifetime / 4) in the upper 32 bits; flows tracked in it in the lower */
+	__u32 adopt_until; /* UDP: in unsettled slots unknown flows count as old until then; clock >>
+			      FINE_SHIFT */
+	__u32 turn;        /* of the scheduler: raised for every pick */
+	__u64 zero[2];
 };
 
 /* At [subject * cpus + cpu]: written by that CPU alone, mapped and summed by user space. */

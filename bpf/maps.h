@@ -41,22 +41,6 @@ struct {
 	__array(values, struct slot_table);
 } slot_tables SEC(".maps");
 
-struct slot_note_table {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE | BPF_F_INNER_MAP);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct slot_note);
-};
-
-/* By the service's subject: what belongs to a slot while it is unsettled. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, MAX_SUBJECTS);
-	__type(key, __u32);
-	__array(values, struct slot_note_table);
-} slot_notes SEC(".maps");
-
 /* The connection table: a power of two of buckets, at least 2. Shared by all CPUs and all services. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -84,7 +68,8 @@ struct {
 	__type(value, struct counters);
 } counters SEC(".maps");
 
-/* By the service's subject: how much of the connection table it is using up. */
+/* By the service's subject: how much of the connection table it is using up, and the end of its adoption
+ * time. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);

@@ -39,21 +39,22 @@ static __always_inline enum outcome select_hashed(struct packet *packet, const s
 						  struct choice *choice)
 {
 	struct slot slot;
+	__u32 index;
 	void *table;
 	__u64 h1;
 
 	h1 = sip_first_half(state);
 	choice->flow_label = h1 & 0xfffff;
-	slot.index = (h1 >> 32) * service->slots >> 32;
+	index = (h1 >> 32) * service->slots >> 32;
 	table = bpf_map_lookup_elem(&slot_tables, &service->subject);
-	slot.place = table ? bpf_map_lookup_elem(table, &slot.index) : NULL;
+	slot.place = table ? bpf_map_lookup_elem(table, &index) : NULL;
 	if (!slot.place)
 		return RARE(OUTCOME_NO_BACKEND);
 	slot.word = *(volatile __u64 *)slot.place;
 	if (slot.word >> SLOT_TICK_SHIFT)
 		return select_unsettled(packet, service, all->bucket_mask, &slot, h1, sip_second_half(state),
 					choice);
-	choice->backend = slot.word & 0xffff;
+	choice->backend = slot.word & INDEX_MASK;
 	return choice->backend ? OUTCOME_SETTLED : OUTCOME_NO_BACKEND;
 }
 

@@ -17,7 +17,6 @@
 struct slot {
 	__u64 *place;
 	__u64 word;
-	__u32 index;
 	__u32 current;
 	__u32 previous;
 	__u32 third;
@@ -25,23 +24,11 @@ struct slot {
 	__u64 clock;
 };
 
-/* For a slot without a note. A global also brings the struct into the BTF, which the inner map's definition
- * does not. */
-const struct slot_note no_note = {};
-
-static __always_inline const struct slot_note *find_note(const struct service *service, __u32 slot_index)
-{
-	void *table = bpf_map_lookup_elem(&slot_notes, &service->subject);
-	const struct slot_note *note = table ? bpf_map_lookup_elem(table, &slot_index) : NULL;
-
-	return note ? note : &no_note;
-}
-
 static __always_inline void read_slot(struct slot *slot)
 {
-	slot->current = slot->word & 0xffff;
-	slot->previous = slot->word >> SLOT_PREVIOUS_SHIFT & 0xffff;
-	slot->third = slot->word >> SLOT_THIRD_SHIFT & 0xffff;
+	slot->current = slot->word & INDEX_MASK;
+	slot->previous = slot->word >> SLOT_PREVIOUS_SHIFT & INDEX_MASK;
+	slot->third = slot->word >> SLOT_THIRD_SHIFT & INDEX_MASK;
 	slot->clock = clock_ns();
 	slot->now = slot->clock >> TICK_SHIFT;
 }
@@ -55,8 +42,8 @@ static __always_inline bool is_candidate(const struct slot *slot, __u32 backend)
  * settle. */
 static __always_inline void write_tick(const struct slot *slot)
 {
-	__u64 tick = slot->now & 0xffff ?: 1;
-	__u64 word = (slot->word & 0xffffffffffff) | tick << SLOT_TICK_SHIFT;
+	__u64 tick = slot->now & SLOT_TICK_MASK ?: 1;
+	__u64 word = (slot->word & ~((__u64)SLOT_TICK_MASK << SLOT_TICK_SHIFT)) | tick << SLOT_TICK_SHIFT;
 
 	if (word != slot->word)
 		__sync_val_compare_and_swap(slot->place, slot->word, word);
@@ -108,9 +95,17 @@ static __always_inline bool track(struct packet *packet, const struct service *s
 	return is_inserted;
 }
 
+/* Is the service's adoption time not over? */
+static __always_inline bool is_adopting(const struct service *service, __u64 clock)
+{
+	const struct pressure *pressure = bpf_map_lookup_elem(&pressures, &service->subject);
+
+	return pressure && (__s32)((__u32)(clock >> FINE_SHIFT) - pressure->adopt_until) < 0;
+}
+
 static __always_inline enum outcome choose_candidate(struct packet *packet, const struct service *service,
 						     const struct slot *slot, const struct flow *flow,
-						     __u32 adopt_until, __u32 *backend)
+						     __u32 *backend)
 {
 	bool is_tcp = packet->protocol == PROTOCOL_TCP;
 	bool is_syn = is_new_connection(packet);
@@ -132,7 +127,7 @@ static __always_inline enum outcome choose_candidate(struct packet *packet, cons
 	*backend = is_alive(slot->previous) ? slot->previous : slot->current;
 	if (packet->is_error || (is_tcp && !is_syn))
 		return OUTCOME_UNTRACKED;
-	is_adopted = !is_tcp && (__s32)((__u32)(slot->clock >> FINE_SHIFT) - adopt_until) < 0;
+	is_adopted = !is_tcp && is_adopting(service, slot->clock);
 	target = !is_adopted && is_alive(slot->current) ? slot->current : *backend;
 	if (!target || !track(packet, service, slot, flow, &entry, is_valid, target))
 		return OUTCOME_UNTRACKED;
@@ -142,7 +137,7 @@ static __always_inline enum outcome choose_candidate(struct packet *packet, cons
 
 /*
  * The first bucket is a miss in cache and TLB, of some 150 ns where a million flows are tracked. Asked for
- * before the note and the clock it is underway while those are read: 10 ns less a packet.
+ * before the clock it is underway while that is read.
  */
 static __always_inline void fetch_early(__u32 bucket_index)
 {
@@ -152,22 +147,21 @@ static __always_inline void fetch_early(__u32 bucket_index)
 		(void)*(volatile __u64 *)&bucket->entry[0];
 }
 
-/* `slot` has place, word and index. */
+/* `slot` has place and word. */
 static __always_inline enum outcome select_unsettled(struct packet *packet, const struct service *service,
 						     __u32 bucket_mask, struct slot *slot, __u64 h1, __u64 h2,
 						     struct choice *choice)
 {
-	const struct slot_note *note;
 	enum outcome outcome;
 	struct flow flow;
 
 	flow.first_bucket = first_bucket_of(h2, bucket_mask);
 	flow.second_bucket = second_bucket_of(h1, flow.first_bucket, bucket_mask);
 	fetch_early(flow.first_bucket);
-	note = find_note(service, slot->index);
-	flow.fingerprint = fingerprint_of(h2, note->generation);
+	flow.fingerprint =
+	    fingerprint_of(h2, service->salt, slot->word >> SLOT_GENERATION_SHIFT & SLOT_GENERATION_MASK);
 	read_slot(slot);
-	outcome = choose_candidate(packet, service, slot, &flow, note->adopt_until, &choice->backend);
+	outcome = choose_candidate(packet, service, slot, &flow, &choice->backend);
 	if (!choice->backend)
 		return OUTCOME_NO_BACKEND;
 	/* An untracked flow may live on another candidate, behind the second chance, wherever it is sent from

@@ -108,6 +108,7 @@ function addOneService(
     lifetimeTicks: Math.min(3000, Math.max(4, Math.ceil((tracking.settleAfterMs * 1e6) / NS_PER_TICK))),
     newPerSecond: tracking.newPerSecond,
     shareEntries: Math.floor(balancer.connections * tracking.tableShare),
+    salt: 0,
   };
   const table = tableOf(config, balancer, indices, service);
   for (const vip of service.vips.get(balancer.site) ?? []) {
@@ -136,7 +137,7 @@ function tableOf(
     populateTable(service.slots, members).forEach((index, slot) => {
       words[2 * slot] = index;
     });
-  return { words, notes: new Uint32Array(service.slots * 2) };
+  return { words };
 }
 
 /** Throws for a mode that the model does not have yet. */

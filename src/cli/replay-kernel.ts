@@ -29,9 +29,9 @@ import {
   MAX_SUBJECTS,
   PRESSURE,
   ROLE_COUNT,
-  SERVICE,
   SERVICE_KEY,
   SETTINGS,
+  ServiceView,
   SettingsView,
   VIP,
 } from '../serve/vip/layout.gen.ts';
@@ -39,12 +39,11 @@ import { closeFd, type MappedMemory, mapMemory } from '../serve/vip/libc.ts';
 
 const MIN_FRAME_BYTES = 14;
 
-/** A service's slots and notes as they stand in the kernel. */
+/** A service's slots as they stand in the kernel. */
 interface KernelSlots {
   readonly size: number;
-  readonly memory: readonly MappedMemory[];
+  readonly memory: MappedMemory;
   readonly words: Uint32Array;
-  readonly notes: Uint32Array;
 }
 
 export interface KernelEngine {
@@ -143,29 +142,22 @@ class LoadedEngine implements KernelEngine {
   #makeSlots(subject: number, size: number): void {
     const { maps } = this.#balancer;
     if (this.#slots.get(subject)?.size === size) return;
-    const memory = [maps.slot_tables, maps.slot_notes].map((outerFd) => {
-      const fd = createMap({
-        name: `replay_${subject}`,
-        type: MAP_TYPE_ARRAY,
-        keySizeBytes: 4,
-        valueSizeBytes: 8,
-        maxEntries: size,
-        flags: BPF_F_MMAPABLE | BPF_F_INNER_MAP,
-      });
-      try {
-        updateElement(outerFd, words(subject), words(fd));
-        return mapMemory(fd, size * 8, `slots of subject ${subject}`);
-      } finally {
-        closeFd(fd);
-      }
+    const fd = createMap({
+      name: `replay_${subject}`,
+      type: MAP_TYPE_ARRAY,
+      keySizeBytes: 4,
+      valueSizeBytes: 8,
+      maxEntries: size,
+      flags: BPF_F_MMAPABLE | BPF_F_INNER_MAP,
     });
-    this.#unmapSlots(subject);
-    const [slotWords, notes] = memory.map(({ buffer }) => new Uint32Array(buffer));
-    this.#slots.set(subject, { size, memory, words: slotWords, notes });
-  }
-
-  #unmapSlots(subject: number): void {
-    for (const memory of this.#slots.get(subject)?.memory ?? []) memory.unmap();
+    try {
+      updateElement(maps.slot_tables, words(subject), words(fd));
+      const memory = mapMemory(fd, size * 8, `slots of subject ${subject}`);
+      this.#slots.get(subject)?.memory.unmap();
+      this.#slots.set(subject, { size, memory, words: new Uint32Array(memory.buffer) });
+    } finally {
+      closeFd(fd);
+    }
   }
 
   refresh(engine: Engine): void {
@@ -175,10 +167,7 @@ class LoadedEngine implements KernelEngine {
     this.#settings.probeIfindex = engine.probeIfindex;
     this.#settings.bucketMask = engine.bucketMask;
     this.#settings.cpus = this.#balancer.cpus;
-    for (const [subject, slots] of engine.slots) {
-      this.slotWords(subject).set(slots.words);
-      this.#slots.get(subject)?.notes.set(slots.notes);
-    }
+    for (const [subject, slots] of engine.slots) this.slotWords(subject).set(slots.words);
     for (const [subject, pressure] of engine.pressures) this.pressureWords(subject).set(pressure);
     this.connections.set(engine.connections.words);
     engine.backends.forEach((backend, index) => {
@@ -227,7 +216,7 @@ class LoadedEngine implements KernelEngine {
   }
 
   close(): void {
-    for (const subject of this.#slots.keys()) this.#unmapSlots(subject);
+    for (const slots of this.#slots.values()) slots.memory.unmap();
     for (const memory of this.#memory) memory.unmap();
     this.#balancer.object.close();
     closeFd(this.#rolesFd);
@@ -256,18 +245,16 @@ function serviceElements(engine: Engine): [Uint8Array, Uint8Array][] {
     view.setUint32(vip, Math.floor(key / 0x1000000), true);
     view.setUint16(port, Math.floor(key / 0x100) & 0xffff, false);
     bytes[protocol] = key & 0xff;
-    const value = words(
-      service.subject,
-      service.slots,
-      service.forwarding,
-      service.lifetimeTicks,
-      service.newPerSecond,
-      service.shareEntries,
-      0,
-      0,
-    );
-    if (value.length !== SERVICE.sizeBytes || VIP.sizeBytes !== 8) throw new Error('struct service or vip has changed');
-    return [bytes, value];
+    const value = new ServiceView();
+    value.subject = service.subject;
+    value.slots = service.slots;
+    value.forwarding = service.forwarding;
+    value.lifetimeTicks = service.lifetimeTicks;
+    value.newPerSecond = service.newPerSecond;
+    value.shareEntries = service.shareEntries;
+    value.salt = service.salt;
+    if (VIP.sizeBytes !== 8) throw new Error('struct vip has changed');
+    return [bytes, value.memory];
   });
 }
 

@@ -8,7 +8,7 @@ import type { FileValues, ServiceValues } from './schema.ts';
 import { formatDuration } from './units.ts';
 
 /** VIPs and services of a site together: bpf/layout.h, MAX_SUBJECTS without index 0. */
-const MAX_SUBJECTS_OF_SITE = 1023;
+const MAX_SUBJECTS_OF_SITE = 2047;
 /** Design of Maglev: the share of a backend is then within 1 % of its due. */
 const SLOTS_PER_BACKEND = 100;
 /** After this, a lost site keeps users too long. */

@@ -4,16 +4,12 @@ import fc from 'fast-check';
 import {
   candidates,
   createSlotTable,
-  fromSlotWord,
   killBackend,
   markSlot,
   planChange,
   type SlotTable,
   settleSlot,
-  slotTick,
-  slotWord,
   switchSlot,
-  tableSlotWord,
 } from './slots.ts';
 
 const A = 1;
@@ -119,20 +115,6 @@ test('a plan names markable, ready and waiting slots and changes nothing', () =>
   assert.deepEqual(planChange(table, Uint16Array.of(A, B, A, D, 0)), { mark: [1], ready: [2], waiting: 1 });
   assert.deepEqual(planChange(table, Uint16Array.of(B, B, A, D, B), 2), { mark: [0, 1], ready: [], waiting: 1 });
   assert.deepEqual(table, before);
-});
-
-test('slot words hold four 16-bit fields and come back the same', () => {
-  assert.equal(slotWord(1, 2, 3, 4), 0x0004_0003_0002_0001n);
-  assert.equal(slotTick(0x30000), 1);
-  assert.equal(slotTick(0x30007), 7);
-  assert.equal(tableSlotWord(slot(A, 0, 0, 0), 0, 9), 1n);
-  assert.equal(tableSlotWord(slot(A, B, C), 0, 9), slotWord(A, B, C, 9));
-  const field = fc.integer({ min: 0, max: 0xffff });
-  fc.assert(
-    fc.property(field, field, field, field, (current, previous, third, tick) => {
-      assert.deepEqual(fromSlotWord(slotWord(current, previous, third, tick)), { current, previous, third, tick });
-    }),
-  );
 });
 
 test('whatever happens, a live candidate is lost to settling only and previous changes by death or settling only', () => {

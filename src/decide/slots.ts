@@ -1,7 +1,7 @@
 /**
  * The slots of a lookup table as the control side sees them, and the only ways in which they change.
  *
- * A slot names up to three backends (16-bit indices, 0: none) and is settled or unsettled:
+ * A slot names up to three backends (12-bit indices, 0: none) and is settled or unsettled:
  * - settled: every packet goes to `current`; `previous` and `third` are 0;
  * - unsettled: tracked flows go where they are tracked, new ones to `current`, untracked ones to `previous`.
  *
@@ -60,7 +60,7 @@ export function candidates(table: SlotTable, i: number): number[] {
   return list;
 }
 
-/** What `markSlot` would return for `want` (1 .. 65535), without changing anything. */
+/** What `markSlot` would return for `want` (1 .. 4095), without changing anything. */
 export function markResult(table: SlotTable, i: number, want: number): MarkResult {
   const current = table.current[i] as number;
   if (current === want) return table.unsettled[i] === 0 ? 'settled-same' : 'ready';
@@ -75,7 +75,7 @@ export function markResult(table: SlotTable, i: number, want: number): MarkResul
 }
 
 /**
- * Phase one: makes `want` (1 .. 65535) a candidate of slot `i`; `current` stays. A slot that names nobody has no
+ * Phase one: makes `want` (1 .. 4095) a candidate of slot `i`; `current` stays. A slot that names nobody has no
  * flows and takes `want` at once. `switchSlot` may follow when every balancer has acknowledged the slot as it is now.
  */
 export function markSlot(table: SlotTable, i: number, want: number): MarkResult {
@@ -201,38 +201,4 @@ export function planChange(table: SlotTable, desired: Uint16Array, limit = Numbe
     else ready.push(i);
   }
   return { mark, ready, waiting };
-}
-
-/** The 64-bit word of a slot (bpf/layout.h): current | previous << 16 | third << 32 | tick << 48, each 0 .. 65535. */
-export function slotWord(current: number, previous: number, third: number, tick: number): bigint {
-  const low = BigInt((((previous << 16) | current) & 0xffffffff) >>> 0);
-  const high = BigInt((((tick << 16) | third) & 0xffffffff) >>> 0);
-  return (high << 32n) | low;
-}
-
-export interface SlotFields {
-  readonly current: number;
-  readonly previous: number;
-  readonly third: number;
-  /** 0: settled. Otherwise the low 16 bits of the clock's ticks at the last packet that went elsewhere than `current`. */
-  readonly tick: number;
-}
-
-/** The reverse of `slotWord`. */
-export function fromSlotWord(word: bigint): SlotFields {
-  const low = Number(word & 0xffffffffn);
-  const high = Number(word >> 32n);
-  return { current: low & 0xffff, previous: low >>> 16, third: high & 0xffff, tick: high >>> 16 };
-}
-
-/** The tick of an unsettled slot at `ticks` (clock >> 32): its low 16 bits, or 1 where that is 0. */
-export function slotTick(ticks: number): number {
-  return ticks % 0x10000 || 1;
-}
-
-/** The word of slot `i` for the kernel. `tick` (1 .. 65535) is used only if the slot is unsettled. */
-export function tableSlotWord(table: SlotTable, i: number, tick: number): bigint {
-  const current = table.current[i] as number;
-  if (table.unsettled[i] === 0) return slotWord(current, 0, 0, 0);
-  return slotWord(current, table.previous[i] as number, table.third[i] as number, tick);
 }

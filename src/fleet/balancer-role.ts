@@ -1,4 +1,5 @@
 /** A balancer: the forwarder in its kernel, the prober behind it, and the BGP speaker that draws packets to it. */
+import { randomInt } from 'node:crypto';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Announcer, type AnnouncerOptions, openAnnouncer, type RouterSession } from '../announce/bird.ts';
@@ -56,6 +57,7 @@ export class BalancerRole implements TableTarget {
   readonly #said: SaidOnce;
   readonly #announcerOptions: AnnouncerOptions;
   readonly #tables = new Map<number, SlotTable>();
+  readonly #salts = new Map<number, number>();
   readonly #reached = new Map<number, Reached>();
   readonly #alive = new Map<number, boolean>();
   #known: readonly PlannedBackend[] = [];
@@ -82,6 +84,8 @@ export class BalancerRole implements TableTarget {
     this.#log = options.log;
     this.#said = new SaidOnce(options.log);
     this.#announcerOptions = announcerOptions(options);
+    // An adopted table goes on with its salt.
+    for (const { subject, salt } of forwarder.services.list()) this.#salts.set(subject, salt ?? 0);
   }
 
   /** An earlier process left its kernel state, which was taken over. */
@@ -144,6 +148,7 @@ export class BalancerRole implements TableTarget {
       lifetimeTicks: this.lifetimeTicks(service),
       newPerSecond: Math.min(tracking.newPerSecond, 0xffffffff),
       shareEntries: Math.floor(tracking.tableShare * this.balancer.connections),
+      salt: this.saltOf(subject),
     };
     for (const vip of vips)
       for (const { protocol, port } of service.ports)
@@ -158,6 +163,11 @@ export class BalancerRole implements TableTarget {
     return Math.min(MAX_LIFETIME_TICKS, Math.ceil(tracking.settleAfterMs / TICK_MS) + LIFETIME_MARGIN_TICKS);
   }
 
+  /** Mixed into the fingerprints of a service's flows. */
+  saltOf(subject: number): number {
+    return this.#salts.get(subject) ?? 0;
+  }
+
   #openTable({ service, subject }: PlannedService): SlotTable {
     let table: SlotTable;
     try {
@@ -167,11 +177,8 @@ export class BalancerRole implements TableTarget {
         `services.${service.name}.slots: balancer ${this.name} forwards with ${(error as Error).message}; another size would break connections, so take the balancer down first (portico down)`,
       );
     }
-    // Entries of flows that an earlier table of this subject tracked must not match: generations count up by one a change, the clock faster.
-    if (!table.adopted) {
-      const generation = Number((this.forwarder.clockNs() >> 20n) & 0x7fffffffn);
-      for (let slot = 0; slot < table.slots; slot++) table.notes[2 * slot] = generation;
-    }
+    // Entries of flows that an earlier service of this subject tracked must not match.
+    if (!table.adopted || !this.#salts.has(subject)) this.#salts.set(subject, randomInt(2 ** 32));
     return table;
   }
 
@@ -191,6 +198,7 @@ export class BalancerRole implements TableTarget {
       if (subjects.has(subject)) continue;
       this.#tables.get(subject)?.close();
       this.#tables.delete(subject);
+      this.#salts.delete(subject);
       forwarder.removeTable(subject);
       forwarder.clearSubject(subject);
     }

@@ -4,6 +4,7 @@
  */
 import type { ForwardingMode, Service, TransportProtocol } from '../config/model.ts';
 import { hasKey, overheadBytes } from '../config/overhead.ts';
+import type { SlotFields } from '../decide/slot-word.ts';
 import type { FlowPlaces } from '../model/connections.ts';
 import { hashAddresses, placesOf, slotOf } from '../model/flow-hash.ts';
 import { sipHashKey } from '../model/siphash.ts';
@@ -116,8 +117,8 @@ function explain(site: SiteRuntime, service: Service, subject: number, flow: Flo
   const hash = hashAddresses(sipHashKey(hashKey), bytes, 0, addressBytes, ports);
   const slot = slotOf(hash, service.slots);
   const views = [...site.balancers.values()].map((role) =>
-    viewOf(site, role, service, subject, slot, flow.protocol === 'udp', (generation, mask) =>
-      placesOf(hash, generation, mask),
+    viewOf(site, role, service, subject, slot, flow.protocol === 'udp', (salt, generation, mask) =>
+      placesOf(hash, salt, generation, mask),
     ),
   );
   const vip = formatAddress(flow.destination);
@@ -129,6 +130,8 @@ function explain(site: SiteRuntime, service: Service, subject: number, flow: Flo
   return { site: site.name, vip, service: service.name, slot, slots: service.slots, balancers: views, why };
 }
 
+const EMPTY_SLOT: SlotFields = { current: 0, previous: 0, third: 0, generation: 0, tick: 0 };
+
 function viewOf(
   site: SiteRuntime,
   role: BalancerRole,
@@ -136,17 +139,16 @@ function viewOf(
   subject: number,
   slot: number,
   isUdp: boolean,
-  places: (generation: number, bucketMask: number) => FlowPlaces,
+  places: (salt: number, generation: number, bucketMask: number) => FlowPlaces,
 ): BalancerView {
   const table = role.table(subject);
-  const part = (field: number): number => table?.parts[4 * slot + field] ?? 0;
   const nameOf = (index: number): string | null =>
     index === 0 ? null : (site.indices.nameOf(index) ?? `number ${index}`);
-  const [current, previous, third] = [part(0), part(1), part(2)];
-  const settled = part(3) === 0;
+  const { current, previous, third, generation, tick } = table?.read(slot) ?? EMPTY_SLOT;
+  const settled = tick === 0;
   const { connections } = role.forwarder;
   const mask = connections.capacity / 8 - 1;
-  const entry = settled || table === undefined ? null : connections.find(places(table.notes[2 * slot] as number, mask));
+  const entry = settled ? null : connections.find(places(role.saltOf(subject), generation, mask));
   const clockNs = role.forwarder.clockNs();
   const ageTicks = entry === null ? 0 : entryAgeTicks(entry.age, clockNs);
   const candidates = [previous, current, third].filter((index) => index !== 0);
@@ -161,7 +163,7 @@ function viewOf(
       : null;
   const fallback = isAlive(previous) ? previous : current;
   const chosen = settled ? current : (tracked ?? fallback);
-  const adopting = isUdp && table !== undefined && isBefore(clockNs, table.notes[2 * slot + 1] as number);
+  const adopting = isUdp && isBefore(clockNs, role.forwarder.adoptUntil(subject));
   const isYoung = tracked !== null && (isUdp || ageTicks <= YOUNG_TICKS);
   const fresh = isAlive(current) && !adopting ? current : fallback;
   return {

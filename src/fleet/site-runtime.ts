@@ -121,7 +121,7 @@ export class SiteRuntime {
     }
   }
 
-  /** A table's generation changes with its next use, so a subject needs no purge. */
+  /** The next service of a subject has another salt, so a subject needs no purge. */
   #freeSubjects(plan: SitePlan): void {
     const used = new Set([...plan.vips, ...plan.services].map(({ subject }) => subject));
     for (const name of [...this.subjects.names()]) {

@@ -1,4 +1,5 @@
 /** What the controller of the model does: wishes, marks and switches, deaths, settling; each publishes a state. */
+import { silenceTicks } from '../decide/slot-word.ts';
 import { candidates, killBackend, markResult, markSlot, settleSlot, switchSlot } from '../decide/slots.ts';
 import {
   allAcknowledged,
@@ -104,7 +105,7 @@ function isSilent(cluster: Cluster, slot: number): boolean {
   if (!cluster.faults.ignoresSecondChances && cluster.now - passedOnAt < SILENCE_TICKS) return false;
   for (let b = 0; b < cluster.balancerCount; b++) {
     const balancer = cluster.balancers[b];
-    if (balancer.isServing && cluster.now - balancer.tick[slot] < SILENCE_TICKS) return false;
+    if (balancer.isServing && silenceTicks(cluster.now, balancer.tick[slot]) < SILENCE_TICKS) return false;
   }
   return true;
 }

@@ -1,4 +1,5 @@
 /** Packets of the model's flows: balancer, second chance on the backends, and the invariant after every delivery. */
+import { tickOf } from '../decide/slot-word.ts';
 import { type BalancerState, type Cluster, type FlowState, SILENCE_TICKS, slotText } from './cluster-state.ts';
 import { type PacketKind, selectBackend } from './select.ts';
 
@@ -65,7 +66,7 @@ function sendThrough(cluster: Cluster, f: number, kind: PacketKind): number {
   request.pressure = balancer.pressure;
   request.backendFlags = balancer.backendFlags;
   selectBackend(request, selection, cluster.faults);
-  if (selection.touchesSlot) balancer.tick[slot] = cluster.now;
+  if (selection.touchesSlot) balancer.tick[slot] = tickOf(cluster.now);
   if (cluster.trace)
     cluster.trace(
       `  ${kind} of flow ${f} by balancer ${flow.route}: slot ${slotText(balancer.slots, slot)} -> ${selection.backend} ${selection.outcome}, others ${selection.firstOther} ${selection.secondOther}`,

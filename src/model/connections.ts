@@ -1,12 +1,12 @@
 /**
- * The connection table as the kernel keeps it (bpf/connections.h): buckets of eight 64-bit entries of backend (16 bits),
+ * The connection table as the kernel keeps it (bpf/connections.h): buckets of eight 64-bit entries of backend (12 bits), state (4 bits),
  * age (12 bits, in ticks) and fingerprint (36 bits). Here a word is two 32-bit halves, low first, so that the memory of
  * a table is, on a little-endian machine, the memory of the kernel's map. A place is the index of an entry.
  */
-import { AGE_MASK, BUCKET_ENTRIES, YOUNG_TICKS } from './layout.ts';
+import { AGE_MASK, BUCKET_ENTRIES, INDEX_MASK, YOUNG_TICKS } from './layout.ts';
 
 export interface ConnectionTable {
-  /** Two for each entry: `backend | age << 16 | fingerprint << 28`, and the upper 32 bits of the fingerprint. */
+  /** Two for each entry: `backend | state << 12 | age << 16 | fingerprint << 28`, and the upper 32 bits of the fingerprint. */
   readonly words: Uint32Array;
 }
 
@@ -60,7 +60,7 @@ function findRoomIn(table: ConnectionTable, bucket: number, ticks: number, lifet
 }
 
 export function entryBackend(table: ConnectionTable, place: number): number {
-  return table.words[2 * place] & 0xffff;
+  return table.words[2 * place] & INDEX_MASK;
 }
 
 /**

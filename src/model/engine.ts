@@ -18,6 +18,8 @@ export interface EngineService extends PressureLimits {
   readonly slots: number;
   /** FORWARDING_*. */
   readonly forwarding: number;
+  /** 32 bits, mixed into fingerprints. */
+  readonly salt: number;
 }
 
 /** How packets are sent to a backend. */
@@ -35,12 +37,9 @@ export interface EngineBackend {
   readonly forwarding: number;
 }
 
-/** The slots of a service and what stands beside them; two 32-bit words each, low first. */
+/** The slots of a service: two 32-bit words each, low first (decide/slot-word.ts). */
 export interface EngineSlots {
-  /** `current | previous << 16`, `third | tick << 16`. */
   readonly words: Uint32Array;
-  /** `generation`, `adopt_until`. */
-  readonly notes: Uint32Array;
 }
 
 export interface EngineCounters {

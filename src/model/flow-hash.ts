@@ -50,18 +50,18 @@ export function flowLabelOf(hash: FlowHash): number {
   return hash.firstLow & 0xfffff;
 }
 
-/** Where the connection table keeps the flow. `generation`: of the slot's note. */
-export function placesOf(hash: FlowHash, generation: number, bucketMask: number): FlowPlaces {
+/** Where the connection table keeps the flow. `salt`: of the service; `generation`: of the slot. */
+export function placesOf(hash: FlowHash, salt: number, generation: number, bucketMask: number): FlowPlaces {
   const firstBucket = (hash.secondLow & bucketMask) >>> 0;
   let secondBucket = (hash.firstLow & bucketMask) >>> 0;
   if (secondBucket === firstBucket) secondBucket = (secondBucket ^ 1) >>> 0;
-  const salt = generation === 0 ? 0n : BigInt.asUintN(64, BigInt(generation) * 0x9e3779b97f4a7c15n);
-  const saltLow = Number(salt & 0xffffffffn);
-  const saltHigh = Number(salt >> 32n);
+  const mix = BigInt.asUintN(64, ((BigInt(salt) << 16n) | BigInt(generation)) * 0x9e3779b97f4a7c15n);
+  const mixLow = Number(mix & 0xffffffffn);
+  const mixHigh = Number(mix >> 32n);
   return {
     firstBucket,
     secondBucket,
-    fingerprintLow: (hash.secondLow ^ saltLow) >>> 28,
-    fingerprintHigh: (hash.secondHigh ^ saltHigh) >>> 0,
+    fingerprintLow: (hash.secondLow ^ mixLow) >>> 28,
+    fingerprintHigh: (hash.secondHigh ^ mixHigh) >>> 0,
   };
 }

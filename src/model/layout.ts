@@ -49,6 +49,7 @@ export const EVENT_REFUSED_PRESSURE = 1 << 3;
 export const EVENT_KEYED = 1 << 5;
 
 export const MAX_BACKENDS = 4096;
+export const INDEX_MASK = 0xfff;
 export const BUCKET_ENTRIES = 8;
 export const AGE_MASK = 0xfff;
 export const YOUNG_TICKS = 1;

@@ -26,9 +26,10 @@ function smallEngine(): Engine {
     forwarding: FORWARDING_GRE,
     lifetimeTicks: 840,
     newPerSecond: 100,
+    salt: 0,
     shareEntries: 100,
   };
-  addService(engine, serviceKey(1, 80, 6), service, { words: Uint32Array.of(5, 0), notes: new Uint32Array(2) });
+  addService(engine, serviceKey(1, 80, 6), service, { words: Uint32Array.of(5, 0) });
   setBackend(engine, 5, {
     address: mapped(10, 0, 0, 2),
     source: mapped(10, 0, 0, 1),

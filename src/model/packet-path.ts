@@ -2,6 +2,7 @@
  * The balancer's packet path in plain TypeScript, to the byte what bpf/balancer.bpf.c does: the oracle of its tests, the
  * engine of `replay` and `explain`. The state (engine.ts) and the clock come in as arguments.
  */
+import { slotFields, slotHigh, tickOf } from '../decide/slot-word.ts';
 import { PROTOCOL_TCP, PROTOCOL_UDP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../net/packet.ts';
 import { encapsulate, forwardingOf, gueSourcePort, outerProtocol } from './encapsulate.ts';
 import {
@@ -24,10 +25,12 @@ import {
   EVENTS,
   FORWARDING_L2,
   FORWARDING_NAT,
+  INDEX_MASK,
   type Outcome,
   VIP_ECHO,
 } from './layout.ts';
 import { type IpHeader, parseIp, parseTransport, type Transport } from './parse.ts';
+import { ADOPT_UNTIL_WORD } from './pressure.ts';
 import { readQuote } from './quote.ts';
 import { createSelection, type PacketKind, type Selection, selectBackend } from './select.ts';
 
@@ -155,9 +158,9 @@ function choose(
   const slots = engine.slots.get(service.subject);
   const slot = slotOf(hash, service.slots);
   if (slots === undefined || slot * 2 >= slots.words.length) return NO_BACKEND;
-  const tick = slots.words[2 * slot + 1] >>> 16;
-  if (tick !== 0) return chooseUnsettled(engine, packet, service, kind, hash, clock, slots, slot);
-  const backend = slots.words[2 * slot] & 0xffff;
+  if (slots.words[2 * slot + 1] >>> 20 !== 0)
+    return chooseUnsettled(engine, packet, service, kind, hash, clock, slots, slot);
+  const backend = slots.words[2 * slot] & INDEX_MASK;
   return backend === 0 ? NO_BACKEND : { outcome: 'settled', backend, key: 0 };
 }
 
@@ -173,16 +176,17 @@ function chooseUnsettled(
 ): Choice {
   const pressure = engine.pressures.get(service.subject);
   if (pressure === undefined) throw new Error(`service ${service.subject} has no pressure windows`);
-  const { words, notes } = slots;
+  const { words } = slots;
+  const { current, previous, third, generation } = slotFields(words[2 * slot], words[2 * slot + 1]);
   selectBackend(
     {
-      current: words[2 * slot] & 0xffff,
-      previous: words[2 * slot] >>> 16,
-      third: words[2 * slot + 1] & 0xffff,
+      current,
+      previous,
+      third,
       kind,
-      flow: placesOf(hash, notes[2 * slot], engine.bucketMask),
+      flow: placesOf(hash, service.salt, generation, engine.bucketMask),
       clock,
-      adopting: ((clockFine(clock) - notes[2 * slot + 1]) | 0) < 0,
+      adopting: ((clockFine(clock) - pressure[ADOPT_UNTIL_WORD]) | 0) < 0,
       limits: service,
       connections: engine.connections,
       pressure,
@@ -192,7 +196,7 @@ function chooseUnsettled(
   );
   const isSilent = !canNameOthers(forwardingOf(engine.backends[selection.backend], service));
   packet.events |= isSilent ? selection.events & ~EVENT_KEYED : selection.events;
-  if (selection.touchesSlot) words[2 * slot + 1] = (words[2 * slot + 1] & 0xffff) | ((clock.high & 0xffff || 1) << 16);
+  if (selection.touchesSlot) words[2 * slot + 1] = slotHigh(third, generation, tickOf(clock.high));
   const key = isSilent ? 0 : selection.firstOther * 0x10000 + selection.secondOther;
   return { outcome: selection.outcome, backend: selection.backend, key };
 }

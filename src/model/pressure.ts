@@ -4,10 +4,12 @@
  */
 import { type Clock, clockSecond } from './layout.ts';
 
-/** `struct pressure` as 32-bit words: second, four periods, three of nothing; each low half first. */
+/** `struct pressure` as 32-bit words: second, four periods, each low half first; the end of the adoption time, turn, four of nothing. */
 export type PressureWords = Uint32Array;
 
 export const PRESSURE_WORDS = 16;
+/** Where the end of the adoption time stands: the low 32 bits of `clock >> 26`. */
+export const ADOPT_UNTIL_WORD = 10;
 const PERIODS = 4;
 
 export interface PressureLimits {

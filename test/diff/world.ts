@@ -1,5 +1,6 @@
 /** Random states of a balancer: VIPs, services, slots in every state, a small connection table, backends dead and alive. */
 
+import { slotFields, slotHigh, slotLow, tickOf } from '../../src/decide/slot-word.ts';
 import {
   addressKey,
   addService,
@@ -10,6 +11,7 @@ import {
   setBackend,
 } from '../../src/model/engine.ts';
 import { BACKEND_AGENT, BACKEND_ALIVE, BACKEND_IPV6, type Clock, clockFine, VIP_ECHO } from '../../src/model/layout.ts';
+import { ADOPT_UNTIL_WORD } from '../../src/model/pressure.ts';
 import { toMapped } from '../../src/net/address.ts';
 import type { Dice } from './dice.ts';
 
@@ -79,8 +81,9 @@ function addServices(dice: Dice, engine: Engine): void {
       lifetimeTicks: dice.pick([0, 1, 3, 4, 7, 100, 840, 3000, 3000]),
       newPerSecond: dice.pick([0, 1, 5, 100_000, 100_000, 100_000]),
       shareEntries: dice.pick([0, 3, 20, 100_000, 100_000, 100_000]),
+      salt: dice.pick([0, dice.bits()]),
     };
-    addService(engine, key, service, { words: new Uint32Array(slots * 2), notes: new Uint32Array(slots * 2) });
+    addService(engine, key, service, { words: new Uint32Array(slots * 2) });
   });
 }
 
@@ -92,7 +95,10 @@ export function perturb(dice: Dice, world: World, isFirst = false): void {
     for (let slot = 0; slot * 2 < slots.words.length; slot++)
       if (dice.chance(isFirst ? 100 : 25)) writeRandomSlot(dice, slots, slot, clock);
   }
-  for (const pressure of engine.pressures.values()) if (dice.chance(10)) pressure.fill(0);
+  for (const pressure of engine.pressures.values()) {
+    if (dice.chance(10)) pressure.fill(0);
+    pressure[ADOPT_UNTIL_WORD] = clockFine(clock) + dice.pick([-100, -1, 0, 1, 2, 100, 0x7fffffff]);
+  }
   changeEntries(dice, world);
 }
 
@@ -117,20 +123,16 @@ function randomBackend(dice: Dice): EngineBackend {
   };
 }
 
-function writeRandomSlot(
-  dice: Dice,
-  slots: { words: Uint32Array; notes: Uint32Array },
-  slot: number,
-  clock: Clock,
-): void {
-  const indices = [0, 0, 5000, ...BACKEND_INDICES, ...BACKEND_INDICES, ...BACKEND_INDICES];
-  const tick = dice.chance(25) ? 0 : dice.pick([1, clock.high & 0xffff, dice.below(0x10000)]);
+function writeRandomSlot(dice: Dice, { words }: { words: Uint32Array }, slot: number, clock: Clock): void {
+  const indices = [0, 0, 4000, ...BACKEND_INDICES, ...BACKEND_INDICES, ...BACKEND_INDICES];
+  const tick = dice.chance(25) ? 0 : dice.pick([1, tickOf(clock.high), dice.below(0x1000)]);
   const current = dice.pick(indices);
   const previous = dice.pick([current, ...indices]);
-  slots.words[2 * slot] = current | (previous << 16);
-  slots.words[2 * slot + 1] = dice.pick([0, ...indices]) | (tick << 16);
-  if (dice.chance(30)) slots.notes[2 * slot] = dice.pick([0, 0, 1, dice.bits()]);
-  slots.notes[2 * slot + 1] = clockFine(clock) + dice.pick([-100, -1, 0, 1, 2, 100, 0x7fffffff]);
+  const third = dice.pick([0, ...indices]);
+  const before = slotFields(words[2 * slot], words[2 * slot + 1]).generation;
+  const generation = dice.chance(30) ? dice.pick([0, 0, 1, dice.below(0x10000)]) : before;
+  words[2 * slot] = slotLow(current, previous, third);
+  words[2 * slot + 1] = slotHigh(third, generation, tick);
 }
 
 /** Entries of known flows become older, younger, of other backends; the table becomes fuller or emptier. */
@@ -147,7 +149,7 @@ function changeEntries(dice: Dice, world: World): void {
     if (dice.chance(density === 0 ? 20 : 3)) words[at] = words[at + 1] = 0;
     else if (dice.chance(40)) {
       const age = dice.pick([0, 1, 2, 3, 4, 5, 8, 101, 841, 3001, 4094, 4095]);
-      const backend = dice.chance(70) ? words[at] & 0xffff : dice.pick(BACKEND_INDICES);
+      const backend = dice.chance(70) ? words[at] & 0xfff : dice.pick(BACKEND_INDICES);
       words[at] = (words[at] & 0xf0000000) | (((world.clock.high - age) & 0xfff) << 16) | backend;
     }
   }

@@ -12,7 +12,6 @@ const MAP_NAMES = [
   'vips',
   'services',
   'slot_tables',
-  'slot_notes',
   'connections',
   'backends',
   'counters',

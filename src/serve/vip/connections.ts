@@ -1,12 +1,12 @@
 /** The connection table, mapped: counted and purged here, otherwise the kernel's own business. */
 
 import type { FlowPlaces } from '../../model/connections.ts';
-import { AGE_MASK, BUCKET_ENTRIES, ENTRY_AGE_SHIFT, ENTRY_FINGERPRINT_SHIFT } from './layout.gen.ts';
+import { AGE_MASK, BUCKET_ENTRIES, ENTRY_AGE_SHIFT, ENTRY_FINGERPRINT_SHIFT, INDEX_MASK } from './layout.gen.ts';
 
-/** Over the map `connections`: words of backend | age << 16 | fingerprint << 28; 0 is empty. */
+/** Over the map `connections`: words of backend | state << 12 | age << 16 | fingerprint << 28; 0 is empty. */
 export class ConnectionView {
   readonly #words: BigUint64Array;
-  /** The lowest of each four is the backend's index. */
+  /** The lowest of each four has the backend's index in its lower 12 bits. */
   readonly #parts: Uint16Array;
   readonly #halves: Uint32Array;
 
@@ -30,14 +30,15 @@ export class ConnectionView {
     if (index < 1) throw new RangeError('backend index 0 has no entries');
     const parts = this.#parts;
     let purged = 0;
-    for (let at = 0; at < parts.length; at += 4) if (parts[at] === index) purged += this.#purge(at >> 2, index);
+    for (let at = 0; at < parts.length; at += 4)
+      if ((parts[at] & INDEX_MASK) === index) purged += this.#purge(at >> 2, index);
     return purged;
   }
 
   #purge(place: number, index: number): number {
     for (;;) {
       const word = Atomics.load(this.#words, place);
-      if (Number(word & 0xffffn) !== index) return 0;
+      if (Number(word & BigInt(INDEX_MASK)) !== index) return 0;
       // Lost when a packet has written the entry's age: look again.
       if (Atomics.compareExchange(this.#words, place, word, 0n) === word) return 1;
     }
@@ -53,7 +54,7 @@ export class ConnectionView {
         const low = this.#halves[2 * place];
         if (low >>> ENTRY_FINGERPRINT_SHIFT !== flow.fingerprintLow) continue;
         if (this.#halves[2 * place + 1] !== flow.fingerprintHigh || low === 0) continue;
-        return { backend: low & 0xffff, age: (low >>> ENTRY_AGE_SHIFT) & AGE_MASK };
+        return { backend: low & INDEX_MASK, age: (low >>> ENTRY_AGE_SHIFT) & AGE_MASK };
       }
     return null;
   }
@@ -69,6 +70,6 @@ export class ConnectionView {
   /** Adds each backend's entries to `counts`, by index (`MAX_BACKENDS` long). */
   countByBackend(counts: Uint32Array): void {
     const parts = this.#parts;
-    for (let at = 0; at < parts.length; at += 4) if (parts[at] !== 0) counts[parts[at]]++;
+    for (let at = 0; at < parts.length; at += 4) if (parts[at] !== 0) counts[parts[at] & INDEX_MASK]++;
   }
 }

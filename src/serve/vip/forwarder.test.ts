@@ -230,7 +230,7 @@ describe('forwarder', { skip: cannotLoad }, () => {
         const table = f.createTable(${SERVICE_SUBJECT}, ${SLOTS});
         console.log(JSON.stringify({ adopted: f.adopted, link: f.attachments[0].adopted, vip: vip.subject,
           services: f.services.list(), backends: f.listBackends().map((b) => b.index), tables: f.listTables(),
-          first: table.parts[0], settled: f.counters.read(${SERVICE_SUBJECT}).outcome[${OUTCOME.SETTLED}] }));
+          first: table.read(0).current, settled: f.counters.read(${SERVICE_SUBJECT}).outcome[${OUTCOME.SETTLED}] }));
         f.close({ keep: true });`),
     );
     assert.deepEqual(found, {
@@ -246,6 +246,9 @@ describe('forwarder', { skip: cannotLoad }, () => {
           lifetimeTicks: 100,
           newPerSecond: 1000,
           shareEntries: 1000,
+          flags: 0,
+          scheduler: 'hash',
+          salt: 0,
         },
       ],
       backends: [1],

@@ -215,7 +215,7 @@ export class Forwarder {
 
   /**
    * Opens a service's lookup table: an existing one as it is (`adopted`), else a new one of settled slots that name nobody,
-   * for which the kernel waits 2 x 9 ms. Throws when there is one of another size.
+   * for which the kernel waits 9 ms. Throws when there is one of another size.
    */
   createTable(subject: number, slots: number, adoptionMs = 30_000): SlotTable {
     checkSubject(subject);
@@ -224,9 +224,10 @@ export class Forwarder {
       open.adoptionMs = adoptionMs;
       return open;
     }
-    const { slot_tables: slotTables, slot_notes: slotNotes } = this.maps;
     const clockNs = () => this.clockNs();
-    const table = openSlotTable({ subject, slots, slotTables, slotNotes, adoptionMs, clockNs });
+    const setAdoptUntil = (deadline: number) => this.#pressure.setAdoptUntil(subject, deadline);
+    const slotTables = this.maps.slot_tables;
+    const table = openSlotTable({ subject, slots, slotTables, adoptionMs, clockNs, setAdoptUntil });
     this.#tables.set(subject, table);
     return table;
   }
@@ -235,7 +236,7 @@ export class Forwarder {
   removeTable(subject: number): boolean {
     this.#tables.get(subject)?.close();
     this.#tables.delete(subject);
-    return removeSlotTable(this.maps.slot_tables, this.maps.slot_notes, subject);
+    return removeSlotTable(this.maps.slot_tables, subject);
   }
 
   /** Subjects that have a lookup table in the kernel, with its size: what a restart recovers its allocation from. */
@@ -278,6 +279,11 @@ export class Forwarder {
   /** How much of its limits a service is using. `lifetimeTicks` as in its fields. */
   readPressure(subject: number, lifetimeTicks: number): Pressure {
     return this.#pressure.read(subject, lifetimeTicks, this.clockNs());
+  }
+
+  /** The end of a service's adoption time, the low 32 bits of `clock >> FINE_SHIFT`. */
+  adoptUntil(subject: number): number {
+    return this.#pressure.adoptUntil(subject);
   }
 
   /** Counters and pressure of a subject to zero, before it gets another meaning; no packet may meet it meanwhile. */

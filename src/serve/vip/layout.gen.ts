@@ -3,28 +3,37 @@ import { StructView } from './struct-view.ts';
 
 /** SHA-256 of all that follows from the header: pinned maps of another layout are not adopted. */
 export const LAYOUT_DIGEST =
-  '62c40bb6cda9f8ddaec195aed8f03f25c507977a651945757eca1bdd8ab0c445';
+  '32bbd733d8c9910dd98552da71b58a98e67e89125d507c33aad07a4c590e8788';
 
-export const MAX_SUBJECTS = 1024;
+export const MAX_SUBJECTS = 2048;
 export const MAX_BACKENDS = 4096;
+export const INDEX_MASK = 4095;
 export const BUCKET_ENTRIES = 8;
 export const TICK_SHIFT = 32;
 export const FINE_SHIFT = 26;
 export const AGE_MASK = 4095;
 export const YOUNG_TICKS = 1;
-export const SLOT_PREVIOUS_SHIFT = 16;
-export const SLOT_THIRD_SHIFT = 32;
-export const SLOT_TICK_SHIFT = 48;
+export const SLOT_PREVIOUS_SHIFT = 12;
+export const SLOT_THIRD_SHIFT = 24;
+export const SLOT_GENERATION_SHIFT = 36;
+export const SLOT_GENERATION_MASK = 65535;
+export const SLOT_TICK_SHIFT = 52;
+export const SLOT_TICK_MASK = 4095;
+export const ENTRY_STATE_SHIFT = 12;
 export const ENTRY_AGE_SHIFT = 16;
 export const ENTRY_FINGERPRINT_SHIFT = 28;
 export const BACKEND_ALIVE = 1;
 export const BACKEND_AGENT = 2;
 export const BACKEND_IPV6 = 4;
 export const VIP_ECHO = 1;
-export const SERVICE_NAT_TUPLES = 16;
 export const EGRESS_TAG = 4096;
 export const EGRESS_STRIP = 8192;
 export const EGRESS_STALE = 32768;
+export const SERVICE_TRACK_ALL = 1;
+export const SERVICE_HASH_SOURCE = 2;
+export const SERVICE_QUIC = 4;
+export const SERVICE_UNREACHABLE = 8;
+export const SERVICE_NAT_TUPLES = 16;
 
 /** `enum role`. */
 export const ROLE = {
@@ -151,6 +160,23 @@ export const FORWARDING_NAMES = [
 export type ForwardingName = (typeof FORWARDING_NAMES)[number];
 export const FORWARDING_COUNT = 6;
 
+/** `enum scheduler`. */
+export const SCHEDULER = {
+  HASH: 0,
+  ROUND_ROBIN: 1,
+  RANDOM: 2,
+  LEAST_CONNECTIONS: 3,
+} as const;
+
+export const SCHEDULER_NAMES = [
+  'hash',
+  'round-robin',
+  'random',
+  'least-connections',
+] as const;
+export type SchedulerName = (typeof SCHEDULER_NAMES)[number];
+export const SCHEDULER_COUNT = 4;
+
 /** `struct address`: size and offsets in bytes. */
 export const ADDRESS = {
   sizeBytes: 16,
@@ -245,7 +271,7 @@ export class ServiceKeyView extends StructView {
 
 /** `struct service`: size and offsets in bytes. */
 export const SERVICE = {
-  sizeBytes: 32,
+  sizeBytes: 40,
   offsets: {
     subject: 0,
     slots: 4,
@@ -256,12 +282,14 @@ export const SERVICE = {
     flags: 24,
     natPort: 28,
     zero: 30,
+    scheduler: 32,
+    salt: 36,
   },
 } as const;
 
 export class ServiceView extends StructView {
-  constructor(buffer: ArrayBuffer = new ArrayBuffer(32)) {
-    super(buffer, 32);
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(40)) {
+    super(buffer, 40);
   }
   get subject(): number {
     return this.view.getUint32(this.start, true);
@@ -317,32 +345,17 @@ export class ServiceView extends StructView {
   set zero(value: number) {
     this.view.setUint16(this.start + 30, value, true);
   }
-}
-
-/** `struct slot_note`: size and offsets in bytes. */
-export const SLOT_NOTE = {
-  sizeBytes: 8,
-  offsets: {
-    generation: 0,
-    adoptUntil: 4,
-  },
-} as const;
-
-export class SlotNoteView extends StructView {
-  constructor(buffer: ArrayBuffer = new ArrayBuffer(8)) {
-    super(buffer, 8);
+  get scheduler(): number {
+    return this.view.getUint32(this.start + 32, true);
   }
-  get generation(): number {
-    return this.view.getUint32(this.start, true);
+  set scheduler(value: number) {
+    this.view.setUint32(this.start + 32, value, true);
   }
-  set generation(value: number) {
-    this.view.setUint32(this.start, value, true);
+  get salt(): number {
+    return this.view.getUint32(this.start + 36, true);
   }
-  get adoptUntil(): number {
-    return this.view.getUint32(this.start + 4, true);
-  }
-  set adoptUntil(value: number) {
-    this.view.setUint32(this.start + 4, value, true);
+  set salt(value: number) {
+    this.view.setUint32(this.start + 36, value, true);
   }
 }
 
@@ -486,7 +499,9 @@ export const PRESSURE = {
   offsets: {
     second: 0,
     period: 8,
-    zero: 40,
+    adoptUntil: 40,
+    turn: 44,
+    zero: 48,
   },
 } as const;
 
@@ -507,12 +522,24 @@ export class PressureView extends StructView {
   setPeriod(i: number, value: bigint): void {
     this.view.setBigUint64(this.start + 8 + i * 8, value, true);
   }
-  /** Element `i` of 3. */
+  get adoptUntil(): number {
+    return this.view.getUint32(this.start + 40, true);
+  }
+  set adoptUntil(value: number) {
+    this.view.setUint32(this.start + 40, value, true);
+  }
+  get turn(): number {
+    return this.view.getUint32(this.start + 44, true);
+  }
+  set turn(value: number) {
+    this.view.setUint32(this.start + 44, value, true);
+  }
+  /** Element `i` of 2. */
   zero(i: number): bigint {
-    return this.view.getBigUint64(this.start + 40 + i * 8, true);
+    return this.view.getBigUint64(this.start + 48 + i * 8, true);
   }
   setZero(i: number, value: bigint): void {
-    this.view.setBigUint64(this.start + 40 + i * 8, value, true);
+    this.view.setBigUint64(this.start + 48 + i * 8, value, true);
   }
 }
 

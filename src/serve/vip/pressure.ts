@@ -1,4 +1,4 @@
-/** How close a service is to the limits above which nothing more is tracked for it. */
+/** How close a service is to the limits above which nothing more is tracked for it; and its adoption time. */
 import { PressureView } from './layout.gen.ts';
 
 export interface Pressure {
@@ -29,6 +29,15 @@ export class PressureReader {
     let inLifetime = 0;
     for (let i = 0; i < 4; i++) inLifetime += countIn(view.period(i), (window) => period - window < 4);
     return { inSecond: countIn(view.second, (window) => window === second), inLifetime };
+  }
+
+  /** UDP: in unsettled slots unknown flows count as old until then; the low 32 bits of `clock >> FINE_SHIFT`. */
+  setAdoptUntil(subject: number, deadline: number): void {
+    this.#view.at(subject).adoptUntil = deadline;
+  }
+
+  adoptUntil(subject: number): number {
+    return this.#view.at(subject).adoptUntil;
   }
 
   clear(subject: number): void {

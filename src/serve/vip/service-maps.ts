@@ -5,7 +5,15 @@
 import type { ForwardingMode } from '../../config/model.ts';
 import { type Address, fromMapped, toMapped } from '../../net/address.ts';
 import { deleteElement, listKeys, lookupElement, updateElement } from './bpf.ts';
-import { ADDRESS, SERVICE_KEY, ServiceKeyView, ServiceView, VipView } from './layout.gen.ts';
+import {
+  ADDRESS,
+  SCHEDULER_NAMES,
+  type SchedulerName,
+  SERVICE_KEY,
+  ServiceKeyView,
+  ServiceView,
+  VipView,
+} from './layout.gen.ts';
 import { MAX_LIFETIME_TICKS } from './limits.ts';
 import { FORWARDING_VALUE, modeOf } from './machine-entry.ts';
 
@@ -58,7 +66,7 @@ export interface ServiceKey {
 }
 
 export interface ServiceFields {
-  /** Index of counters, lookup table, notes and pressure. */
+  /** Index of counters, lookup table and pressure. */
   readonly subject: number;
   /** Size of the lookup table; must be that of `createTable`. */
   readonly slots: number;
@@ -70,6 +78,12 @@ export interface ServiceFields {
   readonly newPerSecond: number;
   /** Pressure: tracked flows within a lifetime. */
   readonly shareEntries: number;
+  /** SERVICE_*; absent: 0. */
+  readonly flags?: number;
+  /** Absent: by hash. */
+  readonly scheduler?: SchedulerName;
+  /** 32 bits of its own, so that entries of an earlier service of this subject never match; absent: 0. */
+  readonly salt?: number;
 }
 
 /** Limits may be Infinity in the configuration; the field has 32 bits. */
@@ -106,6 +120,9 @@ export class ServiceMap {
     this.#value.lifetimeTicks = Math.round(fields.lifetimeTicks);
     this.#value.newPerSecond = clamp(fields.newPerSecond);
     this.#value.shareEntries = clamp(fields.shareEntries);
+    this.#value.flags = fields.flags ?? 0;
+    this.#value.scheduler = SCHEDULER_NAMES.indexOf(fields.scheduler ?? 'hash');
+    this.#value.salt = fields.salt ?? 0;
     updateElement(this.#fd, this.#writeKey(key), this.#value.memory);
     this.#onChange();
   }
@@ -131,6 +148,9 @@ export class ServiceMap {
           lifetimeTicks: value.lifetimeTicks,
           newPerSecond: value.newPerSecond,
           shareEntries: value.shareEntries,
+          flags: value.flags,
+          scheduler: SCHEDULER_NAMES[value.scheduler],
+          salt: value.salt,
         },
       ];
     });

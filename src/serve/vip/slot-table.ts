@@ -1,16 +1,28 @@
 /**
- * One service's lookup table in the kernel, mapped: the slots that packets read, and the notes beside them.
+ * One service's lookup table in the kernel, mapped.
  *
  * Who writes what: packets change nothing but a slot's tick, and only while it is unsettled; everything else is written here,
  * one compare-and-swap of the whole word a slot, so a packet sees the old slot or the new one.
  *
- * A slot's generation is raised when a settled slot becomes unsettled, before its word is written; not when it settles.
- * Entries of the last unsettled time carry the old generation and never match again. A packet that still holds the word
- * of the last unsettled time while the slot settles inserts under the old generation too, which does no harm; were the
- * generation raised on settling, such an entry would have the new one and could match, out of date, in the next change.
- * A packet that sees the new word and still the old generation (processors may reorder two reads) inserts an entry
- * that is never found: its flow is untracked then and goes to `previous`, which in the first phase is the same backend.
+ * A slot's generation is raised with the write that makes a settled slot unsettled; not when it settles. Entries of the last
+ * unsettled time carry the old generation and never match again. A packet that still holds the word of the last unsettled
+ * time while the slot settles inserts under the old generation too, which does no harm; were the generation raised on
+ * settling, such an entry would have the new one and could match, out of date, in the next change.
+ *
+ * The generation has 16 bits. It comes round only after the slot has become unsettled 65,536 times, and no entry lives as long: a slot
+ * gets the tick of now when it becomes unsettled and does not settle before it has been silent for two ticks more, so that is 6
+ * days at least, and an entry that does not match is cleared after 4 hours.
  */
+import {
+  GENERATION_MASK,
+  INDEX_MASK,
+  type SlotFields,
+  silenceTicks,
+  slotFields,
+  slotHigh,
+  slotLow,
+  tickOf,
+} from '../../decide/slot-word.ts';
 import {
   BPF_F_INNER_MAP,
   BPF_F_MMAPABLE,
@@ -22,11 +34,10 @@ import {
   mapInfo,
   updateElement,
 } from './bpf.ts';
-import { FINE_SHIFT, SLOT_TICK_SHIFT, TICK_SHIFT } from './layout.gen.ts';
+import { FINE_SHIFT, TICK_SHIFT } from './layout.gen.ts';
 import { closeFd, type MappedMemory, mapMemory } from './libc.ts';
 
 const SLOT_BYTES = 8;
-const NOTE_BYTES = 8;
 
 /** What a slot table looks like to the deciding side (`decide/slots.ts`); arrays of the table's length. */
 export interface SlotArrays {
@@ -37,9 +48,9 @@ export interface SlotArrays {
   readonly unsettled: Uint8Array;
 }
 
-function innerDefinition(name: string, entries: number, valueSizeBytes: number) {
+function innerDefinition(name: string, entries: number) {
   const flags = BPF_F_MMAPABLE | BPF_F_INNER_MAP;
-  return { name, type: MAP_TYPE_ARRAY, keySizeBytes: 4, valueSizeBytes, maxEntries: entries, flags };
+  return { name, type: MAP_TYPE_ARRAY, keySizeBytes: 4, valueSizeBytes: SLOT_BYTES, maxEntries: entries, flags };
 }
 
 /** Inner map of `outer` for a subject; null: there is none. The descriptor is the caller's. */
@@ -65,15 +76,12 @@ export function tableSize(slotTables: number, subject: number): number {
   }
 }
 
-/** Takes a subject's table and notes away; each waits for a grace period. False: there was no table. */
-export function removeSlotTable(slotTables: number, slotNotes: number, subject: number): boolean {
-  const key = new Uint8Array(new Uint32Array([subject]).buffer);
-  const had = deleteElement(slotTables, key);
-  deleteElement(slotNotes, key);
-  return had;
+/** Takes a subject's table away; waits for a grace period. False: there was no table. */
+export function removeSlotTable(slotTables: number, subject: number): boolean {
+  return deleteElement(slotTables, new Uint8Array(new Uint32Array([subject]).buffer));
 }
 
-/** Differences of ticks from which on a slot has surely been silent for so long. */
+/** Ticks from which on a slot has surely been silent for so long. */
 function silentTicks(silenceMs: number): number {
   return Math.ceil((silenceMs * 1e6) / 2 ** TICK_SHIFT) + 1;
 }
@@ -81,43 +89,32 @@ function silentTicks(silenceMs: number): number {
 export interface SlotTableOptions {
   readonly subject: number;
   readonly slots: number;
-  /** Descriptors of the outer maps. */
+  /** Descriptor of the outer map. */
   readonly slotTables: number;
-  readonly slotNotes: number;
   /** UDP: how long after a change unknown flows count as old. */
   readonly adoptionMs: number;
   /** The clock of the kernel programs, in ns. */
   readonly clockNs: () => bigint;
+  /** Writes the end of the service's adoption time, `clock >> FINE_SHIFT`. */
+  readonly setAdoptUntil: (deadline: number) => void;
 }
 
 /**
- * Opens a subject's table, or makes one of settled slots that name nobody. A new one waits for two of the kernel's grace
- * periods (about 9 ms each). A table of another size is an error: remove it first.
+ * Opens a subject's table, or makes one of settled slots that name nobody. A new one waits for one of the kernel's grace
+ * periods (about 9 ms). A table of another size is an error: remove it first.
  */
 export function openSlotTable(options: SlotTableOptions): SlotTable {
-  const { subject, slots, slotTables, slotNotes } = options;
-  const fds: number[] = [];
-  const open = (outer: number, name: string, valueSizeBytes: number): { fd: number; isNew: boolean } => {
-    const found = openInner(outer, subject);
-    const fd = found ?? createMap(innerDefinition(`${name}_${subject}`, slots, valueSizeBytes));
-    fds.push(fd);
-    return { fd, isNew: found === null };
-  };
+  const { subject, slots, slotTables } = options;
+  const found = openInner(slotTables, subject);
+  const fd = found ?? createMap(innerDefinition(`slots_${subject}`, slots));
   try {
-    const notes = open(slotNotes, 'notes', NOTE_BYTES);
-    const words = open(slotTables, 'slots', SLOT_BYTES);
-    for (const { fd } of [notes, words]) {
-      const size = mapInfo(fd).maxEntries;
-      if (size !== slots) throw new Error(`the table of subject ${subject} has ${size} slots, not ${slots}`);
-    }
-    const noteMemory = mapMemory(notes.fd, slots * NOTE_BYTES, `notes of subject ${subject}`);
-    const wordMemory = mapMemory(words.fd, slots * SLOT_BYTES, `slots of subject ${subject}`);
-    // Notes first: a packet looks for them after it has seen a slot.
-    if (notes.isNew) putInner(slotNotes, subject, notes.fd);
-    if (words.isNew) putInner(slotTables, subject, words.fd);
-    return new SlotTable(options, wordMemory, noteMemory, !words.isNew);
+    const size = mapInfo(fd).maxEntries;
+    if (size !== slots) throw new Error(`the table of subject ${subject} has ${size} slots, not ${slots}`);
+    const memory = mapMemory(fd, slots * SLOT_BYTES, `slots of subject ${subject}`);
+    if (found === null) putInner(slotTables, subject, fd);
+    return new SlotTable(options, memory, found !== null);
   } finally {
-    for (const fd of fds) closeFd(fd); // memory and outer maps keep them
+    closeFd(fd); // memory and outer map keep it
   }
 }
 
@@ -126,60 +123,82 @@ export class SlotTable {
   readonly slots: number;
   /** It was there already. */
   readonly adopted: boolean;
-  /** A word a slot: current | previous << 16 | third << 32 | tick << 48. Write by compare-and-swap only, best by `write`. */
+  /** A word a slot (decide/slot-word.ts). Write by compare-and-swap only, best by `write`. */
   readonly words: BigUint64Array;
-  /** The same memory: slot `i` has current, previous, third, tick at 4 * i and on. For reading. */
-  readonly parts: Uint16Array;
-  /** Generation and adoption deadline of slot `i` at 2 * i and 2 * i + 1. */
-  readonly notes: Uint32Array;
   /** UDP: how long after a change unknown flows count as old; may be changed. */
   adoptionMs: number;
+  /** The same memory: the low half of slot `i` at 2 * i, the high one behind it. Only packets write besides us, and only ticks, so halves fit together. */
+  readonly #halves: Uint32Array;
   readonly #clockNs: () => bigint;
-  readonly #memories: readonly MappedMemory[];
+  readonly #setAdoptUntil: (deadline: number) => void;
+  readonly #memory: MappedMemory;
+  /** A word in the making: halves to a bigint without arithmetic on bigints. */
+  readonly #scratch = new BigUint64Array(1);
+  readonly #scratchHalves = new Uint32Array(this.#scratch.buffer);
 
-  constructor(options: SlotTableOptions, words: MappedMemory, notes: MappedMemory, adopted: boolean) {
+  constructor(options: SlotTableOptions, memory: MappedMemory, adopted: boolean) {
     this.subject = options.subject;
     this.slots = options.slots;
     this.adoptionMs = options.adoptionMs;
     this.adopted = adopted;
-    this.words = new BigUint64Array(words.buffer);
-    this.parts = new Uint16Array(words.buffer);
-    this.notes = new Uint32Array(notes.buffer);
+    this.words = new BigUint64Array(memory.buffer);
+    this.#halves = new Uint32Array(memory.buffer);
     this.#clockNs = options.clockNs;
-    this.#memories = [words, notes];
+    this.#setAdoptUntil = options.setAdoptUntil;
+    this.#memory = memory;
   }
 
-  /** What a packet would write now: the low 16 bits of the clock in ticks, never 0. */
-  #tickNow(): number {
-    return Number((this.#clockNs() >> BigInt(TICK_SHIFT)) & 0xffffn) || 1;
+  #ticksNow(): number {
+    return Number((this.#clockNs() >> BigInt(TICK_SHIFT)) & 0xffffffffn);
   }
 
-  #deadline(): number {
-    const fine = this.#clockNs() + BigInt(Math.round(this.adoptionMs * 1e6));
-    return Number((fine >> BigInt(FINE_SHIFT)) & 0xffffffffn);
+  #adopt(): void {
+    const until = this.#clockNs() + BigInt(Math.round(this.adoptionMs * 1e6));
+    this.#setAdoptUntil(Number((until >> BigInt(FINE_SHIFT)) & 0xffffffffn));
+  }
+
+  #word(low: number, high: number): bigint {
+    this.#scratchHalves[0] = low;
+    this.#scratchHalves[1] = high;
+    return this.#scratch[0];
+  }
+
+  /** As it is at this moment. */
+  read(i: number): SlotFields {
+    if (i < 0 || i >= this.slots) throw new RangeError(`slot ${i} of ${this.slots}`);
+    return slotFields(this.#halves[2 * i], this.#halves[2 * i + 1]);
   }
 
   /**
    * Writes one slot. Settling writes tick 0. A slot that becomes unsettled, or whose `current` changes while it is, gets
-   * the tick of now and a new adoption deadline; else the kernel's tick stays. 0.15 us, with a new tick
-   * 1 us.
+   * the tick of now, and the service a new adoption time; else the kernel's tick stays. 0.2 us.
    */
   write(i: number, current: number, previous: number, third: number, unsettled: boolean): void {
     if (i < 0 || i >= this.slots) throw new RangeError(`slot ${i} of ${this.slots}`);
-    const candidates = BigInt(current) | (BigInt(previous) << 16n) | (BigInt(third) << 32n);
-    let noted = false;
+    if (this.#changes(i, current, unsettled)) this.#adopt();
+    this.#write(i, current, previous, third, unsettled, tickOf(this.#ticksNow()));
+  }
+
+  /** Flows of the slot must be told apart by when they began, from now on. */
+  #changes(i: number, current: number, unsettled: boolean): boolean {
+    if (!unsettled) return false;
+    return this.#halves[2 * i + 1] >>> 20 === 0 || (this.#halves[2 * i] & INDEX_MASK) !== current;
+  }
+
+  #write(i: number, current: number, previous: number, third: number, unsettled: boolean, tickNow: number): void {
+    const low = slotLow(current, previous, third);
     for (;;) {
-      const old = Atomics.load(this.words, i);
-      const oldTick = Number(old >> BigInt(SLOT_TICK_SHIFT));
-      const changes = unsettled && (oldTick === 0 || Number(old & 0xffffn) !== current);
-      if (changes && !noted) {
-        this.#note(i, oldTick === 0);
-        noted = true;
-      }
-      const tick = !unsettled ? 0 : changes ? this.#tickNow() : oldTick;
-      const word = candidates | (BigInt(tick) << BigInt(SLOT_TICK_SHIFT));
+      const oldLow = this.#halves[2 * i];
+      const oldHigh = this.#halves[2 * i + 1];
+      const oldTick = oldHigh >>> 20;
+      const oldGeneration = (oldHigh >>> 4) & GENERATION_MASK;
+      const isMarked = unsettled && oldTick === 0;
+      const tick = !unsettled ? 0 : isMarked || (oldLow & INDEX_MASK) !== current ? tickNow : oldTick;
+      const high = slotHigh(third, isMarked ? (oldGeneration + 1) & GENERATION_MASK : oldGeneration, tick);
+      if (low === oldLow && high === oldHigh) return;
+      const old = this.#word(oldLow, oldHigh);
       // A packet may have written its tick in between: then look again.
-      if (word === old || Atomics.compareExchange(this.words, i, old, word) === old) return;
+      if (Atomics.compareExchange(this.words, i, old, this.#word(low, high)) === old) return;
     }
   }
 
@@ -188,53 +207,64 @@ export class SlotTable {
    * only if the slot is silent at this very moment. False: it is not, and nothing was written.
    */
   closeIfSilent(i: number, current: number, previous: number, third: number, silenceMs: number): boolean {
-    const old = Atomics.load(this.words, i);
-    const tick = Number(old >> BigInt(SLOT_TICK_SHIFT));
-    if (tick !== 0 && ((this.#tickNow() - tick) & 0xffff) < silentTicks(silenceMs)) return false;
-    const candidates = BigInt(current) | (BigInt(previous) << 16n) | (BigInt(third) << 32n);
-    const word = candidates | (BigInt(tick) << BigInt(SLOT_TICK_SHIFT));
-    return Atomics.compareExchange(this.words, i, old, word) === old;
-  }
-
-  #note(i: number, wasSettled: boolean): void {
-    if (wasSettled) Atomics.add(this.notes, 2 * i, 1);
-    Atomics.store(this.notes, 2 * i + 1, this.#deadline());
+    const oldLow = this.#halves[2 * i];
+    const oldHigh = this.#halves[2 * i + 1];
+    const tick = oldHigh >>> 20;
+    if (tick !== 0 && silenceTicks(this.#ticksNow(), tick) < silentTicks(silenceMs)) return false;
+    const old = this.#word(oldLow, oldHigh);
+    const high = slotHigh(third, (oldHigh >>> 4) & GENERATION_MASK, tick);
+    return Atomics.compareExchange(this.words, i, old, this.#word(slotLow(current, previous, third), high)) === old;
   }
 
   /** Writes the slots of `indices` (default: all) as they are in `table`. */
-  writeFrom(table: SlotArrays, indices?: Iterable<number>): void {
-    const write = (i: number) =>
-      this.write(i, table.current[i], table.previous[i], table.third[i], table.unsettled[i] !== 0);
-    if (indices === undefined) for (let i = 0; i < this.slots; i++) write(i);
-    else for (const i of indices) write(i);
+  writeFrom(table: SlotArrays, indices?: ArrayLike<number>): void {
+    const { current, previous, third, unsettled } = table;
+    const count = indices === undefined ? this.slots : indices.length;
+    const slotAt = (n: number): number => (indices === undefined ? n : indices[n]);
+    let changes = false;
+    for (let n = 0; n < count && !changes; n++) {
+      const i = slotAt(n);
+      changes = this.#changes(i, current[i], unsettled[i] !== 0);
+    }
+    // Before the slots: a packet asks for it after it has seen one unsettled.
+    if (changes) this.#adopt();
+    const tickNow = tickOf(this.#ticksNow());
+    for (let n = 0; n < count; n++) {
+      const i = slotAt(n);
+      if (i >= this.slots) throw new RangeError(`slot ${i} of ${this.slots}`);
+      this.#write(i, current[i], previous[i], third[i], unsettled[i] !== 0, tickNow);
+    }
   }
 
-  /** Reads all slots, as they are at one moment each. 65,537 slots: 0.12 ms. */
+  /** Reads all slots, as they are at one moment each. 65,537 slots: 0.2 ms. */
   readInto(table: SlotArrays): void {
-    for (let i = 0, at = 0; i < this.slots; i++, at += 4) {
-      table.current[i] = this.parts[at];
-      table.previous[i] = this.parts[at + 1];
-      table.third[i] = this.parts[at + 2];
-      table.unsettled[i] = this.parts[at + 3] === 0 ? 0 : 1;
+    const halves = this.#halves;
+    for (let i = 0; i < this.slots; i++) {
+      const low = halves[2 * i];
+      const high = halves[2 * i + 1];
+      table.current[i] = low & INDEX_MASK;
+      table.previous[i] = (low >>> 12) & INDEX_MASK;
+      table.third[i] = (low >>> 24) | ((high & 0xf) << 8);
+      table.unsettled[i] = high >>> 20 === 0 ? 0 : 1;
     }
   }
 
   countUnsettled(): number {
     let count = 0;
-    for (let at = 3; at < this.parts.length; at += 4) if (this.parts[at] !== 0) count++;
+    for (let at = 1; at < this.#halves.length; at += 2) if (this.#halves[at] >>> 20 !== 0) count++;
     return count;
   }
 
   /**
    * Clears `may[i]` for each unsettled slot whose last packet to elsewhere than `current` is less than `silenceMs` ago. A
-   * tick is 4.29 s, so a slot counts as silent up to one tick too late; ticks wrap after 78 h.
+   * tick is 4.29 s, so a slot counts as silent up to two ticks too late, and one that nobody looked at for 4.9 h starts anew.
    */
   vetoSettling(silenceMs: number, may: Uint8Array): void {
-    const now = this.#tickNow();
+    const now = this.#ticksNow();
     const limit = silentTicks(silenceMs);
-    for (let i = 0, at = 3; i < this.slots; i++, at += 4) {
-      const tick = this.parts[at];
-      if (tick !== 0 && ((now - tick) & 0xffff) < limit) may[i] = 0;
+    for (let i = 0, at = 1; i < this.slots; i++, at += 2) {
+      const tick = this.#halves[at] >>> 20;
+      if (tick !== 0 && silenceTicks(now, tick) < limit) may[i] = 0;
     }
   }
 
@@ -244,6 +274,6 @@ export class SlotTable {
 
   /** Unmaps. The table stays where it is. */
   close(): void {
-    for (const memory of this.#memories) memory.unmap();
+    this.#memory.unmap();
   }
 }
