@@ -18,6 +18,13 @@ export interface Guest {
   stop(): Promise<void>;
 }
 
+/** Of the machine's interface ethN: 02:00:00:00:00:(64 + N). */
+export const GUEST_MAC = 64;
+
+function guestMac(number: number): string {
+  return `02:00:00:00:00:${(GUEST_MAC + number).toString(16)}`;
+}
+
 /** Boots a machine whose interfaces eth0, eth1 ... are the other ends of `taps`, TAP devices of the namespace. Some 3 to 10 s. */
 export async function startGuest(netns: string, taps: readonly string[]): Promise<Guest> {
   const image = prepareImage();
@@ -27,7 +34,7 @@ export async function startGuest(netns: string, taps: readonly string[]): Promis
     '-netdev',
     `tap,id=n${number},ifname=${tap},script=no,downscript=no`,
     '-device',
-    `virtio-net-pci,netdev=n${number},mac=02:00:00:00:01:${number.toString(16).padStart(2, '0')},mrg_rxbuf=on,csum=off,guest_csum=off,gso=off,guest_tso4=off,guest_tso6=off,guest_ufo=off,host_tso4=off,host_tso6=off`,
+    `virtio-net-pci,netdev=n${number},mac=${guestMac(number)},mrg_rxbuf=on,csum=off,guest_csum=off,gso=off,guest_tso4=off,guest_tso6=off,guest_ufo=off,host_tso4=off,host_tso6=off`,
   ]);
   const command = [
     findEmulator(),
