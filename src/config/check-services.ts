@@ -23,23 +23,13 @@ export function checkServices(values: FileValues, roster: Roster, report: Report
     checkLookupTable(path, service, roster, report);
     checkHealth(path, service, roster, report);
     checkNeed(path, service, roster, report);
-    if (service.forwarding === 'ipip') warnOfIpip(path, report);
     if (service.dnsName !== undefined && (service.ttl ?? 0) > LONG_TTL_SECONDS) {
       const message = `users of a lost site stay with it for ${formatDuration((service.ttl ?? 0) * 1000)}`;
       report.warn([...path, 'ttl'], message, 'use a TTL of 30s to 5m');
     }
   }
-  for (const [name, backend] of entriesOf(values.backends))
-    if (backend.forwarding === 'ipip' && backend.agent !== false) warnOfIpip(['backends', name], report);
   checkSharedVips(values, report);
   checkSitesInUse(values, roster, report);
-}
-
-/** It has no place for the other candidates of a second chance. */
-function warnOfIpip(path: Path, report: Report): void {
-  const message =
-    'IP in IP carries no second chance: a balancer that dies while backends change breaks connections of the changed slots';
-  report.warn([...path, 'forwarding'], message, 'write gre or gue, unless backends take nothing else');
 }
 
 function checkVips(path: Path, service: ServiceValues, values: FileValues, roster: Roster, report: Report): void {

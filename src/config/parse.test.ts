@@ -96,9 +96,9 @@ test('what is left out has its default', () => {
 test('errors of values and errors between sections are found in one go', () => {
   const text = edited('site: eu, address: 10.10.2.2', 'site: ue, address: 10.10.2.1').replace('ttl: 5s', 'ttl: 5');
   assert.deepEqual(errorsOf(text), [
-    '51 backends.eu-2.site: there is no site "ue"',
-    '51 backends.eu-2.address: 10.10.2.1 is also an address of backend eu-1',
-    '60 services.www.ttl: a duration needs a unit',
+    '53 backends.eu-2.site: there is no site "ue"',
+    '53 backends.eu-2.address: 10.10.2.1 is also an address of backend eu-1',
+    '62 services.www.ttl: a duration needs a unit',
   ]);
 });
 
@@ -127,8 +127,8 @@ test('anchors and merge keys are taken, and an error in what they bring is told 
   assert.equal(config.backends.get('eu-2')?.weight, 2);
   const wrong = anchored.replace('&one { site: eu', '&one { site: ue');
   assert.deepEqual(errorsOf(wrong), [
-    '50 backends.eu-1.site: there is no site "ue"',
-    '50 backends.eu-2.site: there is no site "ue"',
+    '52 backends.eu-1.site: there is no site "ue"',
+    '52 backends.eu-2.site: there is no site "ue"',
   ]);
 });
 

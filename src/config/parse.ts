@@ -1,7 +1,13 @@
 /** The operator's file to a checked configuration, or to everything that is wrong with it. */
 import { buildConfig } from './build.ts';
 import { checkDns } from './check-dns.ts';
+import { checkForwarding } from './check-forwarding.ts';
 import { checkMachines } from './check-machines.ts';
+import { checkMtu } from './check-mtu.ts';
+import { checkNat } from './check-nat.ts';
+import { checkPromise } from './check-promise.ts';
+import { checkQuic } from './check-quic.ts';
+import { checkScheduling } from './check-scheduling.ts';
 import { checkServices } from './check-services.ts';
 import { readDocument } from './document.ts';
 import { reportIssues } from './issues.ts';
@@ -50,13 +56,23 @@ export function parseConfig(text: string, file: string): ParseResult {
     const roster = createRoster(values);
     checkMachines(values, roster, findings);
     checkServices(values, roster, findings);
+    checkScheduling(values, roster, findings);
+    checkForwarding(values, roster, findings);
+    checkNat(values, roster, findings);
+    checkQuic(values, roster, findings);
+    checkPromise(values, roster, findings);
     checkDns(values, findings);
   }
   const place = (finding: Finding) => document.place(finding);
+  let config: Config | null = null;
+  if (document.problems.length === 0 && findings.errors.length === 0 && values !== undefined) {
+    config = buildConfig(values, (path) => place({ path, at: 'value', message: '', remedy: '' }).line);
+    // Needs what defaults and inheritance give, so it speaks only of files that are right so far.
+    checkMtu(config, findings);
+  }
   const warnings = inOrder([...document.warnings, ...findings.warnings.map(place)]);
   const problems = inOrder([...document.problems, ...findings.errors.map(place)]);
-  if (problems.length > 0 || values === undefined) return { ok: false, file, problems, warnings };
-  const config = buildConfig(values, (path) => place({ path, at: 'value', message: '', remedy: '' }).line);
+  if (problems.length > 0 || config === null) return { ok: false, file, problems, warnings };
   return { ok: true, file, config, warnings };
 }
 

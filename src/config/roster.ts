@@ -3,6 +3,7 @@ import type { BackendValues, BalancerValues, FileValues, ServiceValues } from '.
 
 export interface SiteRoster {
   readonly balancers: ReadonlyMap<string, BalancerValues>;
+  /** Sorted by name. */
   readonly backends: ReadonlyMap<string, BackendValues>;
 }
 
@@ -14,7 +15,8 @@ export function createRoster(values: FileValues): Roster {
   for (const site of Object.keys(values.sites ?? {})) roster.set(site, { balancers: new Map(), backends: new Map() });
   for (const [name, balancer] of entriesOf(values.balancers))
     roster.get(balancer.site ?? '')?.balancers.set(name, balancer);
-  for (const [name, backend] of entriesOf(values.backends)) roster.get(backend.site ?? '')?.backends.set(name, backend);
+  for (const [name, backend] of entriesOf(values.backends).sort(([a], [b]) => (a < b ? -1 : 1)))
+    roster.get(backend.site ?? '')?.backends.set(name, backend);
   return roster;
 }
 
@@ -27,7 +29,12 @@ export function entriesOf<T>(section: Readonly<Record<string, T | undefined>> | 
 export function backendsAt(service: ServiceValues, site: string, roster: Roster): string[] {
   const here = roster.get(site)?.backends;
   if (here === undefined) return [];
-  const names =
-    service.backends === 'all' ? [...here.keys()] : (service.backends ?? []).filter((name) => here.has(name));
-  return [...new Set(names)].sort();
+  if (service.backends === 'all') return [...here.keys()];
+  return [...new Set((service.backends ?? []).filter((name) => here.has(name)))].sort();
+}
+
+/** The service's backends at a site with what the file says of them, by name. */
+export function servedAt(service: ServiceValues, site: string, roster: Roster): [string, BackendValues][] {
+  const here = roster.get(site)?.backends;
+  return backendsAt(service, site, roster).map((name) => [name, here?.get(name) as BackendValues]);
 }
