@@ -15,17 +15,21 @@ import { castTour, type TourCast, tourSteps, withoutBackend } from '../lab/tour-
 import { startTraffic, type Traffic } from '../lab/traffic.ts';
 import { type Command, type CommandArguments, CommandError, printJson, stringOption, UsageError } from './command.ts';
 import { loadConfig } from './configuration.ts';
+import { BREAKAGE_OPTIONS, runBreakage } from './lab-breakage.ts';
 import { openLog } from './log.ts';
 
 const EXAMPLE = join(import.meta.dirname, '../../examples/two-sites.yaml');
-const SCENARIOS = { tour: 'backends, a balancer and a site come, go and die under real traffic' } as const;
+const SCENARIOS = {
+  tour: 'backends, a balancer and a site come, go and die under real traffic',
+  breakage: 'what breaks connections: rows of changes, deaths and floods against thousands of held ones',
+} as const;
 const PER_REGION = 110;
 const OPEN_LIMIT_MS = 20_000;
 
 export const command: Command = {
   name: 'lab',
   summary: 'a small internet on this machine, to try Portico in',
-  usage: '[SCENARIO] [--once] [--config FILE] [--place NAME] | list',
+  usage: '[SCENARIO] [--once] [--config FILE] [--place NAME] [--rows LIST] [--variants LIST] | list',
   example: './portico lab tour --once',
   options: {
     once: { type: 'boolean', help: 'run the scenario, print its table and end; status 0 only if everything held' },
@@ -35,6 +39,7 @@ export const command: Command = {
       placeholder: 'NAME',
       help: `what its namespaces, files and pins begin with; labs at other places may run at the same time (default PORTICO_LAB_PLACE, else ${DEFAULT_PLACE})`,
     },
+    ...BREAKAGE_OPTIONS,
     verbose: { type: 'boolean', short: 'v', help: 'log what every role does' },
   },
   async run(args: CommandArguments): Promise<number> {
@@ -45,13 +50,13 @@ export const command: Command = {
       throw new UsageError(`There is no scenario "${scenario}"; there are: ${Object.keys(SCENARIOS).join(', ')}.`);
     if (process.getuid?.() !== 0)
       throw new CommandError('the lab needs root: it makes network namespaces and loads kernel programs.');
-    return runTour(args);
+    return scenario === 'breakage' ? runBreakage(args, placeOf(args)) : runTour(args);
   },
 };
 
 function listScenarios(json: boolean): number {
   if (json) printJson(SCENARIOS);
-  else for (const [name, summary] of Object.entries(SCENARIOS)) process.stdout.write(`${name.padEnd(8)}${summary}\n`);
+  else for (const [name, summary] of Object.entries(SCENARIOS)) process.stdout.write(`${name.padEnd(10)}${summary}\n`);
   return 0;
 }
 

@@ -1,0 +1,95 @@
+/** `portico lab breakage`: what breaks connections, and what does not. */
+import { join } from 'node:path';
+import { type BreakageReport, type BreakageStep, renderBreakage, runRow } from '../lab/breakage/breakage.ts';
+import { startHeldTraffic } from '../lab/breakage/held-traffic.ts';
+import { ROWS } from '../lab/breakage/rows.ts';
+import { World } from '../lab/breakage/world.ts';
+import { startLab } from '../lab/build.ts';
+import type { LabPlace } from '../lab/place.ts';
+import { type Command, type CommandArguments, printJson, stringOption, UsageError } from './command.ts';
+import { loadConfig } from './configuration.ts';
+import { openLog } from './log.ts';
+
+const CONFIGURATION = join(import.meta.dirname, '../../examples/breakage.yaml');
+const PERIOD_MS = 2_000;
+const LIMIT_MS = 5_000;
+const OPEN_PER_SECOND = 2_000;
+
+export const BREAKAGE_OPTIONS: Command['options'] = {
+  rows: { type: 'string', placeholder: 'LIST', help: 'breakage: these rows only, as add,drain (default all)' },
+  variants: { type: 'string', placeholder: 'LIST', help: 'breakage: these services only, as gre,ipip (default all)' },
+  seconds: {
+    type: 'string',
+    placeholder: 'N',
+    help: 'breakage: how long connections are held in each row (default 60)',
+  },
+  connections: { type: 'string', placeholder: 'N', help: 'breakage: connections of each service (default 2000)' },
+  flows: { type: 'string', placeholder: 'N', help: 'breakage: QUIC-like flows of each service (default 200)' },
+};
+
+function listOption(args: CommandArguments, name: string, known: readonly string[]): readonly string[] {
+  const text = stringOption(args, name, '');
+  if (text === '') return known;
+  const names = text.split(',');
+  for (const one of names)
+    if (!known.includes(one)) throw new UsageError(`--${name}: there is no "${one}"; there are: ${known.join(', ')}.`);
+  return names;
+}
+
+function numberOption(args: CommandArguments, name: string, fallback: number): number {
+  const text = stringOption(args, name, String(fallback));
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1 || value > 100_000)
+    throw new UsageError(`--${name}: "${text}" is no whole number from 1 to 100000.`);
+  return value;
+}
+
+export async function runBreakage(args: CommandArguments, place: LabPlace): Promise<number> {
+  const say = (text: string): void => void (args.json ? process.stderr : process.stdout).write(`${text}\n`);
+  const config = loadConfig(stringOption(args, 'config', CONFIGURATION));
+  const variants = listOption(args, 'variants', [...config.services.keys()]);
+  const names = listOption(
+    args,
+    'rows',
+    ROWS.map(({ name }) => name),
+  );
+  const rows = ROWS.filter(({ name }) => names.includes(name));
+  const connections = numberOption(args, 'connections', 2_000);
+  const flows = numberOption(args, 'flows', 200);
+  const seconds = numberOption(args, 'seconds', 60);
+  const options = { connections, flows, seconds, limitMs: LIMIT_MS, periodMs: PERIOD_MS, say };
+  const log = openLog(args.values.verbose === true ? 'info' : 'error');
+  say(`Building the lab: a router, three balancers, backends, ${variants.length} services: ${variants.join(', ')}.`);
+  const lab = await startLab({ config, place });
+  const steps: BreakageStep[] = [];
+  try {
+    const world = new World(lab, config, variants, log);
+    const traffic = await startHeldTraffic(lab, config, {
+      variants,
+      periodMs: PERIOD_MS,
+      limitMs: LIMIT_MS,
+      openPerSecond: OPEN_PER_SECOND,
+    });
+    try {
+      for (const row of rows) steps.push(...(await runRow(world, traffic, row, options)));
+    } finally {
+      await traffic.stop();
+    }
+  } finally {
+    say('Taking the lab down.');
+    await lab.stop();
+  }
+  const report: BreakageReport = {
+    scenario: 'breakage',
+    ok: steps.every(({ ok }) => ok),
+    connections,
+    flows,
+    seconds,
+    limitMs: LIMIT_MS,
+    periodMs: PERIOD_MS,
+    steps,
+  };
+  if (args.json) printJson(report);
+  else say(`\n${renderBreakage(report)}\n\n${report.ok ? 'Everything held.' : 'NOT everything held: see above.'}`);
+  return report.ok ? 0 : 1;
+}

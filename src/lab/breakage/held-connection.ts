@@ -1,0 +1,122 @@
+/** A TCP connection that is held: a message now and then, each answered by the same backend, byte for byte. */
+import { connect, type Socket } from 'node:net';
+import { ANSWER_BYTES, readAnswer, TCP_PORT, writeMessage } from './messages.ts';
+
+export interface HeldEvents {
+  opened(): void;
+  answered(tookMs: number): void;
+  /** Was open. */
+  broken(why: string): void;
+  /** Never was. */
+  refused(why: string): void;
+}
+
+/** Connections share it: what a read brings is looked at before the next one. */
+const shared = Buffer.allocUnsafe(64 * 1024);
+
+export class HeldConnection {
+  backend = 0;
+  state: 'opening' | 'open' | 'gone' = 'opening';
+  readonly #id: number;
+  readonly #socket: Socket;
+  readonly #events: HeldEvents;
+  readonly #limitMs: number;
+  #count = 0;
+  /** 0: nothing is to be answered. */
+  #sentAtMs: number;
+  readonly #beganMs: number;
+  #partial: Buffer | null = null;
+  #from: string;
+
+  constructor(id: number, vip: string, source: string, limitMs: number, events: HeldEvents) {
+    this.#id = id;
+    this.#events = events;
+    this.#limitMs = limitMs;
+    this.#beganMs = performance.now();
+    this.#sentAtMs = 0;
+    this.#from = source;
+    this.#socket = connect({
+      host: vip,
+      port: TCP_PORT,
+      localAddress: source,
+      noDelay: true,
+      onread: { buffer: shared, callback: (length, buffer) => this.#read(length, buffer as Buffer) },
+    });
+    this.#socket.on('connect', () => {
+      this.#from = `${source}:${this.#socket.localPort}`;
+      this.#send();
+    });
+    this.#socket.on('error', (error) => this.#end((error as NodeJS.ErrnoException).code ?? error.message));
+    this.#socket.on('close', () => this.#end('closed by the other side'));
+  }
+
+  get from(): string {
+    return this.#from;
+  }
+
+  /** Its turn: asks again, or finds that the answer is overdue. */
+  turn(nowMs: number): void {
+    if (this.state === 'gone') return;
+    const sinceMs = this.#sentAtMs === 0 ? this.#beganMs : this.#sentAtMs;
+    if (this.#sentAtMs === 0 && this.state === 'open') this.#send();
+    else if (nowMs - sinceMs > this.#limitMs) this.#end(`no answer within ${this.#limitMs} ms`);
+  }
+
+  close(): void {
+    this.state = 'gone';
+    this.#socket.resetAndDestroy();
+  }
+
+  #send(): void {
+    this.#sentAtMs = performance.now();
+    this.#socket.write(writeMessage(this.#id, this.#count));
+  }
+
+  #read(length: number, buffer: Buffer): boolean {
+    if (this.state === 'gone') return true;
+    let bytes = buffer.subarray(0, length);
+    if (this.#partial !== null) bytes = Buffer.concat([this.#partial, bytes]);
+    let at = 0;
+    for (; at + ANSWER_BYTES <= bytes.length && this.#alive; at += ANSWER_BYTES) this.#take(bytes, at);
+    this.#partial = at === bytes.length ? null : Buffer.from(bytes.subarray(at));
+    return true;
+  }
+
+  get #alive(): boolean {
+    return this.state !== 'gone';
+  }
+
+  #take(bytes: Buffer, at: number): void {
+    const answer = readAnswer(bytes, at, this.#id, this.#count);
+    const tookMs = performance.now() - this.#sentAtMs;
+    const fault = typeof answer === 'string' ? answer : this.#faultOf(answer, tookMs);
+    if (fault !== null || typeof answer === 'string') {
+      this.#end(fault ?? '');
+      return;
+    }
+    this.#sentAtMs = 0;
+    this.#count++;
+    if (this.state === 'opening') {
+      this.backend = answer;
+      this.state = 'open';
+      this.#events.opened();
+    }
+    this.#events.answered(tookMs);
+  }
+
+  #faultOf(backend: number, tookMs: number): string | null {
+    if (this.#sentAtMs === 0) return 'an answer that nobody asked for';
+    if (this.state === 'open' && backend !== this.backend)
+      return `answered by backend ${backend} instead of ${this.backend}`;
+    return tookMs > this.#limitMs ? `no answer within ${this.#limitMs} ms` : null;
+  }
+
+  #end(why: string): void {
+    if (this.state === 'gone') return;
+    const wasOpen = this.state === 'open';
+    this.state = 'gone';
+    this.#socket.resetAndDestroy();
+    if (wasOpen) this.#events.broken(why);
+    else this.#events.refused(why);
+  }
+}
