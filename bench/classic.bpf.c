@@ -130,6 +130,10 @@ static __always_inline void hand_over_icmp(struct xdp_md *ctx)
 {
 }
 
+static __always_inline void hand_over_answer(struct xdp_md *ctx)
+{
+}
+
 SEC("xdp.frags")
 int classic(struct xdp_md *ctx)
 {

@@ -158,6 +158,7 @@ export class VipBed {
       backend.setOwnMac(Uint8Array.of(2, 0, 0, 0, 0, 1));
       backend.ifindex = IFINDEX;
       backend.flags = BACKEND_ALIVE | BACKEND_AGENT;
+      backend.mtu = 1500;
       // Version and length, DF, TTL 64 and protocol 47, addresses.
       backend.headerSum = 0x4500 + 0x4000 + 0x402f + onesSum(source, 12, 16) + onesSum(address, 12, 16);
       updateElement(fd, key32(index), backend.memory);

@@ -27,8 +27,9 @@ static __always_inline enum outcome choose(struct packet *packet, const struct s
 }
 
 int icmp(struct xdp_md *ctx);
+int answer(struct xdp_md *ctx);
 
-enum part { PART_ICMP, PART_COUNT };
+enum part { PART_ICMP, PART_ANSWER, PART_COUNT };
 
 /* What few packets need: programs of their own, so that the verifier judges each alone and the stack
  * suffices. */
@@ -37,11 +38,16 @@ struct {
 	__uint(max_entries, PART_COUNT);
 	__uint(key_size, sizeof(__u32));
 	__array(values, int(void *));
-} parts SEC(".maps") = {.values = {[PART_ICMP] = (void *)&icmp}};
+} parts SEC(".maps") = {.values = {[PART_ICMP] = (void *)&icmp, [PART_ANSWER] = (void *)&answer}};
 
 static __always_inline void hand_over_icmp(struct xdp_md *ctx)
 {
 	bpf_tail_call(ctx, &parts, PART_ICMP);
+}
+
+static __always_inline void hand_over_answer(struct xdp_md *ctx)
+{
+	bpf_tail_call(ctx, &parts, PART_ANSWER);
 }
 
 /* What is not for a VIP may be for another role of this machine. */
@@ -64,6 +70,12 @@ SEC("xdp.frags")
 int icmp(struct xdp_md *ctx)
 {
 	return offer_to_others(ctx, process_and_count_icmp(ctx));
+}
+
+SEC("xdp.frags")
+int answer(struct xdp_md *ctx)
+{
+	return answer_and_count(ctx);
 }
 
 /* Run once by the loader: starts the sweeper, or hands a running one over to this version of the program. */

@@ -6,6 +6,7 @@
 #include "encapsulate.h"
 #include "hops.h"
 #include "maps.h"
+#include "mtu.h"
 #include "packet.h"
 
 struct choice {
@@ -33,6 +34,11 @@ static __always_inline __u32 protocol_of(__u32 forwarding, bool is_ipv6)
 	return forwarding == FORWARDING_GUE ? PROTOCOL_UDP : PROTOCOL_GRE;
 }
 
+static __always_inline bool has_key_place(__u32 protocol)
+{
+	return protocol == PROTOCOL_GRE || protocol == PROTOCOL_UDP;
+}
+
 /* `protocol`: of the outer IP header. XDP_ABORTED: not possible. */
 static __always_inline int forward_by(__u32 protocol, struct packet *packet, const struct backend *backend,
 				      const struct choice *choice)
@@ -50,8 +56,12 @@ static __always_inline int forward_by(__u32 protocol, struct packet *packet, con
 	tunnel.key = choice->key;
 	tunnel.is_ipv6 = backend->flags & BACKEND_IPV6;
 	bytes = outer_bytes(&tunnel);
-	if (!length_can_be_said(packet, &tunnel))
-		return RARE(XDP_ABORTED);
+	if (!fits(packet, backend, bytes)) {
+		/* The next packet may carry a key, if the backend understands keys. */
+		if (!tunnel.key && backend->flags & BACKEND_AGENT && has_key_place(protocol))
+			bytes += KEY_BYTES;
+		return RARE(does_not_fit(packet, backend, bytes));
+	}
 	take_hop(packet);
 	if (bpf_xdp_adjust_head(packet->ctx, -(int)bytes))
 		return RARE(XDP_ABORTED);
@@ -65,6 +75,8 @@ static __always_inline int forward_l2(struct packet *packet, const struct backen
 {
 	if (packet->frame + ETHERNET_BYTES > packet_end(packet))
 		return XDP_ABORTED;
+	if (!fits(packet, backend, 0))
+		return RARE(does_not_fit(packet, backend, 0));
 	take_hop(packet);
 	copy_bytes_12(packet->frame, backend->next_hop_mac);
 	return send_out(packet->ctx, backend->ifindex);
@@ -82,7 +94,7 @@ static __always_inline int forward_otherwise(struct packet *packet, const struct
 	return forward_by(protocol_of(forwarding, packet->is_ipv6), packet, backend, choice);
 }
 
-/* XDP_ABORTED: not possible. */
+/* XDP_ABORTED: not possible, or it does not fit; then packet->limit says what would. */
 static __always_inline int forward(struct packet *packet, const struct service *service,
 				   const struct choice *choice)
 {

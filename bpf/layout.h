@@ -56,15 +56,17 @@ enum outcome {
 	OUTCOME_ICMP_ECHO,   /* echo request to a VIP, answered: tx */
 	OUTCOME_ICMP_OTHER,  /* any other ICMP to a VIP: pass */
 	OUTCOME_ICMP_ERROR,  /* an ICMP error about a flow, to the backend of the flow */
-	OUTCOME_TTL_EXPIRED, /* its TTL or hop limit was used up: drop */
-	OUTCOME_NO_BACKEND,  /* the slot names nobody: drop */
+	OUTCOME_TTL_EXPIRED, /* its TTL or hop limit was used up: drop, the sender is told */
+	OUTCOME_NO_BACKEND,  /* the slot names nobody: drop, and tell the sender if the service wants it */
 	OUTCOME_SETTLED,     /* settled slot, to current */
 	OUTCOME_TRACKED,     /* unsettled slot, to the backend of the connection entry */
 	OUTCOME_NEW,         /* unsettled slot, new flow, inserted, to current */
 	OUTCOME_ADOPTED,     /* unsettled slot, UDP within the adoption time, inserted, to previous */
 	OUTCOME_UNTRACKED,   /* unsettled slot, not in the table and not inserted, to previous */
 	OUTCOME_PROBE,       /* from the prober, to the backend that its source address forces */
-	OUTCOME_FAILED,      /* the kernel refused: head room, tail call, redirect: drop */
+	OUTCOME_TOO_BIG,   /* does not fit on the way to its backend, DF or IPv6: drop, the sender is told */
+	OUTCOME_OVERSIZED, /* does not fit, may be fragmented: handed up */
+	OUTCOME_FAILED,    /* the kernel refused: head room, tail call, redirect: drop */
 	OUTCOME_COUNT
 };
 
@@ -76,6 +78,7 @@ enum event {
 	EVENT_REFUSED_PRESSURE, /* above the service's limits: not inserted */
 	EVENT_CAS_LOST,         /* another CPU changed the word first; looked again */
 	EVENT_KEYED,            /* sent with other candidates in its key */
+	EVENT_ANSWERED,         /* an ICMP error about it went back to the sender */
 	EVENT_COUNT
 };
 

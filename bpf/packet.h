@@ -40,6 +40,7 @@ struct packet {
 	__u32 subject;    /* whose counters: 0, the VIP's, the service's */
 	__u32 events;     /* bit for each enum event that happened */
 	__u32 lost_swaps; /* EVENT_CAS_LOST, which can happen more than once */
+	__u32 limit;      /* longest IP packet of its flow that fits on the way to its backend; 0: it fits */
 };
 
 /* No flags are read of what is not TCP. */

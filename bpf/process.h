@@ -6,8 +6,10 @@
 #ifndef PORTICO_PROCESS_H
 #define PORTICO_PROCESS_H
 
+#include "answer.h"
 #include "count.h"
 #include "forward.h"
+#include "hand-up.h"
 #include "hops.h"
 #include "icmp.h"
 #include "parse.h"
@@ -30,17 +32,37 @@ static __always_inline enum outcome process_icmp(struct packet *packet, const st
 	return RARE(OUTCOME_FAILED);
 }
 
+/* The service has no backend for the packet: dropped in silence, or told, as the configuration says. */
+static __always_inline enum outcome without_backend(const struct packet *packet,
+						    const struct service *service)
+{
+	return service->flags & SERVICE_UNREACHABLE ? answer_back(packet, OUTCOME_NO_BACKEND)
+						    : OUTCOME_NO_BACKEND;
+}
+
+/* The backend was chosen, but the packet cannot be sent to it. */
+static __always_inline enum outcome unsent(struct packet *packet, const struct service *service,
+					   const struct choice *choice)
+{
+	if (!packet->limit)
+		return OUTCOME_FAILED;
+	if (is_senders_part(packet))
+		return answer_back(packet, OUTCOME_TOO_BIG);
+	hand_up(packet, service, choice);
+	return OUTCOME_OVERSIZED;
+}
+
 /* To the backend that was chosen with that outcome; gives what became of it. */
 static __always_inline enum outcome send_chosen(struct packet *packet, const struct service *service,
 						const struct choice *choice, enum outcome outcome,
 						int *verdict)
 {
 	if (outcome == OUTCOME_NO_BACKEND)
-		return outcome;
+		return RARE(without_backend(packet, service));
 	*verdict = forward(packet, service, choice);
 	if (*verdict != XDP_TX && *verdict != XDP_REDIRECT) {
 		*verdict = XDP_DROP;
-		return RARE(OUTCOME_FAILED);
+		return RARE(unsent(packet, service, choice));
 	}
 	return outcome;
 }
@@ -72,7 +94,7 @@ static __always_inline enum outcome process(struct packet *packet, const struct 
 	}
 	packet->subject = service->subject;
 	if (is_expired(packet))
-		return RARE(OUTCOME_TTL_EXPIRED);
+		return RARE(answer_back(packet, OUTCOME_TTL_EXPIRED));
 	return send_chosen(packet, service, &choice, choose(packet, all, service, &choice), verdict);
 }
 

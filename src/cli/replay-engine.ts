@@ -16,6 +16,7 @@ import {
   BACKEND_IPV6,
   FORWARDING_UNSAID,
   FORWARDINGS,
+  SERVICE_UNREACHABLE,
   VIP_ECHO,
 } from '../model/layout.ts';
 import { sipHashKey } from '../model/siphash.ts';
@@ -25,6 +26,8 @@ import { CommandError } from './command.ts';
 
 /** Frames are replayed as if they came in here, and leave here again: the loopback, which every machine has. */
 export const REPLAY_IFINDEX = 1;
+/** Of paths of which the configuration does not say it: only a machine's routes would. */
+const REPLAY_MTU_BYTES = 1500;
 /** Replayed slots are settled, so the connection table stays empty. */
 export const REPLAY_BUCKETS = 512;
 const NS_PER_TICK = 2 ** 32;
@@ -57,6 +60,7 @@ export function createReplayEngine(config: Config, balancer: Balancer, hashKey: 
       source: source === undefined ? new Uint8Array(16) : toMapped(source),
       nextHopMac: new Uint8Array(6),
       ownMac: new Uint8Array(6),
+      mtuBytes: backend.mtuBytes ?? balancer.mtuBytes ?? REPLAY_MTU_BYTES,
       ifindex: source === undefined ? 0 : REPLAY_IFINDEX,
       flags,
       forwarding: backend.forwarding === null ? FORWARDING_UNSAID : forwardingIndex(backend.forwarding),
@@ -105,6 +109,7 @@ function addOneService(
     subject,
     slots,
     forwarding: forwardingIndex(service.forwarding),
+    flags: service.withoutBackends === 'unreachable' ? SERVICE_UNREACHABLE : 0,
     lifetimeTicks: Math.min(3000, Math.max(4, Math.ceil((tracking.settleAfterMs * 1e6) / NS_PER_TICK))),
     newPerSecond: tracking.newPerSecond,
     shareEntries: Math.floor(balancer.connections * tracking.tableShare),

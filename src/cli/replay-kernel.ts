@@ -180,7 +180,7 @@ class LoadedEngine implements KernelEngine {
       view.ifindex = backend.ifindex;
       view.flags = backend.flags;
       view.headerSum = headerSum(backend);
-      view.mtu = 1500;
+      view.mtu = backend.mtuBytes;
       view.forwarding = backend.forwarding;
     });
   }
@@ -253,6 +253,7 @@ function serviceElements(engine: Engine): [Uint8Array, Uint8Array][] {
     value.newPerSecond = service.newPerSecond;
     value.shareEntries = service.shareEntries;
     value.salt = service.salt;
+    value.flags = service.flags;
     if (VIP.sizeBytes !== 8) throw new Error('struct vip has changed');
     return [bytes, value.memory];
   });

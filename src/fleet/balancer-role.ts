@@ -9,7 +9,7 @@ import { type Address, formatAddress, sameAddress } from '../net/address.ts';
 import type { ProbeResult } from '../observe/probe-target.ts';
 import { type Prober, startProber } from '../observe/prober.ts';
 import { type Forwarder, openForwarder } from '../serve/vip/forwarder.ts';
-import { BACKEND_ALIVE, TICK_SHIFT, VIP_ECHO } from '../serve/vip/layout.gen.ts';
+import { BACKEND_ALIVE, SERVICE_UNREACHABLE, TICK_SHIFT, VIP_ECHO } from '../serve/vip/layout.gen.ts';
 import { MAX_LIFETIME_TICKS } from '../serve/vip/limits.ts';
 import { inNamespace } from '../serve/vip/netns.ts';
 import { type NextHop, resolveNextHop, sameNextHop } from '../serve/vip/next-hop.ts';
@@ -114,7 +114,10 @@ export class BalancerRole implements TableTarget {
     const { backend, index } = planned;
     const reached = this.#reached.get(index);
     if (reached === undefined || !sameAddress(reached.backend.address, backend.address)) return false;
-    const isOther = reached.backend.agent !== backend.agent || reached.backend.forwarding !== backend.forwarding;
+    const isOther =
+      reached.backend.agent !== backend.agent ||
+      reached.backend.forwarding !== backend.forwarding ||
+      reached.backend.mtuBytes !== backend.mtuBytes;
     if (isOther) this.#write(planned, reached.nextHop);
     else this.#reached.set(index, { ...planned, nextHop: reached.nextHop });
     return true;
@@ -124,7 +127,8 @@ export class BalancerRole implements TableTarget {
     const { backend, index } = planned;
     const alive = this.#alive.get(index) ?? true;
     const { address, agent, forwarding } = backend;
-    this.forwarder.setBackend(index, { address, nextHop, alive, agent, forwarding });
+    const way = { ...nextHop, mtuBytes: pathMtu(this.balancer, backend, nextHop.mtuBytes) };
+    this.forwarder.setBackend(index, { address, nextHop: way, alive, agent, forwarding });
     this.#reached.set(index, { ...planned, nextHop });
   }
 
@@ -149,6 +153,7 @@ export class BalancerRole implements TableTarget {
       newPerSecond: Math.min(tracking.newPerSecond, 0xffffffff),
       shareEntries: Math.floor(tracking.tableShare * this.balancer.connections),
       salt: this.saltOf(subject),
+      flags: service.withoutBackends === 'unreachable' ? SERVICE_UNREACHABLE : 0,
     };
     for (const vip of vips)
       for (const { protocol, port } of service.ports)
@@ -398,6 +403,12 @@ export class BalancerRole implements TableTarget {
     for (const table of this.#tables.values()) table.close();
     this.forwarder.close({ keep });
   }
+}
+
+/** In bytes of IP: what the configuration says of both ends, or the route's. */
+function pathMtu(balancer: Balancer, backend: Backend, routeBytes: number): number {
+  const said = [balancer.mtuBytes, backend.mtuBytes].filter((bytes) => bytes !== null);
+  return said.length === 0 ? routeBytes : Math.min(...said);
 }
 
 function announcerOptions({ balancer, machine, folders }: BalancerOptions): AnnouncerOptions {

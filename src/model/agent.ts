@@ -204,7 +204,7 @@ function passOn(
   if (candidate === undefined || candidate.ifindex === 0)
     return { verdict: 'drop', outcome: 'unknown-candidate', frame };
   const source = (candidate.flags & BACKEND_IPV6) !== 0 ? agent.address6 : agent.address4;
-  const backend: EngineBackend = { ...candidate, source, forwarding: FORWARDING_UNSAID };
+  const backend: EngineBackend = { ...candidate, source, mtuBytes: 0xffff, forwarding: FORWARDING_UNSAID };
   const hasSource = source.subarray(8).some((byte) => byte !== 0);
   const key = ((tunnel.key & 0xffff) << 16) >>> 0;
   const sent = hasSource ? encapsulate(stripped, inner, backend, { ...tunnel, key }) : null;

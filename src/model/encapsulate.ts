@@ -63,6 +63,11 @@ function shimBytes(protocol: number): number {
   return protocol === PROTOCOL_UDP ? GUE_BYTES : 0;
 }
 
+/** Of all headers around the inner packet, without the key. `protocol`: of the outer IP header. */
+export function outerBytes(protocol: number, isIpv6: boolean): number {
+  return (isIpv6 ? IPV6_HEADER_BYTES : IPV4_HEADER_BYTES) + shimBytes(protocol);
+}
+
 /** The frame to `backend`, or null if an outer length field could not say its length. */
 export function encapsulate(
   frame: Uint8Array,
@@ -72,12 +77,12 @@ export function encapsulate(
 ): Uint8Array | null {
   const isIpv6 = (backend.flags & BACKEND_IPV6) !== 0;
   const outerIpBytes = isIpv6 ? IPV6_HEADER_BYTES : IPV4_HEADER_BYTES;
-  const outerBytes = outerIpBytes + shimBytes(tunnel.protocol) + (tunnel.key === 0 ? 0 : KEY_BYTES);
-  const length = ip.lengthBytes + outerBytes;
+  const bytes = outerBytes(tunnel.protocol, isIpv6) + (tunnel.key === 0 ? 0 : KEY_BYTES);
+  const length = ip.lengthBytes + bytes;
   if (length > MAX_LENGTH + (isIpv6 ? IPV6_HEADER_BYTES : 0)) return null;
-  const result = new Uint8Array(frame.length + outerBytes);
+  const result = new Uint8Array(frame.length + bytes);
   result.set(frame.subarray(0, ip.offset));
-  result.set(frame.subarray(ip.offset), ip.offset + outerBytes);
+  result.set(frame.subarray(ip.offset), ip.offset + bytes);
   result.set(backend.nextHopMac, 0);
   result.set(backend.ownMac, 6);
   writeUint16(result, ip.offset - 2, isIpv6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4);

@@ -20,6 +20,8 @@ export interface EngineService extends PressureLimits {
   readonly forwarding: number;
   /** 32 bits, mixed into fingerprints. */
   readonly salt: number;
+  /** SERVICE_*. */
+  readonly flags: number;
 }
 
 /** How packets are sent to a backend. */
@@ -29,6 +31,8 @@ export interface EngineBackend {
   readonly source: Uint8Array;
   readonly nextHopMac: Uint8Array;
   readonly ownMac: Uint8Array;
+  /** Of the path to it, in bytes of IP. */
+  readonly mtuBytes: number;
   /** 0: packets to it fail. */
   readonly ifindex: number;
   /** BACKEND_*. */

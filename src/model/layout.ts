@@ -21,12 +21,22 @@ export const OUTCOMES = [
   'adopted',
   'untracked',
   'probe',
+  'too-big',
+  'oversized',
   'failed',
 ] as const;
 export type Outcome = (typeof OUTCOMES)[number];
 
 /** By the value of `enum event`. */
-export const EVENTS = ['inserted', 'replaced', 'refused-full', 'refused-pressure', 'cas-lost', 'keyed'] as const;
+export const EVENTS = [
+  'inserted',
+  'replaced',
+  'refused-full',
+  'refused-pressure',
+  'cas-lost',
+  'keyed',
+  'answered',
+] as const;
 export type Event = (typeof EVENTS)[number];
 
 /** By the value of `enum agent_outcome`. */
@@ -47,6 +57,7 @@ export const EVENT_REPLACED = 1 << 1;
 export const EVENT_REFUSED_FULL = 1 << 2;
 export const EVENT_REFUSED_PRESSURE = 1 << 3;
 export const EVENT_KEYED = 1 << 5;
+export const EVENT_ANSWERED = 1 << 6;
 
 export const MAX_BACKENDS = 4096;
 export const INDEX_MASK = 0xfff;
@@ -58,6 +69,7 @@ export const BACKEND_ALIVE = 1;
 export const BACKEND_AGENT = 2;
 export const BACKEND_IPV6 = 4;
 export const VIP_ECHO = 1;
+export const SERVICE_UNREACHABLE = 8;
 
 /** By the value of `enum forwarding`. */
 export const FORWARDINGS = ['unsaid', 'gre', 'ipip', 'gue', 'l2', 'nat'] as const;

@@ -4,7 +4,8 @@
  */
 import { slotFields, slotHigh, tickOf } from '../decide/slot-word.ts';
 import { PROTOCOL_TCP, PROTOCOL_UDP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../net/packet.ts';
-import { encapsulate, forwardingOf, gueSourcePort, outerProtocol } from './encapsulate.ts';
+import { type AnsweredOutcome, answerBack } from './answer.ts';
+import { encapsulate, forwardingOf, gueSourcePort, KEY_BYTES, outerBytes, outerProtocol } from './encapsulate.ts';
 import {
   addressKey,
   countersOf,
@@ -18,17 +19,21 @@ import { type FlowHash, flowLabelOf, hashAddresses, hashFlow, placesOf, slotOf }
 import { isExpired, takeHop } from './hops.ts';
 import { answerEcho, isIcmp } from './icmp.ts';
 import {
+  BACKEND_IPV6,
   type Clock,
   canNameOthers,
   clockFine,
+  EVENT_ANSWERED,
   EVENT_KEYED,
   EVENTS,
   FORWARDING_L2,
   FORWARDING_NAT,
   INDEX_MASK,
   type Outcome,
+  SERVICE_UNREACHABLE,
   VIP_ECHO,
 } from './layout.ts';
+import { isSendersPart, limitOf, mostOuterBytes } from './mtu.ts';
 import { type IpHeader, parseIp, parseTransport, type Transport } from './parse.ts';
 import { ADOPT_UNTIL_WORD } from './pressure.ts';
 import { readQuote } from './quote.ts';
@@ -56,6 +61,8 @@ interface Packet {
   subject: number;
   events: number;
   opensConnection: boolean;
+  /** An ICMP error about a flow. */
+  isError: boolean;
 }
 
 interface Choice {
@@ -69,7 +76,7 @@ const selection: Selection = createSelection();
 
 /** Runs one Ethernet frame through the balancer. Never changes `frame`. About 1 us. */
 export function processFrame(engine: Engine, frame: Uint8Array, ingressIfindex: number, clock: Clock): PacketResult {
-  const packet: Packet = { frame, ingressIfindex, subject: 0, events: 0, opensConnection: false };
+  const packet: Packet = { frame, ingressIfindex, subject: 0, events: 0, opensConnection: false, isError: false };
   const ip = parseIp(frame);
   const result = ip === null ? end(packet, 'pass', 'not-ip') : processIp(engine, packet, ip, clock);
   const counters = countersOf(engine, result.subject);
@@ -100,10 +107,10 @@ function processIp(engine: Engine, packet: Packet, ip: IpHeader, clock: Clock): 
   const service = findService(engine, vip.subject, transport);
   if (service === undefined) return end(packet, 'pass', 'no-service');
   packet.subject = service.subject;
-  if (isExpired(packet.frame, ip)) return end(packet, 'drop', 'ttl-expired');
+  if (isExpired(packet.frame, ip)) return tellSender(packet, ip, 'ttl-expired');
   const hash = hashFlow(engine.key, packet.frame, ip, transport);
   const choice = probedBackend(engine, packet, ip) ?? choose(engine, packet, service, kindOf(transport), hash, clock);
-  if (choice.outcome === 'no-backend') return end(packet, 'drop', 'no-backend');
+  if (choice.outcome === 'no-backend') return withoutBackend(packet, ip, service);
   return forward(engine, packet, ip, service, choice, flowLabelOf(hash));
 }
 
@@ -119,12 +126,26 @@ function processIcmpError(
   const service = quoted === null ? undefined : findService(engine, packet.subject, quoted);
   if (quoted === null || service === undefined) return end(packet, 'pass', 'icmp-other');
   packet.subject = service.subject;
-  if (isExpired(packet.frame, ip)) return end(packet, 'drop', 'ttl-expired');
+  packet.isError = true;
+  if (isExpired(packet.frame, ip)) return tellSender(packet, ip, 'ttl-expired');
   const hash = hashAddresses(engine.key, quoted.addresses, 0, ip.addressBytes, quoted);
   // Like any packet of TCP but a SYN: never a new flow, whatever the protocol.
   const choice = choose(engine, packet, service, 'tcp', hash, clock);
-  if (choice.outcome === 'no-backend') return end(packet, 'drop', 'no-backend');
+  if (choice.outcome === 'no-backend') return withoutBackend(packet, ip, service);
   return forward(engine, packet, ip, service, { ...choice, outcome: 'icmp-error' }, flowLabelOf(hash));
+}
+
+/** The packet goes no further, and its sender is told, but never of an error. */
+function tellSender(packet: Packet, ip: IpHeader, outcome: AnsweredOutcome, backend = 0, limit = 0): PacketResult {
+  const answer = packet.isError ? null : answerBack(packet.frame, ip, outcome, limit);
+  if (answer === null) return end(packet, 'drop', outcome, backend);
+  packet.events |= EVENT_ANSWERED;
+  return end(packet, 'tx', outcome, backend, answer);
+}
+
+function withoutBackend(packet: Packet, ip: IpHeader, service: EngineService): PacketResult {
+  if ((service.flags & SERVICE_UNREACHABLE) === 0) return end(packet, 'drop', 'no-backend');
+  return tellSender(packet, ip, 'no-backend');
 }
 
 function findService(
@@ -215,25 +236,38 @@ function forward(
   flowLabel: number,
 ): PacketResult {
   const backend = engine.backends[choice.backend];
-  const frame =
-    backend === undefined || backend.ifindex === 0 ? null : sentFrame(packet, ip, service, backend, choice, flowLabel);
-  if (backend === undefined || frame === null) return end(packet, 'drop', 'failed', choice.backend);
+  if (backend === undefined || backend.ifindex === 0) return end(packet, 'drop', 'failed', choice.backend);
+  const forwarding = forwardingOf(backend, service);
+  if (forwarding === FORWARDING_NAT) return end(packet, 'drop', 'failed', choice.backend);
+  if (ip.lengthBytes + addedBytes(forwarding, ip, backend, choice.key) > backend.mtuBytes) {
+    const limit = limitOf(backend.mtuBytes, mostOuterBytes(forwarding, ip.version, backend.flags), ip.version);
+    if (isSendersPart(packet.frame, ip, limit)) return tellSender(packet, ip, 'too-big', choice.backend, limit);
+    return end(packet, 'drop', 'oversized', choice.backend);
+  }
+  const frame = sentFrame(packet, ip, forwarding, backend, choice, flowLabel);
+  if (frame === null) return end(packet, 'drop', 'failed', choice.backend);
   const verdict = backend.ifindex === packet.ingressIfindex ? 'tx' : 'redirect';
   return end(packet, verdict, choice.outcome, choice.backend, frame);
+}
+
+/** What grows around the packet. */
+function addedBytes(forwarding: number, { version }: IpHeader, backend: EngineBackend, key: number): number {
+  if (forwarding === FORWARDING_L2) return 0;
+  return (
+    outerBytes(outerProtocol(forwarding, version), (backend.flags & BACKEND_IPV6) !== 0) + (key === 0 ? 0 : KEY_BYTES)
+  );
 }
 
 /** As it leaves; null: not possible. */
 function sentFrame(
   packet: Packet,
   ip: IpHeader,
-  service: EngineService,
+  forwarding: number,
   backend: EngineBackend,
   choice: Choice,
   flowLabel: number,
 ): Uint8Array | null {
-  const forwarding = forwardingOf(backend, service);
   const frame = takeHop(packet.frame, ip);
-  if (forwarding === FORWARDING_NAT) return null;
   if (forwarding === FORWARDING_L2) {
     frame.set(backend.nextHopMac, 0);
     frame.set(backend.ownMac, 6);

@@ -79,6 +79,7 @@ function encapsulatedFrame(dice: Dice, { world, agent, sources }: AgentWorld): U
     source: dice.chance(98) ? sources[(isIpv6 ? 2 : 0) + dice.below(2)] : dice.bytes(16),
     nextHopMac: dice.bytes(6),
     ownMac: dice.bytes(6),
+    mtuBytes: 0xffff,
     ifindex: LOOPBACK,
     flags: isIpv6 ? BACKEND_IPV6 : 0,
     forwarding: FORWARDING_UNSAID,

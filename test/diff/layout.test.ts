@@ -7,7 +7,7 @@ test('the model has the numbers and names of bpf/layout.h', () => {
   assert.deepEqual(model.OUTCOMES, kernel.OUTCOME_NAMES);
   assert.deepEqual(model.EVENTS, kernel.EVENT_NAMES);
   assert.deepEqual(model.AGENT_OUTCOMES, kernel.AGENT_OUTCOME_NAMES);
-  const { INSERTED, REPLACED, REFUSED_FULL, REFUSED_PRESSURE, KEYED } = kernel.EVENT;
+  const { INSERTED, REPLACED, REFUSED_FULL, REFUSED_PRESSURE, KEYED, ANSWERED } = kernel.EVENT;
   assert.deepEqual(
     [
       model.EVENT_INSERTED,
@@ -15,12 +15,27 @@ test('the model has the numbers and names of bpf/layout.h', () => {
       model.EVENT_REFUSED_FULL,
       model.EVENT_REFUSED_PRESSURE,
       model.EVENT_KEYED,
+      model.EVENT_ANSWERED,
     ],
-    [INSERTED, REPLACED, REFUSED_FULL, REFUSED_PRESSURE, KEYED].map((event) => 1 << event),
+    [INSERTED, REPLACED, REFUSED_FULL, REFUSED_PRESSURE, KEYED, ANSWERED].map((event) => 1 << event),
   );
   assert.deepEqual(
-    [model.MAX_BACKENDS, model.BUCKET_ENTRIES, model.AGE_MASK, model.YOUNG_TICKS, model.VIP_ECHO],
-    [kernel.MAX_BACKENDS, kernel.BUCKET_ENTRIES, kernel.AGE_MASK, kernel.YOUNG_TICKS, kernel.VIP_ECHO],
+    [
+      model.MAX_BACKENDS,
+      model.BUCKET_ENTRIES,
+      model.AGE_MASK,
+      model.YOUNG_TICKS,
+      model.VIP_ECHO,
+      model.SERVICE_UNREACHABLE,
+    ],
+    [
+      kernel.MAX_BACKENDS,
+      kernel.BUCKET_ENTRIES,
+      kernel.AGE_MASK,
+      kernel.YOUNG_TICKS,
+      kernel.VIP_ECHO,
+      kernel.SERVICE_UNREACHABLE,
+    ],
   );
   assert.deepEqual(
     [model.BACKEND_ALIVE, model.BACKEND_AGENT, model.BACKEND_IPV6],

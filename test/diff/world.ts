@@ -10,7 +10,15 @@ import {
   serviceKey,
   setBackend,
 } from '../../src/model/engine.ts';
-import { BACKEND_AGENT, BACKEND_ALIVE, BACKEND_IPV6, type Clock, clockFine, VIP_ECHO } from '../../src/model/layout.ts';
+import {
+  BACKEND_AGENT,
+  BACKEND_ALIVE,
+  BACKEND_IPV6,
+  type Clock,
+  clockFine,
+  SERVICE_UNREACHABLE,
+  VIP_ECHO,
+} from '../../src/model/layout.ts';
 import { ADOPT_UNTIL_WORD } from '../../src/model/pressure.ts';
 import { toMapped } from '../../src/net/address.ts';
 import type { Dice } from './dice.ts';
@@ -77,6 +85,7 @@ function addServices(dice: Dice, engine: Engine): void {
     const service = {
       subject: FIRST_SERVICE + number,
       slots,
+      flags: dice.chance(50) ? SERVICE_UNREACHABLE : 0,
       forwarding: dice.pick([0, 1, 1, 2, 2, 3, 3, 4, 4, 5]),
       lifetimeTicks: dice.pick([0, 1, 3, 4, 7, 100, 840, 3000, 3000]),
       newPerSecond: dice.pick([0, 1, 5, 100_000, 100_000, 100_000]),
@@ -117,10 +126,17 @@ function randomBackend(dice: Dice): EngineBackend {
     source: address(),
     nextHopMac: dice.bytes(6),
     ownMac: dice.bytes(6),
+    mtuBytes: randomMtu(dice),
     ifindex,
     flags,
     forwarding,
   };
+}
+
+/** Some so small that short packets do not fit, or none; the others around what packets have. */
+function randomMtu(dice: Dice): number {
+  const sizes = [65535, 65535, 9000, 1500, 1500, 1280 + dice.below(221), 70 + dice.below(60), dice.below(90)];
+  return dice.pick(sizes);
 }
 
 function writeRandomSlot(dice: Dice, { words }: { words: Uint32Array }, slot: number, clock: Clock): void {

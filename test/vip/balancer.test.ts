@@ -63,7 +63,7 @@ const withOptions = ipv4(to4(TCP, { options: [1, 1, 1, 1, 0x94, 4, 0, 0] }), tcp
 const hopByHop = (next: number) => [next, 0, 1, 4, 0, 0, 0, 0];
 const atomicFragment = (next: number) => [next, 0, 0, 0, 0, 0, 0, 1];
 const withExtensions = ipv6(to6(0), join(hopByHop(44), atomicFragment(60), [UDP, 1, ...Array(14).fill(1)], udp80));
-const jumbo = ipv4(to4(UDP), udp(40000, PORT.toIpv4, Array(8900).fill(0x55)));
+const jumbo = ipv4(to4(UDP), udp(40000, PORT.wide, Array(8900).fill(0x55)));
 const toIpv6Backend4 = ipv4(to4(TCP), tcp({ from: 40000, to: PORT.toIpv6, flags: ACK }));
 const toIpv6Backend6 = ipv6(to6(TCP), tcp({ from: 40000, to: PORT.toIpv6, flags: ACK }));
 const nineExtensions = Array(9).fill(hopByHop(60)).flat();
@@ -157,20 +157,6 @@ const REFUSED: readonly Fixture[] = [
     verdict: 'drop',
     outcome: 'failed',
   },
-  ...[0, 1].flatMap((timeToLive): Fixture[] => [
-    {
-      name: `a TTL of ${timeToLive} ends here`,
-      packet: arrive(ipv4(to4(TCP, { timeToLive }), tcp80)),
-      verdict: 'drop',
-      outcome: 'ttl-expired',
-    },
-    {
-      name: `a hop limit of ${timeToLive} ends here`,
-      packet: arrive(ipv6(to6(UDP, { timeToLive }), udp80)),
-      verdict: 'drop',
-      outcome: 'ttl-expired',
-    },
-  ]),
   {
     name: 'an IPv4 length beyond the frame is malformed and counts no bytes',
     packet: arrive(ipv4(to4(TCP, { saidLength: 100 }), tcp80)),

@@ -1,7 +1,13 @@
 /** A balancer without interfaces, whose kernel program is run packet by packet; its clock stands still. */
 import { runProgram, type XdpVerdict } from '../../src/serve/vip/bpf.ts';
 import { type Forwarder, openForwarder } from '../../src/serve/vip/forwarder.ts';
-import { EVENT_NAMES, OUTCOME_NAMES, TICK_SHIFT, VIP_ECHO } from '../../src/serve/vip/layout.gen.ts';
+import {
+  EVENT_NAMES,
+  OUTCOME_NAMES,
+  SERVICE_UNREACHABLE,
+  TICK_SHIFT,
+  VIP_ECHO,
+} from '../../src/serve/vip/layout.gen.ts';
 import { address, afterHop, ethernet, GRE, gre, type IpFields, ipv4, ipv6 } from './frames.ts';
 
 export const VIP4 = '192.0.2.10';
@@ -17,7 +23,19 @@ export const BUCKETS = 2;
 export const LIFETIME_TICKS = 100;
 export const NOW_TICKS = 5000;
 /** Ports of the services: all slots settled to backend 1, to 2 (IPv6), to 3 (unreachable), to nobody, and unsettled. */
-export const PORT = { toIpv4: 80, toIpv6: 81, unreachable: 82, nobody: 83, unsettled: 84 } as const;
+export const PORT = {
+  toIpv4: 80,
+  toIpv6: 81,
+  unreachable: 82,
+  nobody: 83,
+  unsettled: 84,
+  /** To nobody, and the sender is told. */
+  told: 85,
+  /** To backend 5, whose path cannot carry 1,280 bytes and the headers around them. */
+  narrow: 86,
+  /** To backend 6, the machine of backend 1 by a path of 9,000 bytes. */
+  wide: 87,
+} as const;
 /** MAC addresses by their last byte. */
 export const ROUTER = 9;
 export const BALANCER = 1;
@@ -25,19 +43,28 @@ export const NEXT_HOP = 5;
 
 export let forwarder: Forwarder;
 
-function addBackend(index: number, to: string, ifindex: number, agent: boolean): void {
+function addBackend(index: number, to: string, ifindex: number, agent: boolean, mtuBytes = 1500): void {
   const nextHop = {
     mac: Uint8Array.of(2, 0, 0, 0, 0, NEXT_HOP),
     ownMac: Uint8Array.of(2, 0, 0, 0, 0, BALANCER),
     ifindex,
     interfaceName: 'lo',
-    mtuBytes: 1500,
+    mtuBytes,
   };
   forwarder.setBackend(index, { address: address(to), nextHop, alive: true, agent, forwarding: null });
 }
 
 function addServices(): void {
-  const slots = { [PORT.toIpv4]: 1, [PORT.toIpv6]: 2, [PORT.unreachable]: 3, [PORT.nobody]: 0, [PORT.unsettled]: 1 };
+  const slots: Record<number, number> = {
+    [PORT.toIpv4]: 1,
+    [PORT.toIpv6]: 2,
+    [PORT.unreachable]: 3,
+    [PORT.nobody]: 0,
+    [PORT.unsettled]: 1,
+    [PORT.told]: 0,
+    [PORT.narrow]: 5,
+    [PORT.wide]: 6,
+  };
   for (const [vip, base] of [
     [1, 10],
     [2, 30],
@@ -52,6 +79,7 @@ function addServices(): void {
           lifetimeTicks: LIFETIME_TICKS,
           newPerSecond: 1000,
           shareEntries: 1000,
+          flags: port === PORT.told ? SERVICE_UNREACHABLE : 0,
         };
         forwarder.setService({ vip, port, protocol }, { subject, slots: SLOTS, ...limits });
       }
@@ -75,6 +103,8 @@ export function configure(): void {
   addBackend(1, '10.0.1.1', 1, true);
   addBackend(2, 'fd00::2', 1, true);
   addBackend(4, '10.0.1.4', 1, false);
+  addBackend(5, '10.0.1.5', 1, true, 1290);
+  addBackend(6, '10.0.1.1', 1, true, 9000);
   forwarder.setVip(address(VIP4), 1, VIP_ECHO);
   forwarder.setVip(address(VIP6), 2, VIP_ECHO);
   forwarder.setVip(address('192.0.2.11'), 3, 0);

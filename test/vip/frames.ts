@@ -45,15 +45,17 @@ export interface IpFields {
   readonly fragment?: number;
   /** What the length field says instead of the truth. */
   readonly saidLength?: number;
+  /** IPv4. */
+  readonly tos?: number;
   /** IPv6. */
   readonly flowLabel?: number;
 }
 
 export function ipv4(fields: IpFields, payload: Uint8Array | readonly number[]): Uint8Array {
-  const { from, to, protocol, timeToLive = 61, options = [], fragment = 0, saidLength } = fields;
+  const { from, to, protocol, timeToLive = 61, options = [], fragment = 0, saidLength, tos = 0 } = fields;
   const headerBytes = 20 + options.length;
   const packet = join(
-    [0x40 | (headerBytes / 4), 0],
+    [0x40 | (headerBytes / 4), tos],
     words(saidLength ?? headerBytes + payload.length, 0, fragment),
     [timeToLive, protocol, 0, 0],
     address(from).bytes,
@@ -130,8 +132,9 @@ export function icmpv6(
   id: number,
   data: readonly number[] = [],
   sequence = 1,
+  code = 0,
 ): Uint8Array {
-  const message = join([type, 0, 0, 0], words(id, sequence), data);
+  const message = join([type, code, 0, 0], words(id, sequence), data);
   const pseudo = pseudoHeaderSum(address(fields.from), address(fields.to), ICMPV6, message.length);
   message.set(words(foldChecksum(onesSum(message, 0, message.length, pseudo))), 2);
   return message;

@@ -3,7 +3,7 @@ import { StructView } from './struct-view.ts';
 
 /** SHA-256 of all that follows from the header: pinned maps of another layout are not adopted. */
 export const LAYOUT_DIGEST =
-  '32bbd733d8c9910dd98552da71b58a98e67e89125d507c33aad07a4c590e8788';
+  'f3437f8f5dfc52e8e99446ff0db047d506be3d0d3335ad91c13f804a9613e965';
 
 export const MAX_SUBJECTS = 2048;
 export const MAX_BACKENDS = 4096;
@@ -68,7 +68,9 @@ export const OUTCOME = {
   ADOPTED: 13,
   UNTRACKED: 14,
   PROBE: 15,
-  FAILED: 16,
+  TOO_BIG: 16,
+  OVERSIZED: 17,
+  FAILED: 18,
 } as const;
 
 export const OUTCOME_NAMES = [
@@ -88,10 +90,12 @@ export const OUTCOME_NAMES = [
   'adopted',
   'untracked',
   'probe',
+  'too-big',
+  'oversized',
   'failed',
 ] as const;
 export type OutcomeName = (typeof OUTCOME_NAMES)[number];
-export const OUTCOME_COUNT = 17;
+export const OUTCOME_COUNT = 19;
 
 /** `enum event`. */
 export const EVENT = {
@@ -101,6 +105,7 @@ export const EVENT = {
   REFUSED_PRESSURE: 3,
   CAS_LOST: 4,
   KEYED: 5,
+  ANSWERED: 6,
 } as const;
 
 export const EVENT_NAMES = [
@@ -110,9 +115,10 @@ export const EVENT_NAMES = [
   'refused-pressure',
   'cas-lost',
   'keyed',
+  'answered',
 ] as const;
 export type EventName = (typeof EVENT_NAMES)[number];
-export const EVENT_COUNT = 6;
+export const EVENT_COUNT = 7;
 
 /** `enum agent_outcome`. */
 export const AGENT_OUTCOME = {
@@ -545,51 +551,51 @@ export class PressureView extends StructView {
 
 /** `struct counters`: size and offsets in bytes. */
 export const COUNTERS = {
-  sizeBytes: 208,
+  sizeBytes: 232,
   offsets: {
     outcome: 0,
-    event: 136,
-    bytes: 184,
-    newConnections: 192,
-    zero: 200,
+    event: 152,
+    bytes: 208,
+    newConnections: 216,
+    zero: 224,
   },
 } as const;
 
 export class CountersView extends StructView {
-  constructor(buffer: ArrayBuffer = new ArrayBuffer(208)) {
-    super(buffer, 208);
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(232)) {
+    super(buffer, 232);
   }
-  /** Element `i` of 17. */
+  /** Element `i` of 19. */
   outcome(i: number): bigint {
     return this.view.getBigUint64(this.start + i * 8, true);
   }
   setOutcome(i: number, value: bigint): void {
     this.view.setBigUint64(this.start + i * 8, value, true);
   }
-  /** Element `i` of 6. */
+  /** Element `i` of 7. */
   event(i: number): bigint {
-    return this.view.getBigUint64(this.start + 136 + i * 8, true);
+    return this.view.getBigUint64(this.start + 152 + i * 8, true);
   }
   setEvent(i: number, value: bigint): void {
-    this.view.setBigUint64(this.start + 136 + i * 8, value, true);
+    this.view.setBigUint64(this.start + 152 + i * 8, value, true);
   }
   get bytes(): bigint {
-    return this.view.getBigUint64(this.start + 184, true);
+    return this.view.getBigUint64(this.start + 208, true);
   }
   set bytes(value: bigint) {
-    this.view.setBigUint64(this.start + 184, value, true);
+    this.view.setBigUint64(this.start + 208, value, true);
   }
   get newConnections(): bigint {
-    return this.view.getBigUint64(this.start + 192, true);
+    return this.view.getBigUint64(this.start + 216, true);
   }
   set newConnections(value: bigint) {
-    this.view.setBigUint64(this.start + 192, value, true);
+    this.view.setBigUint64(this.start + 216, value, true);
   }
   get zero(): bigint {
-    return this.view.getBigUint64(this.start + 200, true);
+    return this.view.getBigUint64(this.start + 224, true);
   }
   set zero(value: bigint) {
-    this.view.setBigUint64(this.start + 200, value, true);
+    this.view.setBigUint64(this.start + 224, value, true);
   }
 }
 
