@@ -57,11 +57,13 @@ __attribute__((noinline)) int insert_flow(struct newcomer *new)
 {
 	struct pressure_time time;
 	struct pressure *pressure;
+	__u32 subject;
 
 	if (!new)
 		return 0;
+	subject = new->service.subject; /* kernels before 6.2 take no key from an argument's memory */
 	time = pressure_time(&new->service, new->clock);
-	pressure = bpf_map_lookup_elem(&pressures, &new->service.subject);
+	pressure = bpf_map_lookup_elem(&pressures, &subject);
 	if (!pressure)
 		return 0;
 	new->events = 1 << EVENT_REFUSED_PRESSURE;

@@ -9,7 +9,7 @@ import { spawnIn } from '../../src/lab/program.ts';
 import { findEmulator, prepareImage } from './image.ts';
 
 const BOOT_LIMIT_MS = 90_000;
-const COMMAND_LIMIT_MS = 60_000;
+const COMMAND_LIMIT_MS = 180_000;
 
 export interface Guest {
   /** Output of a shell command; rejects with it when the command fails. */
@@ -25,8 +25,11 @@ function guestMac(number: number): string {
   return `02:00:00:00:00:${(GUEST_MAC + number).toString(16)}`;
 }
 
-/** Boots a machine whose interfaces eth0, eth1 ... are the other ends of `taps`, TAP devices of the namespace. Some 3 to 10 s. */
-export async function startGuest(netns: string, taps: readonly string[]): Promise<Guest> {
+/**
+ * Boots a machine whose interfaces eth0, eth1 ... are the other ends of `taps`, TAP devices of the namespace; an image `disk`
+ * (disk.ts) is mounted at /disk. Some 3 to 10 s.
+ */
+export async function startGuest(netns: string, taps: readonly string[], disk: string | null = null): Promise<Guest> {
   const image = prepareImage();
   const folder = mkdtempSync(join(tmpdir(), 'portico-vm-'));
   const socketPath = join(folder, 'commands');
@@ -41,7 +44,7 @@ export async function startGuest(netns: string, taps: readonly string[]): Promis
     '-nographic',
     '-no-reboot',
     '-m',
-    '384',
+    disk === null ? '384' : '1024',
     '-accel',
     'tcg',
     '-cpu',
@@ -59,6 +62,7 @@ export async function startGuest(netns: string, taps: readonly string[]): Promis
     '-serial',
     `unix:${socketPath},server=on,wait=off`,
     ...networks,
+    ...(disk === null ? [] : ['-drive', `file=${disk},format=raw,if=virtio,readonly=on`]),
   ];
   const machine = spawnIn(netns, command, ['ignore', 'pipe', 'pipe']);
   let said = '';

@@ -23,6 +23,7 @@ const PACKAGES = [
 const MODULES = [
   'virtio_pci',
   'virtio_net',
+  'virtio_blk',
   'ip_gre',
   'ip6_gre',
   'ipip',
@@ -177,6 +178,7 @@ mount -t devtmpfs dev /dev
 mount -t bpf bpf /sys/fs/bpf 2>/dev/null
 for module in $(cat /modules/order); do insmod /modules/$module; done
 ip link set lo up
+if [ -b /dev/vda ]; then mount -t ext4 -o ro,noload /dev/vda /disk; fi
 stty -F /dev/ttyS1 raw -echo
 exec < /dev/ttyS1 > /dev/ttyS1 2>&1
 echo '== ready'
@@ -189,7 +191,7 @@ poweroff -f
 
 function listEntries(): CpioEntry[] {
   const tree = new Tree();
-  for (const folder of ['proc', 'sys', 'dev', 'tmp', 'run', 'var/run', 'www', 'etc']) tree.folder(folder);
+  for (const folder of ['proc', 'sys', 'dev', 'disk', 'tmp', 'run', 'var/run', 'www', 'etc']) tree.folder(folder);
   tree.file('bin/busybox', readFileSync(join(ROOT, 'bin/busybox')));
   const applets = execFileSync(join(ROOT, 'bin/busybox'), ['--list'], { encoding: 'utf8' }).trim().split('\n');
   for (const applet of applets) if (applet !== 'ip' && applet !== 'busybox') tree.link(`bin/${applet}`, 'busybox');

@@ -1,0 +1,24 @@
+/** Runs inside the virtual machine: loads every compiled kernel program and prints one line of JSON, "loaded" or why not by file. */
+import { globSync } from 'node:fs';
+import { join } from 'node:path';
+import { BpfObject } from '../../src/serve/vip/object.ts';
+
+const objects = join(import.meta.dirname, '../../build/bpf');
+/** The bench's programs are not for production. */
+const BENCH = ['classic.bpf.o', 'vip.bpf.o'];
+
+const results: Record<string, string> = {};
+for (const name of globSync('*.bpf.o', { cwd: objects }).sort()) {
+  if (BENCH.includes(name)) continue;
+  const object = new BpfObject(join(objects, name));
+  try {
+    object.load();
+    results[name] = 'loaded';
+  } catch (error) {
+    results[name] = (error as Error).message;
+  } finally {
+    object.close();
+  }
+}
+process.stdout.write(`${JSON.stringify(results)}\n`);
+setInterval(() => {}, 1_000_000);
