@@ -2,11 +2,13 @@
 import { type ConfigChange, diffConfigs } from '../config/diff.ts';
 import type { Config, Service } from '../config/model.ts';
 import type { ParseResult } from '../config/parse.ts';
+import { listMtuPaths } from '../config/path-mtu.ts';
 import type { ConfigProblem } from '../config/problem.ts';
 import { formatAddress } from '../net/address.ts';
 import { takePositionals } from './arguments.ts';
 import { type Command, printJson, stringOption } from './command.ts';
 import { checkFile, loadConfig } from './configuration.ts';
+import { renderMtuTable } from './mtu-table.ts';
 
 export const command: Command = {
   name: 'check',
@@ -58,6 +60,7 @@ function describeConfig(config: Config): object {
     })),
     zones: config.zones.map((zone) => ({ name: zone.name, serial: zone.serial, records: zone.records.length })),
     networks: config.networks.length,
+    paths: listMtuPaths(config),
   };
 }
 
@@ -68,7 +71,11 @@ function renderResult(result: ParseResult): string {
     ...problems.map((problem) => renderProblem(file, 'error', problem)),
     ...warnings.map((problem) => renderProblem(file, 'warning', problem)),
   ];
-  if (result.ok) blocks.push(renderConfig(result.config));
+  if (result.ok) {
+    const mtus = renderMtuTable(listMtuPaths(result.config));
+    if (mtus !== '') blocks.push(mtus);
+    blocks.push(renderConfig(result.config));
+  }
   const warned = warnings.length === 0 ? 'no warnings' : count(warnings.length, 'warning');
   blocks.push(`${file}: ${result.ok ? 'good' : count(problems.length, 'error')}, ${warned}\n`);
   return blocks.join('\n');

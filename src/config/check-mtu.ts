@@ -32,7 +32,7 @@ function placeOf({ site, linkMtuFrom: { kind, name } }: MtuPath, report: Report)
 
 function warn(place: Path, paths: readonly MtuPath[], report: Report): void {
   const worst = paths.reduce((a, b) => (b.overheadBytes > a.overheadBytes ? b : a));
-  const { service, site, clientMtuBytes, overheadBytes, linkMtuBytes, effectiveMtuBytes, forwarding } = worst;
+  const { site, clientMtuBytes, overheadBytes, linkMtuBytes, effectiveMtuBytes, forwarding } = worst;
   const needed = clientMtuBytes + overheadBytes;
   const services = [...new Set(paths.map((path) => path.service))];
   const grow = overheadBytes === 0 ? '' : ` become ${needed} by ${forwarding}`;
@@ -42,8 +42,7 @@ function warn(place: Path, paths: readonly MtuPath[], report: Report): void {
       : `${linkMtuBytes} pass`;
   const subject = `packets of ${clientMtuBytes} bytes from clients of ${listNames(services)} at ${site}${grow}`;
   const message = `${subject}, and ${limit}: those above ${effectiveMtuBytes} are fragmented or refused with an ICMP error`;
-  const mss = mssText(worst);
-  const remedy = `write mtu: ${needed} ${place.at(-1) === 'mtu' ? 'here' : 'for the site'} once the links carry it, or let backends of ${service} announce an MSS of ${mss} at most`;
+  const remedy = `write mtu: ${needed} ${place.at(-1) === 'mtu' ? 'here' : 'for the site'} once the links carry it, or let the backends announce an MSS of ${mssText(worst, paths)} at most`;
   report.warn(place, message, remedy, place.at(-1) === 'mtu' ? 'value' : 'key');
 }
 
@@ -60,7 +59,8 @@ function checkIpv6Floor(place: Path, paths: readonly MtuPath[], report: Report):
   report.error(place, message, `let the links carry ${IPV6_MIN_MTU_BYTES + overheadBytes} bytes at least`);
 }
 
-function mssText({ vipFamilies, mssBytes }: MtuPath): string {
-  const texts = vipFamilies.map((family) => `${family === 4 ? mssBytes.ipv4 : mssBytes.ipv6} (IPv${family})`);
+function mssText({ mssBytes }: MtuPath, paths: readonly MtuPath[]): string {
+  const families = ([4, 6] as const).filter((family) => paths.some((path) => path.vipFamilies.includes(family)));
+  const texts = families.map((family) => `${family === 4 ? mssBytes.ipv4 : mssBytes.ipv6} (IPv${family})`);
   return texts.join(' and ');
 }

@@ -2,9 +2,12 @@
  * line of the errors, `# expect at LINE: PATH` where a line cannot bear a comment, `# warn: PATH` for warnings that must be there. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
 import { test } from 'node:test';
+import { FORWARDING_MODES, SCHEDULERS } from '../../src/config/model.ts';
+import type { MtuPath } from '../../src/config/path-mtu.ts';
 import type { ConfigProblem } from '../../src/config/problem.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
@@ -84,6 +87,58 @@ test('a good configuration is described, and exits 0', async () => {
   });
   const { stdout: text } = await portico('check', 'examples/two-sites.yaml');
   assert.match(text, /good, no warnings/);
+});
+
+test('the example of all modes and schedulers is good, and warned of where one balancer knows what another does not', async () => {
+  const { status, stdout } = await portico('check', 'examples/modes.yaml', '--json');
+  assert.equal(status, 0, stdout);
+  const { warnings, effective } = JSON.parse(stdout);
+  assert.deepEqual(
+    warnings.map(({ path }: ConfigProblem) => path),
+    [
+      'backends.plain-1.agent',
+      'services.shop.forwarding',
+      'services.files.scheduler',
+      'services.legacy.scheduler',
+      'services.names.scheduler',
+    ],
+  );
+  const seen = (pattern: RegExp) =>
+    new Set([...readFileSync(join(ROOT, 'examples/modes.yaml'), 'utf8').matchAll(pattern)].map(([, value]) => value));
+  for (const scheduler of SCHEDULERS)
+    assert.ok(scheduler === 'maglev' || seen(/ scheduler: ([a-z-]+)/g).has(scheduler), scheduler);
+  const modes = new Set(effective.paths.map((path: MtuPath) => path.forwarding));
+  assert.deepEqual(
+    FORWARDING_MODES.filter((mode) => !modes.has(mode)),
+    [],
+  );
+});
+
+test('each path tells how long packets may be, and a table does where some are too long', async () => {
+  const paths = JSON.parse((await portico('check', 'examples/modes.yaml', '--json')).stdout).effective
+    .paths as MtuPath[];
+  const of = (service: string, backend: string) => {
+    return paths.find((path) => path.service === service && path.backend === backend);
+  };
+  assert.deepEqual(
+    [of('web', 'far-2'), of('web', 'far-3'), of('media', 'near-1'), of('files', 'near-1'), of('old', 'plain-1')].map(
+      (path) => [path?.forwarding, path?.overheadBytes, path?.effectiveMtuBytes, path?.fits],
+    ),
+    [
+      ['gre', 28, 1572, true],
+      ['gre', 48, 1552, true],
+      ['gue', 36, 1564, true],
+      ['l2', 0, 1600, true],
+      ['ipip', 20, 1580, true],
+    ],
+  );
+  assert.doesNotMatch((await portico('check', 'examples/modes.yaml')).stdout, /Longest packets/);
+  const narrow = join(mkdtempSync(join(tmpdir(), 'portico-check-')), 'narrow.yaml');
+  writeFileSync(narrow, readFileSync(join(ROOT, 'examples/modes.yaml'), 'utf8').replace('mtu: 1600', 'mtu: 1530'));
+  const { stdout } = await portico('check', narrow);
+  rmSync(dirname(narrow), { recursive: true });
+  assert.match(stdout, /^ {2}eu +gre over IPv6 +4 +1 +1500 +48 +1530 +1482 \(too few\)$/m);
+  assert.match(stdout, /^ {2}eu +gre over IPv4 +4 +2 +1500 +28 +1530 +1502$/m);
 });
 
 test('a file that is not there, a folder and a missing argument are told in one sentence', async () => {
