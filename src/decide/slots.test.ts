@@ -112,8 +112,13 @@ test('a plan names markable, ready and waiting slots and changes nothing', () =>
   table.third.set([0, 0, 0, B, 0]);
   table.unsettled.set([0, 0, 1, 1, 0]);
   const before = structuredClone(table);
-  assert.deepEqual(planChange(table, Uint16Array.of(A, B, A, D, 0)), { mark: [1], ready: [2], waiting: 1 });
-  assert.deepEqual(planChange(table, Uint16Array.of(B, B, A, D, B), 2), { mark: [0, 1], ready: [], waiting: 1 });
+  assert.deepEqual(planChange(table, Uint16Array.of(A, B, A, D, 0)), { mark: [1], ready: [2], waiting: 1, held: 0 });
+  assert.deepEqual(planChange(table, Uint16Array.of(B, B, A, D, B), 2), {
+    mark: [0, 1],
+    ready: [],
+    waiting: 1,
+    held: 0,
+  });
   assert.deepEqual(table, before);
 });
 

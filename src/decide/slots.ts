@@ -38,6 +38,16 @@ export interface ChangePlan {
   readonly ready: readonly number[];
   /** Slots that must wait until they have room for another candidate. */
   readonly waiting: number;
+  /** Slots that wait because only weights changed, and enough slots are unsettled for that. */
+  readonly held: number;
+}
+
+/** What a change of weights alone may do: it moves settled slots, and not many at a time. */
+export interface WeightLimit {
+  /** Settled slots that may become unsettled. */
+  readonly room: number;
+  /** Whether the backend still serves: a slot of one that does not moves as in any other change. */
+  readonly serves: (index: number) => boolean;
 }
 
 /** A table of `slots` settled slots that name nobody. */
@@ -186,19 +196,31 @@ export function settleSlot(table: SlotTable, i: number): SettleResult {
 /**
  * Which slots of `table` can go towards `desired` now; changes nothing. Slots whose `desired` is 0 stay as they are.
  * At most `limit` slots are named in `mark` and `ready` together; those beyond it are in neither and not waiting.
+ * `weights`: only weights have changed.
  */
-export function planChange(table: SlotTable, desired: Uint16Array, limit = Number.POSITIVE_INFINITY): ChangePlan {
+export function planChange(
+  table: SlotTable,
+  desired: Uint16Array,
+  limit = Number.POSITIVE_INFINITY,
+  weights: WeightLimit | null = null,
+): ChangePlan {
   const mark: number[] = [];
   const ready: number[] = [];
   let waiting = 0;
+  let held = 0;
+  let room = weights?.room ?? 0;
   for (let i = 0; i < desired.length; i++) {
     const want = desired[i] as number;
     if (want === 0 || want === table.current[i]) continue;
+    if (weights?.serves(table.current[i] as number) && (table.unsettled[i] !== 0 || --room < 0)) {
+      held++;
+      continue;
+    }
     const result = markResult(table, i, want);
     if (result === 'waits') waiting++;
     else if (mark.length + ready.length >= limit) continue;
     else if (result === 'marked') mark.push(i);
     else ready.push(i);
   }
-  return { mark, ready, waiting };
+  return { mark, ready, waiting, held };
 }

@@ -6,9 +6,12 @@ export const DRAIN_KINDS = ['backend', 'balancer', 'site'] as const;
 export type DrainKind = (typeof DRAIN_KINDS)[number];
 
 /** Names that are drained, by kind. */
-export type Drains = Readonly<Record<DrainKind, readonly string[]>>;
+export interface Drains extends Readonly<Record<DrainKind, readonly string[]>> {
+  /** Backends of which the last flows are given up, and when, in milliseconds since 1970. */
+  readonly deadlines: Readonly<Record<string, number>>;
+}
 
-export const NO_DRAINS: Drains = { backend: [], balancer: [], site: [] };
+export const NO_DRAINS: Drains = { backend: [], balancer: [], site: [], deadlines: {} };
 
 /** What `writeDrains` wrote; `NO_DRAINS` where there is no file. Throws where it cannot be read or is something else. */
 export function readDrains(file: string): Drains {
@@ -24,7 +27,10 @@ export function readDrains(file: string): Drains {
   try {
     const read = JSON.parse(text) as Record<string, unknown>;
     const [backend, balancer, site] = DRAIN_KINDS.map((kind) => listOf(read[kind]));
-    if (backend && balancer && site) return { backend, balancer, site };
+    // An earlier version wrote none.
+    const deadlines = Object.entries(read.deadlines ?? {}).filter(([, at]) => typeof at === 'number');
+    if (backend && balancer && site)
+      return { backend, balancer, site, deadlines: Object.fromEntries(deadlines) as Record<string, number> };
   } catch {
     // told below
   }

@@ -79,6 +79,49 @@ export function planBackendProbes(
   return plan;
 }
 
+/** A question for the load of one backend. */
+export interface LoadPoll {
+  readonly service: string;
+  readonly site: string;
+  readonly backend: string;
+  readonly target: ProbeTarget;
+}
+
+/** A poll that takes longer than this is lost. */
+const LOAD_TIMEOUT_MS = 2_000;
+
+/** Whom a balancer's prober asks for load: every backend of every service of its site whose weights follow load. */
+export function planLoadPolls(
+  config: Config,
+  balancer: Balancer,
+  indexOf: (backend: string) => number | undefined,
+): LoadPoll[] {
+  const plan: LoadPoll[] = [];
+  for (const { name: service, load, backends } of config.services.values()) {
+    for (const name of load === null ? [] : (backends.get(balancer.site) ?? [])) {
+      const backend = config.backends.get(name);
+      const index = indexOf(name);
+      if (load === null || backend === undefined || index === undefined) continue;
+      const source = probeSource(balancer, index);
+      const target: ProbeTarget = {
+        id: `load/${service}/${balancer.site}/${name}`,
+        type: 'load',
+        sourceAddress: source?.family === backend.address.family ? formatAddress(source) : null,
+        address: formatAddress(backend.address),
+        port: load.port,
+        host: formatAddress(backend.address),
+        path: load.path,
+        expectStatus: 200,
+        expectBody: null,
+        intervalMs: load.intervalMs,
+        timeoutMs: Math.min(LOAD_TIMEOUT_MS, load.intervalMs),
+      };
+      plan.push({ service, site: balancer.site, backend: name, target });
+    }
+  }
+  return plan;
+}
+
 /** What a name server's prober watches: one VIP of each steered service at each site. */
 export function planSiteProbes(config: Config): PlannedProbe[] {
   const plan: PlannedProbe[] = [];

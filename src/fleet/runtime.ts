@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '../config/model.ts';
 import type { PathHealth, Verdict } from '../decide/health.ts';
 import { sameAddress } from '../net/address.ts';
+import type { ProbeResult } from '../observe/probe-target.ts';
 import { type Prober, startProber } from '../observe/prober.ts';
 import { compileZones } from '../serve/dns/zone-compile.ts';
 import { inNamespace } from '../serve/vip/netns.ts';
@@ -18,8 +19,9 @@ import { loadHashKeys } from './hash-keys.ts';
 import { HealthBook } from './health-book.ts';
 import type { Log } from './log.ts';
 import type { Folders, Machine } from './machine.ts';
-import { type PlannedProbe, planBackendProbes, planSiteProbes } from './probe-plan.ts';
+import { type LoadPoll, type PlannedProbe, planBackendProbes, planLoadPolls, planSiteProbes } from './probe-plan.ts';
 import { reloadProblems } from './reload-limits.ts';
+import { untilRouted } from './routed.ts';
 import { SiteLoad } from './site-load.ts';
 import { SiteRuntime } from './site-runtime.ts';
 import { SteeringWatch } from './steering-watch.ts';
@@ -39,7 +41,6 @@ export interface RuntimeOptions {
 /** Next hops, sessions and numbers of those who left are looked at so often; settling steps are a round apart. */
 const MAINTAIN_MS = 5_000;
 const LOAD_MS = 1_000;
-const ROUTED_LIMIT_MS = 3_000;
 /** Failures more of a site than of a backend: until a dead backend is found, probes of the VIP may meet it. */
 const SITE_FALL_MORE = 2;
 const SERVING_POLL_MS = 50;
@@ -62,6 +63,8 @@ export class Runtime {
   readonly startedMs = steadyMs();
   config: Config;
   readonly #options: RuntimeOptions;
+  /** By the id of their targets. */
+  readonly #loadPolls = new Map<string, LoadPoll>();
   readonly #siteProbers = new Map<string, Prober>();
   readonly #log: Log;
   #hashKeys: ReadonlyMap<string, Uint8Array> = new Map();
@@ -85,7 +88,13 @@ export class Runtime {
   }
 
   #addSite(name: string): SiteRuntime {
-    const site = new SiteRuntime({ site: name, health: this.health, nowMs: steadyMs, log: this.#log });
+    const site = new SiteRuntime({
+      site: name,
+      health: this.health,
+      nowMs: steadyMs,
+      wallMs: Date.now,
+      log: this.#log,
+    });
     this.sites.set(name, site);
     return site;
   }
@@ -99,7 +108,8 @@ export class Runtime {
       const machines = await this.#startMachines(config, this.#hashKeys);
       this.#register(machines, config);
       for (const site of this.sites.values()) await site.apply(config);
-      await this.#untilRouted();
+      this.#keepDeadlines();
+      await untilRouted(this.sites.values(), this.#log);
       for (const role of await this.#startNameServers(config)) this.#addNameServer(role);
       this.#plan();
       this.#scheduleMaintenance();
@@ -136,7 +146,7 @@ export class Runtime {
         const machine = machines.get(balancer.name);
         const hashKey = hashKeys.get(balancer.site);
         if (machine === undefined || hashKey === undefined || isRunning(balancer.name)) continue;
-        const onProbe = this.health.take.bind(this.health);
+        const onProbe = this.#take.bind(this);
         balancers.push(await startBalancer({ balancer, machine, hashKey, folders, log, onProbe }));
       }
     } catch (error) {
@@ -144,6 +154,15 @@ export class Runtime {
       throw error;
     }
     return { backends, balancers };
+  }
+
+  #take(observer: string, result: ProbeResult): void {
+    const poll = this.#loadPolls.get(result.id);
+    if (poll === undefined) this.health.take(observer, result);
+    else
+      this.sites
+        .get(poll.site)
+        ?.weights.takeReport(poll.service, poll.backend, result.utilisation ?? null, result.reason);
   }
 
   #register({ backends, balancers }: StartedMachines, config: Config): void {
@@ -163,11 +182,10 @@ export class Runtime {
     } catch (error) {
       this.#log.error({ reason: (error as Error).message }, 'drains are lost');
     }
-    const { backend, site } = this.#drained;
-    for (const name of backend) {
-      const its = this.config.backends.get(name)?.site;
-      if (its !== undefined) this.sites.get(its)?.drainedBackends.add(name);
-    }
+    const { backend, site, deadlines } = this.#drained;
+    const siteOf = (name: string) => this.sites.get(this.config.backends.get(name)?.site ?? '');
+    for (const name of backend) siteOf(name)?.drainedBackends.add(name);
+    for (const [name, at] of Object.entries(deadlines)) siteOf(name)?.drainDeadlines.set(name, at);
     for (const name of site) if (this.config.sites.has(name)) this.steering.drainedSites.add(name);
   }
 
@@ -185,19 +203,23 @@ export class Runtime {
         [...site.balancers.values()].filter((role) => role.drained).map(({ name }) => name),
       ),
       site: [...this.steering.drainedSites],
+      deadlines: Object.fromEntries(sites.flatMap((site) => [...site.drainDeadlines])),
     };
     writeDrains(this.#drainFile, this.#drained);
   }
 
-  /** Probes would fail, and say so, while the routers do not know the balancers yet. A silent router delays no more than this. */
-  async #untilRouted(): Promise<void> {
-    const announcers = [...this.sites.values()].flatMap((site) =>
-      [...site.balancers.values()].flatMap((role) => (role.announcer === null ? [] : [role.announcer])),
-    );
-    const waits = announcers.map((announcer) => announcer.untilEstablished(ROUTED_LIMIT_MS));
-    for (const result of await Promise.allSettled(waits))
-      if (result.status === 'rejected')
-        this.#log.warn({ reason: (result.reason as Error).message }, 'no BGP session yet');
+  /** The file's drains have begun, with their deadlines: those shall not begin anew with the next process. */
+  #keepDeadlines(): void {
+    const deadlines = Object.fromEntries([...this.sites.values()].flatMap((site) => [...site.drainDeadlines]));
+    if (JSON.stringify(deadlines) === JSON.stringify(this.#drained.deadlines)) return;
+    try {
+      this.keepDrains();
+    } catch (error) {
+      this.#log.error(
+        { reason: (error as Error).message },
+        'deadlines of drains will begin anew with the next process',
+      );
+    }
   }
 
   /** Starts the name servers that are here and do not run yet; all of them or, when it rejects, none. */
@@ -232,20 +254,29 @@ export class Runtime {
   /** Tells every observer what to probe. */
   #plan(): void {
     const { config } = this;
-    const watch = (observer: string, prober: Prober | null, plan: readonly PlannedProbe[], fallMore = 0): void => {
+    const watch = (
+      observer: string,
+      prober: Prober | null,
+      plan: readonly PlannedProbe[],
+      fallMore = 0,
+      polls: readonly LoadPoll[] = [],
+    ): void => {
       if (prober === null) return;
       this.health.watch(observer, plan, (service) => {
         const { rise, fall } = config.services.get(service)?.health ?? { rise: 1, fall: 1 };
         return { rise, fall: fall + fallMore };
       });
-      prober.setTargets(plan.map((one) => one.target));
+      prober.setTargets([...plan, ...polls].map((one) => one.target));
     };
+    this.#loadPolls.clear();
     for (const site of this.sites.values())
       for (const role of site.balancers.values()) {
         const balancer = config.balancers.get(role.name);
         if (balancer === undefined) continue;
         const plan = planBackendProbes(config, balancer, (name) => site.indices.numberOf(name));
-        watch(role.name, role.prober, plan);
+        const polls = planLoadPolls(config, balancer, (name) => site.indices.numberOf(name));
+        for (const poll of polls) this.#loadPolls.set(poll.target.id, poll);
+        watch(role.name, role.prober, plan, 0, polls);
       }
     for (const [name, prober] of this.#siteProbers) watch(name, prober, planSiteProbes(config), SITE_FALL_MORE);
   }
@@ -260,12 +291,15 @@ export class Runtime {
     if (verdict === 'unhealthy') this.#log.warn(fields, message);
     else if (before === 'unhealthy') this.#log.info(fields, message);
     if (backend === null) return;
-    this.sites
-      .get(site)
-      ?.refresh()
-      .catch((error) => {
-        if (!this.#closed) this.#log.error({ site, reason: (error as Error).message }, 'tables not brought up to date');
-      });
+    const its = this.sites.get(site);
+    if (its !== undefined) this.#refresh(its, its.refresh());
+  }
+
+  #refresh({ name }: SiteRuntime, done: Promise<void>): void {
+    done.catch((error) => {
+      if (this.#closed) return;
+      this.#log.error({ site: name, reason: (error as Error).message }, 'tables not brought up to date');
+    });
   }
 
   /**
@@ -301,6 +335,7 @@ export class Runtime {
     for (const role of nameServers) this.#addNameServer(role);
     const results = await Promise.allSettled([...this.sites.values()].map((site) => site.apply(config)));
     results.push(...(await Promise.allSettled([this.#stopGone(config)])));
+    this.#keepDeadlines();
     this.#plan();
     for (const name of this.steering.drainedSites) if (!config.sites.has(name)) this.steering.drainedSites.delete(name);
     const failures = results.flatMap((one) => (one.status === 'rejected' ? [(one.reason as Error).message] : []));
@@ -351,10 +386,11 @@ export class Runtime {
       }
   }
 
-  /** What a site takes is held against its capacity, every second. */
+  /** What a site takes is held against its capacity, every second; and weights and drains are looked at. */
   #watchLoad(): void {
     this.#loadTimer = setInterval(() => {
       for (const site of this.sites.values()) {
+        this.#refresh(site, site.look());
         const rate = this.load.sample(site, steadyMs());
         if (!this.steering.setRate(site.name, rate)) continue;
         const isFull = this.steering.siteFull('', site.name);

@@ -84,7 +84,7 @@ function world(config = fixtureConfig()) {
     () => nowMs,
     () => {},
   );
-  const site = new SiteRuntime({ site: 'eu', health, nowMs: () => nowMs, log });
+  const site = new SiteRuntime({ site: 'eu', health, nowMs: () => nowMs, wallMs: () => nowMs, log });
   const balancers = ['eu-b1', 'eu-b2'].map((name) => new FakeBalancer(name));
   const join = (balancer: FakeBalancer) => site.addBalancer(balancer as unknown as BalancerRole, config);
   for (const balancer of balancers) join(balancer);
@@ -257,4 +257,71 @@ test('after the end nothing is begun', async () => {
   await site.close(() => true);
   await assert.rejects(site.refresh(), /being stopped/);
   await assert.rejects(site.apply(fixtureConfig()), /being stopped/);
+});
+
+const candidatesOf = (table: SlotTable): Set<number> => new Set([...table.current, ...table.previous, ...table.third]);
+
+test('a drain ends at its deadline: the backend leaves all slots as if it had died, and may come back', async () => {
+  const { site, apply, say, balancers, pass } = world();
+  await apply(fixtureConfig());
+  for (const name of ['eu-1', 'eu-2', 'eu-3']) await say(name, null);
+  const index = site.indices.numberOf('eu-1') as number;
+  const table = site.tables.table('www') as SlotTable;
+  site.setDrained('eu-1', true, 600_000);
+  await site.refresh();
+  await site.look();
+  assert.ok(!table.current.includes(index) && table.previous.includes(index), 'its connections go on');
+  assert.equal(site.isGivenUp('eu-1'), false);
+  pass(600_000);
+  await site.look();
+  assert.ok(!candidatesOf(table).has(index));
+  assert.equal(balancers[0].alive.get(index), false);
+  site.setDrained('eu-1', false, null);
+  await site.refresh();
+  assert.ok(table.current.includes(index));
+  assert.equal(balancers[0].alive.get(index), true);
+});
+
+test('undrain during a drain takes back what has moved, and forgets the deadline', async () => {
+  const { site, apply, say, served, pass } = world();
+  await apply(fixtureConfig());
+  for (const name of ['eu-1', 'eu-2', 'eu-3']) await say(name, null);
+  const before = Uint16Array.from((site.tables.table('www') as SlotTable).current);
+  site.setDrained('eu-1', true, 600_000);
+  await site.refresh();
+  assert.deepEqual(served(), ['eu-2', 'eu-3']);
+  site.setDrained('eu-1', false, null);
+  await site.refresh();
+  pass(700_000);
+  await site.look();
+  assert.deepEqual((site.tables.table('www') as SlotTable).current, before);
+});
+
+test('a deadline of the file begins when the file is applied, and only once', async () => {
+  const { site, apply, say, pass } = world();
+  await apply(fixtureConfig());
+  for (const name of ['eu-1', 'eu-2', 'eu-3']) await say(name, null);
+  const drained = fixtureConfig((text) =>
+    text.replace(
+      'eu-1: { site: eu, address: 10.1.2.1 }',
+      'eu-1: { site: eu, address: 10.1.2.1, drain: { deadline: 10m } }',
+    ),
+  );
+  await apply(drained);
+  pass(500_000);
+  await apply(drained);
+  pass(100_000);
+  assert.equal(site.isGivenUp('eu-1'), true);
+  await apply(fixtureConfig());
+  assert.equal(site.drainDeadlines.size, 0);
+});
+
+test('where all are drained, with or without deadline, all go on: an answer is better than none', async () => {
+  const { site, apply, say, served, pass } = world();
+  await apply(fixtureConfig());
+  for (const name of ['eu-1', 'eu-2', 'eu-3']) await say(name, null);
+  for (const name of ['eu-1', 'eu-2', 'eu-3']) site.setDrained(name, true, 1_000);
+  pass(2_000);
+  await site.look();
+  assert.deepEqual(served(), ['eu-1', 'eu-2', 'eu-3']);
 });

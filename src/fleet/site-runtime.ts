@@ -1,6 +1,5 @@
 /** One site: its balancers and backends, held to what the configuration, the operator and health say. */
 import type { Config, Service } from '../config/model.ts';
-import { usableBackends, type Verdict } from '../decide/health.ts';
 import { createSlotTable, type SlotTable } from '../decide/slots.ts';
 import { type Address, sameAddress } from '../net/address.ts';
 import { MAX_BACKENDS, MAX_SUBJECTS } from '../serve/vip/layout.gen.ts';
@@ -8,15 +7,20 @@ import { adoptNumbers, formerBackend, formerName } from './adopt.ts';
 import { Allocation } from './allocation.ts';
 import type { BackendRole } from './backend-role.ts';
 import type { BalancerRole } from './balancer-role.ts';
+import { type Choice, chooseMembers } from './choose-members.ts';
 import type { HealthBook } from './health-book.ts';
 import type { Log } from './log.ts';
+import { ServiceWeights } from './service-weights.ts';
 import { assertRoom, type PlannedBackend, planSite, type SitePlan } from './site-plan.ts';
-import { SiteTables, type TableMember } from './site-tables.ts';
+import { SiteTables } from './site-tables.ts';
 
 export interface SiteRuntimeOptions {
   readonly site: string;
   readonly health: HealthBook;
+  /** A steady clock. */
   readonly nowMs: () => number;
+  /** Milliseconds since 1970. */
+  readonly wallMs: () => number;
   readonly log: Log;
 }
 
@@ -29,7 +33,14 @@ export class SiteRuntime {
   readonly tables: SiteTables;
   /** Services of which so many backends look dead that all are used. */
   readonly panicking = new Set<string>();
+  /** By the operator. */
   readonly drainedBackends = new Set<string>();
+  /** When the drain of a backend is over and its last flows are given up, in milliseconds since 1970. */
+  readonly drainDeadlines = new Map<string, number>();
+  readonly weights: ServiceWeights;
+  /** Drains whose end has been told. */
+  readonly #givenUp = new Set<string>();
+  readonly #wallMs: () => number;
   readonly #health: HealthBook;
   readonly #log: Log;
   #config: Config | null = null;
@@ -49,6 +60,8 @@ export class SiteRuntime {
     this.name = options.site;
     this.#health = options.health;
     this.#log = options.log;
+    this.#wallMs = options.wallMs;
+    this.weights = new ServiceWeights(options);
     this.tables = new SiteTables(options.nowMs, (target, error) => void this.#lostBalancer(target, error));
   }
 
@@ -84,10 +97,15 @@ export class SiteRuntime {
     const plan = planSite(config, this.name, this.indices, this.subjects);
     this.#config = config;
     this.#plan = plan;
-    for (const name of this.drainedBackends) if (!config.backends.has(name)) this.drainedBackends.delete(name);
+    this.#followDrains(config);
+    const others = [...config.balancers.values()].filter(
+      ({ site, name }) => site === this.name && !this.balancers.has(name),
+    );
+    this.weights.mayFollowLoad = others.length === 0;
     // No table may be published any more whose place in the kernels goes.
     const services = new Set(plan.services.map(({ service }) => service.name));
     for (const name of this.tables.services()) if (!services.has(name)) await this.tables.removeService(name);
+    this.weights.keep(services);
     const known = this.#known();
     await Promise.all([
       ...[...this.balancers.values()].map((balancer) => balancer.setPlan(plan, known)),
@@ -212,10 +230,12 @@ export class SiteRuntime {
     const failures: unknown[] = [];
     for (const { planned, adopted, choice } of choices) {
       const { service, subject } = planned;
-      const options = { subject, slots: service.slots, settleAfterMs: service.tracking.settleAfterMs, adopted };
-      await this.tables
-        .setMembers(service.name, options, choice.members, choice.dead)
-        .catch((error) => failures.push(error));
+      const table = this.tables.table(service.name) ?? adopted;
+      const serving = new Set(table?.current);
+      const { members, weightsOnly } = this.weights.weigh(service, choice.members, (index) => serving.has(index));
+      const { settleAfterMs } = service.tracking;
+      const options = { subject, slots: service.slots, settleAfterMs, adopted, weightsOnly };
+      await this.tables.setMembers(service.name, options, members, choice.dead).catch((error) => failures.push(error));
       this.#notePanic(service.name, choice.panic);
     }
     this.#setAlive(
@@ -250,41 +270,65 @@ export class SiteRuntime {
   }
 
   /** Who serves a service now; `table` is how its slots are. */
-  #choose(
-    service: Service,
-    table: SlotTable | null,
-  ): {
-    members: TableMember[];
-    dead: Set<number>;
-    alive: number[];
-    panic: boolean;
-  } {
-    const verdicts = new Map<string, Verdict>();
-    for (const name of service.backends.get(this.name) ?? [])
-      if (this.indices.numberOf(name) !== undefined)
-        verdicts.set(name, this.#health.backend(service.name, name).verdict);
-    const { usable, panic } = usableBackends(verdicts, service.panicShare);
-    const indexOf = (name: string): number => this.indices.numberOf(name) as number;
-    // Somebody new gets flows only when a probe has found it healthy. Whoever has flows keeps them until probes say no: a process that has
-    // just started knows of nobody yet, and must not move what an earlier one left.
+  #choose(service: Service, table: SlotTable | null): Choice {
     const serving = new Set(table?.current);
-    const isProven = (name: string): boolean => verdicts.get(name) === 'healthy' || serving.has(indexOf(name));
-    const proven = usable.filter((name) => panic || isProven(name));
-    // A table of the unproven is better than none.
-    const able = proven.length > 0 ? proven : usable;
-    const wanted = able.filter((name) => !this.isDrained(name));
-    const members = (wanted.length > 0 ? wanted : able).map((name) => ({
-      name,
-      index: indexOf(name),
-      weight: this.#config?.backends.get(name)?.weight ?? 1,
-    }));
-    const alive = usable.map(indexOf);
-    const dead = new Set([...verdicts.keys()].map(indexOf).filter((index) => !alive.includes(index)));
-    return { members, dead, alive, panic };
+    const candidates = (service.backends.get(this.name) ?? []).flatMap((name) => {
+      const index = this.indices.numberOf(name);
+      if (index === undefined) return [];
+      return {
+        name,
+        index,
+        weight: this.#config?.backends.get(name)?.weight ?? 1,
+        verdict: this.#health.backend(service.name, name).verdict,
+        drained: this.isDrained(name),
+        givenUp: this.isGivenUp(name),
+        serving: serving.has(index),
+      };
+    });
+    return chooseMembers(candidates, service.panicShare);
   }
 
   isDrained(backend: string): boolean {
     return this.drainedBackends.has(backend) || this.#config?.backends.get(backend)?.drain === true;
+  }
+
+  /** It is drained, and the time for that is over. */
+  isGivenUp(backend: string): boolean {
+    return this.isDrained(backend) && this.#wallMs() >= (this.drainDeadlines.get(backend) ?? Number.POSITIVE_INFINITY);
+  }
+
+  /** The operator drains a backend, with the time that it has (null: all that it needs), or takes that back. Call `refresh` afterwards. */
+  setDrained(backend: string, drained: boolean, deadlineMs: number | null): void {
+    if (drained) this.drainedBackends.add(backend);
+    else this.drainedBackends.delete(backend);
+    this.#givenUp.delete(backend);
+    if (drained && deadlineMs !== null) this.drainDeadlines.set(backend, this.#wallMs() + deadlineMs);
+    else this.drainDeadlines.delete(backend);
+  }
+
+  /** Drains of backends that are gone end; those of the file begin, with their deadlines. */
+  #followDrains(config: Config): void {
+    for (const name of this.drainedBackends) if (!config.backends.has(name)) this.drainedBackends.delete(name);
+    for (const name of this.drainDeadlines.keys()) if (!this.isDrained(name)) this.drainDeadlines.delete(name);
+    for (const { name, site, drain, drainDeadlineMs } of config.backends.values())
+      if (site === this.name && drain && drainDeadlineMs !== null && !this.drainDeadlines.has(name))
+        this.drainDeadlines.set(name, this.#wallMs() + drainDeadlineMs);
+  }
+
+  /** Called about once a second: weights that change with time and load, drains whose time is over. */
+  async look(): Promise<void> {
+    const over = [...this.drainDeadlines.keys()].filter((name) => this.isGivenUp(name) && !this.#givenUp.has(name));
+    for (const backend of over) {
+      this.#givenUp.add(backend);
+      const slots = this.tables.slotsOf(this.indices.numberOf(backend) ?? 0);
+      const fields = { site: this.name, backend, slots };
+      this.#log.warn(
+        fields,
+        `time is over for the drain of ${backend}: its last connections (${slots} slots) are given up`,
+      );
+    }
+    const hasChanged = this.weights.look((service) => (this.tables.summary(service)?.held ?? 0) > 0);
+    if (over.length > 0 || hasChanged) await this.refresh();
   }
 
   /** Announces the VIPs of services that have enough backends. */

@@ -65,7 +65,8 @@ async function site(...names: string[]) {
   const targets = names.map((name) => new Recorder(name, writes));
   for (const target of targets) await tables.addTarget(target);
   const options = { subject: SUBJECT, slots: SLOTS, settleAfterMs: SETTLE_MS, adopted: null };
-  const set = (list: TableMember[], dead: number[] = []) => tables.setMembers('web', options, list, new Set(dead));
+  const set = (list: TableMember[], dead: number[] = [], weightsOnly = false) =>
+    tables.setMembers('web', { ...options, weightsOnly }, list, new Set(dead));
   const pass = (ms: number) => {
     nowMs += ms;
   };
@@ -206,4 +207,39 @@ test('a change that needs a fourth candidate waits and is counted', async () => 
   assert.equal(tables.summary('web')?.waiting, SLOTS);
   const { copy } = targets[0] as Recorder;
   assert.deepEqual([copy.current[0], copy.previous[0], copy.third[0]], [3, 1, 2]);
+});
+
+test('a change of weights alone moves settled slots, at most a tenth of all; the rest is held until slots have settled', async () => {
+  const { tables, set, pass, targets } = await site('x');
+  const weighted = (...weights: number[]) => weights.map((weight, i) => ({ name: `b${i + 1}`, index: i + 1, weight }));
+  await set(weighted(1, 1));
+  await set(weighted(1, 9), [], true);
+  const limit = Math.floor(SLOTS / 10);
+  assert.equal(tables.summary('web')?.unsettled, limit);
+  const held = tables.summary('web')?.held ?? 0;
+  assert.ok(held > 0);
+  await set(weighted(9, 1), [], true);
+  const { copy, unsettled } = targets[0] as Recorder;
+  for (let i = 0; i < SLOTS; i++) if (unsettled[i] === 1) assert.equal(copy.current[i], 2, 'unsettled ones stay');
+  await set(weighted(1, 9), [], true);
+  pass(2 * SETTLE_MS);
+  // Two steps settle what has moved; no silence is asked of what moves then.
+  await tables.settle();
+  await tables.settle();
+  const after = tables.summary('web');
+  assert.ok((after?.unsettled ?? 0) > limit / 2 && (after?.unsettled ?? 0) <= limit, 'the next tenth');
+  assert.equal(after?.held, held - (after?.unsettled ?? 0));
+});
+
+test('an ordinary change is not held, also when weights wait; nor are slots of somebody who leaves', async () => {
+  const { tables, set } = await site('x');
+  const b = (index: number, weight: number) => ({ name: `b${index}`, index, weight });
+  await set([b(1, 1), b(2, 1)]);
+  await set([b(1, 1), b(2, 9)], [], true);
+  assert.ok((tables.summary('web')?.held ?? 0) > 0);
+  await set([b(1, 1), b(2, 9)]);
+  assert.equal(tables.summary('web')?.held, 0);
+  assert.ok((tables.summary('web')?.unsettled ?? 0) > SLOTS / 10);
+  await set([b(2, 9)], [], true);
+  assert.equal(tables.summary('web')?.slotsByIndex.get(1), undefined, 'a drain goes on beside it');
 });

@@ -11,13 +11,24 @@ import {
   type SlotTable,
   settleSlot,
   switchSlot,
+  type WeightLimit,
 } from '../decide/slots.ts';
 
 export interface TableMember {
   readonly name: string;
   readonly index: number;
-  /** Above 0. */
+  /** Above 0: what counts now, see `service-weights.ts`. */
   readonly weight: number;
+}
+
+export interface TableOptions {
+  readonly subject: number;
+  readonly slots: number;
+  readonly settleAfterMs: number;
+  /** What an earlier process left in the kernel. */
+  readonly adopted: SlotTable | null;
+  /** Only weights differ from the last members, by a controller or slow start: the change may wait, and moves few slots at a time. */
+  readonly weightsOnly?: boolean;
 }
 
 export type SlotChange = 'load' | 'mark' | 'switch' | 'death' | 'settle';
@@ -43,6 +54,11 @@ interface ServiceTable {
   settleAfterMs: number;
   /** Slots whose planned change would need a fourth candidate. */
   waiting: number;
+  weightsOnly: boolean;
+  /** Slots that a change of weights alone waits for. */
+  held: number;
+  /** 1: a change of weights made the slot unsettled; means nothing once it is settled. */
+  readonly movedByWeight: Uint8Array;
   /** Slots in the closing step, with the balancers that have not taken it yet: nothing else is done with them until then. */
   readonly closing: Map<number, Set<string>>;
 }
@@ -52,9 +68,14 @@ export interface TableSummary {
   readonly slots: number;
   readonly unsettled: number;
   readonly waiting: number;
+  /** Slots that a change of weights alone waits for. */
+  readonly held: number;
   /** Slots of each backend index, as `current`. */
   readonly slotsByIndex: ReadonlyMap<number, number>;
 }
+
+/** Share of a service's slots that may be unsettled because weights changed. */
+const UNSETTLED_BY_WEIGHT = 0.1;
 
 /** A balancer that takes longer than this to acknowledge is given up for this change and reported. */
 const ACKNOWLEDGE_MS = 2_000;
@@ -111,7 +132,7 @@ export class SiteTables {
    */
   setMembers(
     service: string,
-    options: { subject: number; slots: number; settleAfterMs: number; adopted: SlotTable | null },
+    options: TableOptions,
     members: readonly TableMember[],
     dead: ReadonlySet<number>,
   ): Promise<void> {
@@ -125,6 +146,7 @@ export class SiteTables {
       }
       entry.settleAfterMs = options.settleAfterMs;
       entry.members = members;
+      entry.weightsOnly = options.weightsOnly === true;
       if (members.length > 0) populateTable(entry.table.current.length, members, entry.desired);
       else entry.desired.fill(0);
       await this.#bury(entry, dead);
@@ -161,6 +183,15 @@ export class SiteTables {
     return false;
   }
 
+  /** Slots, of all services, in which flows of the backend may be. */
+  slotsOf(index: number): number {
+    let count = 0;
+    for (const { table } of this.#services.values())
+      for (let slot = 0; slot < table.current.length; slot++)
+        if (table.current[slot] === index || table.previous[slot] === index || table.third[slot] === index) count++;
+    return index === 0 ? 0 : count;
+  }
+
   /** Names of the services that have a table. */
   services(): string[] {
     return [...this.#services.keys()];
@@ -182,7 +213,8 @@ export class SiteTables {
       slotsByIndex.set(index, (slotsByIndex.get(index) ?? 0) + 1);
       if (flags[slot] !== 0) unsettled++;
     }
-    return { subject: entry.subject, slots: current.length, unsettled, waiting: entry.waiting, slotsByIndex };
+    const { subject, waiting, held } = entry;
+    return { subject, slots: current.length, unsettled, waiting, held, slotsByIndex };
   }
 
   /** Resolves when everything asked for so far is done. */
@@ -190,10 +222,7 @@ export class SiteTables {
     return this.#queue;
   }
 
-  #create(
-    options: { subject: number; slots: number; settleAfterMs: number; adopted: SlotTable | null },
-    members: readonly TableMember[],
-  ): ServiceTable {
+  #create(options: TableOptions, members: readonly TableMember[]): ServiceTable {
     const table = options.adopted ?? createSlotTable(options.slots);
     const desired = new Uint16Array(options.slots);
     if (members.length > 0) populateTable(options.slots, members, desired);
@@ -205,6 +234,10 @@ export class SiteTables {
       members,
       settleAfterMs: options.settleAfterMs,
       waiting: 0,
+      weightsOnly: false,
+      held: 0,
+      // Nobody knows why an earlier process's slots are unsettled.
+      movedByWeight: table.unsettled.slice(),
       closing: new Map(),
     };
   }
@@ -220,12 +253,17 @@ export class SiteTables {
 
   async #change(entry: ServiceTable): Promise<void> {
     const { table, desired } = entry;
-    const plan = planChange(table, desired);
+    const limit = entry.weightsOnly ? weightLimit(entry) : null;
+    const plan = planChange(table, desired, undefined, limit);
     const isFree = (slot: number): boolean => !entry.closing.has(slot);
     const mark = plan.mark.filter(isFree);
     const ready = plan.ready.filter(isFree);
+    entry.held = plan.held;
     entry.waiting = plan.waiting + plan.mark.length + plan.ready.length - mark.length - ready.length;
-    for (const slot of mark) markSlot(table, slot, desired[slot] as number);
+    for (const slot of mark) {
+      if (table.unsettled[slot] === 0) entry.movedByWeight[slot] = limit?.serves(table.current[slot]) ? 1 : 0;
+      markSlot(table, slot, desired[slot] as number);
+    }
     if (mark.length > 0) await this.#publish(entry, mark, 'mark');
     const slots = [...mark, ...ready];
     for (const slot of slots) switchSlot(table, slot, desired[slot] as number);
@@ -255,7 +293,7 @@ export class SiteTables {
     }
     if (written.length > 0) await this.#publish(entry, written, 'settle');
     await this.#close(entry, silenceMs);
-    if (entry.waiting > 0) await this.#change(entry);
+    if (entry.waiting + entry.held > 0) await this.#change(entry);
     return settled;
   }
 
@@ -328,6 +366,18 @@ export class SiteTables {
     this.#queue = done.catch(() => {});
     return done;
   }
+}
+
+/** What a change of weights may still make unsettled. */
+function weightLimit({ table, members, movedByWeight }: ServiceTable): WeightLimit {
+  let moved = 0;
+  for (let slot = 0; slot < movedByWeight.length; slot++)
+    if (movedByWeight[slot] !== 0 && table.unsettled[slot] !== 0) moved++;
+  const serving = new Set(members.map(({ index }) => index));
+  return {
+    room: Math.floor(UNSETTLED_BY_WEIGHT * movedByWeight.length) - moved,
+    serves: (index) => serving.has(index),
+  };
 }
 
 async function within<T>(limitMs: number, work: Promise<T>): Promise<T> {

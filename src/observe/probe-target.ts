@@ -3,12 +3,13 @@
 export interface ProbeTarget {
   /** Names the target in results. */
   readonly id: string;
-  readonly type: 'tcp' | 'http';
+  /** `load`: an HTTP request for a load report (load-report.ts). */
+  readonly type: 'tcp' | 'http' | 'load';
   /** Source of the connection; through the VIP it is what chooses the backend. Null: the kernel's choice. */
   readonly sourceAddress: string | null;
   readonly address: string;
   readonly port: number;
-  /** HTTP only. */
+  /** HTTP and load only; `expect...`: HTTP only. */
   readonly host: string;
   readonly path: string;
   readonly expectStatus: number;
@@ -23,6 +24,8 @@ export interface ProbeResult {
   /** Why the probe failed; null: it succeeded. */
   readonly reason: string | null;
   readonly tookMs: number;
+  /** What a load report says, 1 is full; only of `load`, and only where it succeeded. */
+  readonly utilisation?: number;
 }
 
 /** To the prober: all its targets from now on. A target whose text is the same goes on undisturbed. */

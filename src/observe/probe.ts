@@ -1,6 +1,7 @@
 /** One probe of a target: a new TCP connection, and over it an HTTP request if the target wants one. */
-import { request } from 'node:http';
+import { type ClientRequest, request } from 'node:http';
 import { connect } from 'node:net';
+import { readLoadReport } from './load-report.ts';
 import type { ProbeResult, ProbeTarget } from './probe-target.ts';
 
 const BODY_LIMIT_BYTES = 64 * 1024;
@@ -9,6 +10,10 @@ const BODY_LIMIT_BYTES = 64 * 1024;
 export async function probe(target: ProbeTarget): Promise<ProbeResult> {
   const began = performance.now();
   const limit = AbortSignal.timeout(target.timeoutMs);
+  if (target.type === 'load') {
+    const answer = await askLoad(target, limit);
+    return { id: target.id, ...answer, tookMs: performance.now() - began };
+  }
   const reason = await (target.type === 'http' ? probeHttp(target, limit) : probeTcp(target, limit));
   return { id: target.id, reason, tookMs: performance.now() - began };
 }
@@ -36,9 +41,41 @@ function probeTcp(target: ProbeTarget, limit: AbortSignal): Promise<string | nul
   return promise;
 }
 
-function probeHttp(target: ProbeTarget, limit: AbortSignal): Promise<string | null> {
-  const { promise, resolve } = Promise.withResolvers<string | null>();
-  const sent = request({
+/** A report is small; one that does not fit is refused. */
+const REPORT_LIMIT_BYTES = 16 * 1024;
+
+async function askLoad(
+  target: ProbeTarget,
+  limit: AbortSignal,
+): Promise<{ reason: string | null; utilisation?: number }> {
+  const { promise, resolve } = Promise.withResolvers<{ reason: string | null; utilisation?: number }>();
+  const fail = (reason: string): void => resolve({ reason });
+  const sent = sendRequest(target, limit);
+  sent.on('error', (error) => fail(explain(error, limit, target)));
+  sent.once('response', (response) => {
+    const parts: Buffer[] = [];
+    let length = 0;
+    response.on('error', (error) => fail(explain(error, limit, target)));
+    response.on('data', (part: Buffer) => {
+      parts.push(part);
+      length += part.length;
+      if (length <= REPORT_LIMIT_BYTES) return;
+      fail('the load report is longer than 16 KiB');
+      response.destroy();
+    });
+    response.on('end', () => {
+      if (response.statusCode !== 200) return fail(`status ${response.statusCode} instead of 200`);
+      const reading = readLoadReport(Buffer.concat(parts).toString());
+      if (reading.ok) resolve({ reason: null, utilisation: reading.utilisation });
+      else fail(reading.reason);
+    });
+  });
+  sent.end();
+  return promise;
+}
+
+function sendRequest(target: ProbeTarget, limit: AbortSignal): ClientRequest {
+  return request({
     host: target.address,
     port: target.port,
     path: target.path,
@@ -47,6 +84,11 @@ function probeHttp(target: ProbeTarget, limit: AbortSignal): Promise<string | nu
     signal: limit,
     ...(target.sourceAddress === null ? {} : { localAddress: target.sourceAddress }),
   });
+}
+
+function probeHttp(target: ProbeTarget, limit: AbortSignal): Promise<string | null> {
+  const { promise, resolve } = Promise.withResolvers<string | null>();
+  const sent = sendRequest(target, limit);
   sent.on('error', (error) => resolve(explain(error, limit, target)));
   sent.once('response', (response) => {
     const wrongStatus = response.statusCode !== target.expectStatus;

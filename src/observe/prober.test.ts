@@ -282,3 +282,34 @@ test('many targets are probed, never more than 500 at once', async (t) => {
   assert.equal(seen.size, 1_200);
   assert.ok(most > 300 && most <= 500, `${most} at once`);
 });
+
+test('a load report is read over HTTP, bounded, and every failure has its reason', async (t) => {
+  const reports: Record<string, [number, string]> = {
+    '/load': [200, '{"cpu_utilization":0.25}'],
+    '/none': [404, '{"cpu_utilization":0.25}'],
+    '/words': [200, 'busy'],
+    '/long': [200, `{"cpu_utilization":0.25}${' '.repeat(20_000)}`],
+  };
+  const server = createServer((request, response) => {
+    const [status, text] = reports[request.url ?? ''] ?? [500, ''];
+    response.writeHead(status).end(text);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const { port } = server.address() as AddressInfo;
+  const ask = (path: string) => probe(target(port, { type: 'load', path, timeoutMs: 2_000 }));
+  const { reason, utilisation } = await ask('/load');
+  assert.deepEqual({ reason, utilisation }, { reason: null, utilisation: 0.25 });
+  for (const [path, why] of [
+    ['/none', /status 404/],
+    ['/words', /not JSON/],
+    ['/long', /longer than 16 KiB/],
+  ] as const) {
+    const result = await ask(path);
+    assert.match(result.reason ?? '', why);
+    assert.equal(result.utilisation, undefined);
+  }
+});

@@ -1,0 +1,102 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Service } from '../config/model.ts';
+import { fixtureConfig } from './fleet-fixture.ts';
+import { POLLS_A_ROUND, ServiceWeights } from './service-weights.ts';
+
+const POLL_MS = 1_000;
+
+function weightsOf(text: string) {
+  let nowMs = 1_000_000;
+  const said: string[] = [];
+  const say = (_: object, line: string) => void said.push(line);
+  const weights = new ServiceWeights({
+    site: 'eu',
+    nowMs: () => nowMs,
+    wallMs: () => nowMs,
+    log: { info: say, warn: say, error: say },
+  });
+  const config = fixtureConfig((all) => all.replace('    slots: 307\n', `    slots: 307\n${text}`));
+  const service = config.services.get('www') as Service;
+  const base = (...names: string[]) => names.map((name) => ({ name, index: Number(name.slice(1)), weight: 10 }));
+  const pass = (ms: number) => {
+    nowMs += ms;
+  };
+  return { weights, service, base, pass, said };
+}
+
+const FULL = (): boolean => false;
+const nobody = (): boolean => false;
+
+test('somebody added begins small and comes to its weight in steps; the last is an ordinary change', () => {
+  const { weights, service, base, pass } = weightsOf('    slowStart: 30s\n');
+  const weigh = () => weights.weigh(service, base('b1', 'b2', 'b3'), nobody);
+  const first = weights.weigh(service, base('b1', 'b2'), nobody);
+  assert.deepEqual(
+    first.members.map(({ weight }) => weight),
+    [10, 10],
+    'those of a new table begin whole',
+  );
+  assert.ok(Math.abs((weigh().members[2]?.weight ?? 0) - 1) < 0.01);
+  assert.equal(weights.look(FULL), false, 'not yet');
+  pass(3_000);
+  assert.equal(weights.look(FULL), true);
+  const second = weigh();
+  assert.ok(Math.abs((second.members[2]?.weight ?? 0) - 2) < 0.01);
+  assert.equal(second.weightsOnly, true);
+  assert.match(weights.status('www', 'b3')?.reason ?? '', /slow start, 20 %/);
+  pass(27_000);
+  const last = weigh();
+  assert.equal(last.members[2]?.weight, 10);
+  assert.equal(last.weightsOnly, false);
+  assert.equal(weights.status('www', 'b3')?.reason, 'configured');
+});
+
+test('who has slots already is no newcomer: a restart begins nothing anew', () => {
+  const { weights, service, base } = weightsOf('    slowStart: 30s\n');
+  weights.weigh(service, base('b1'), nobody);
+  const { members } = weights.weigh(service, base('b1', 'b2'), (index) => index === 2);
+  assert.equal(members[1]?.weight, 10);
+});
+
+const LOAD = `    scheduler: least-load\n    load: { port: 9000, path: /load, interval: ${POLL_MS / 1_000}s }\n`;
+
+test('weights follow reported load, in rounds, and not while slots wait for the last round', () => {
+  const { weights, service, base, pass } = weightsOf(LOAD);
+  const weigh = () => weights.weigh(service, base('b1', 'b2'), nobody).members.map(({ weight }) => weight);
+  weigh();
+  const round = (held: boolean) => {
+    let changed = false;
+    for (let poll = 0; poll < POLLS_A_ROUND; poll++) {
+      pass(POLL_MS);
+      weights.takeReport('www', 'b1', 0.9, null);
+      weights.takeReport('www', 'b2', 0.3, null);
+      changed = weights.look(() => held) || changed;
+    }
+    return changed;
+  };
+  assert.equal(round(true), false);
+  assert.deepEqual(weigh(), [10, 10]);
+  assert.equal(round(false), true);
+  const [one = 0, two = 0] = weigh();
+  assert.ok(one < 10 && two > 10, `${one} ${two}`);
+  assert.match(weights.status('www', 'b1')?.reason ?? '', /reported load, x 0\.9/);
+  weights.mayFollowLoad = false;
+  assert.equal(round(false), false, 'several processes cannot agree');
+});
+
+test('without reports the weight stays, and an alarm says so once, with the reason', () => {
+  const { weights, service, base, pass, said } = weightsOf(LOAD);
+  weights.weigh(service, base('b1', 'b2'), nobody);
+  for (let poll = 0; poll < 3 * POLLS_A_ROUND; poll++) {
+    pass(POLL_MS);
+    weights.takeReport('www', 'b1', 0.9, null);
+    weights.takeReport('www', 'b2', null, 'ECONNREFUSED');
+    assert.equal(weights.look(FULL), false);
+  }
+  assert.deepEqual(said, ['backend b2 reports no load: its weight stays']);
+  assert.match(weights.problems()[0] ?? '', /b2 reports no load for www.*ECONNREFUSED/);
+  weights.takeReport('www', 'b2', 0.9, null);
+  weights.look(FULL);
+  assert.deepEqual(weights.problems(), []);
+});

@@ -1,0 +1,255 @@
+/**
+ * What the weights of a site's backends count for now: the configured ones, times slow start, times what the controller of the
+ * service's scheduler says (decide/weights). Keeps what was reported; decides nothing by itself.
+ */
+import type { Service } from '../config/model.ts';
+import { balanceLoad, effectiveWeight } from '../decide/weights/least-load.ts';
+import { createPrediction, expectedUtilisation, observeLoad, type Prediction } from '../decide/weights/predictive.ts';
+import { slowStartShare } from '../decide/weights/slow-start.ts';
+import type { Log } from './log.ts';
+import type { TableMember } from './site-tables.ts';
+
+/** Rounds of a controller are so many polls apart: connections take a while to come and go. */
+export const POLLS_A_ROUND = 10;
+/** A backend that has not reported for so many polls is silent. */
+const SILENT_POLLS = 3;
+
+export interface WeightStatus {
+  /** What the lookup table is asked for. */
+  readonly effective: number;
+  /** Why that is not the configured weight, or that it is. */
+  readonly reason: string;
+  /** Last reported, 1 is full; null: no controller, or no report. */
+  readonly utilisation: number | null;
+}
+
+interface MemberState {
+  /** When it began to get new flows, for slow start; -Infinity: long ago. */
+  beganMs: number;
+  weight: number;
+  factor: number;
+  effective: number;
+  /** Since the last round. */
+  sum: number;
+  reports: number;
+  /** When it last reported, or appeared. */
+  reportedMs: number;
+  utilisation: number | null;
+  failure: string | null;
+  saysAlarm: boolean;
+}
+
+interface ServiceState {
+  service: Service;
+  readonly members: Map<string, MemberState>;
+  prediction: Prediction | null;
+  /** Members, weights and who has started: while it is the same, only factors change. */
+  key: string;
+  roundMs: number;
+}
+
+export interface ServiceWeightsOptions {
+  readonly site: string;
+  /** A steady clock. */
+  readonly nowMs: () => number;
+  /** Milliseconds since 1970: the time of day counts. */
+  readonly wallMs: () => number;
+  readonly log: Log;
+}
+
+export class ServiceWeights {
+  readonly #options: ServiceWeightsOptions;
+  readonly #services = new Map<string, ServiceState>();
+  /** False: other processes run balancers of the site, and nobody could agree with them on weights that follow load. */
+  mayFollowLoad = true;
+
+  constructor(options: ServiceWeightsOptions) {
+    this.#options = options;
+  }
+
+  /** Forgets all services but these. */
+  keep(services: ReadonlySet<string>): void {
+    for (const name of this.#services.keys()) if (!services.has(name)) this.#services.delete(name);
+  }
+
+  /**
+   * The members with the weights that count now; `members` come with the configured ones. `isServing`: has slots already, so it is no
+   * newcomer. `weightsOnly`: they differ from the last by what follows load and time alone.
+   */
+  weigh(
+    service: Service,
+    members: readonly TableMember[],
+    isServing: (index: number) => boolean,
+  ): { members: TableMember[]; weightsOnly: boolean } {
+    const now = this.#options.nowMs();
+    const state = this.#stateOf(service);
+    const isNew = state.members.size === 0;
+    const names = new Set(members.map(({ name }) => name));
+    for (const name of state.members.keys()) if (!names.has(name)) state.members.delete(name);
+    const parts: string[] = [];
+    const weighted = members.map((member): TableMember => {
+      let its = state.members.get(member.name);
+      if (its === undefined) {
+        // Where everybody is new nobody can carry the others' share.
+        its = newMember(now, isNew || isServing(member.index));
+        state.members.set(member.name, its);
+      }
+      its.weight = member.weight;
+      const started = slowStartShare(now - its.beganMs, service.slowStartMs);
+      its.effective = effectiveWeight(member.weight, started * its.factor);
+      parts.push(`${member.name} ${member.index} ${member.weight} ${started === 1}`);
+      return { ...member, weight: its.effective };
+    });
+    const key = parts.sort().join('\n');
+    const weightsOnly = key === state.key;
+    state.key = key;
+    return { members: weighted, weightsOnly };
+  }
+
+  #stateOf(service: Service): ServiceState {
+    let state = this.#services.get(service.name);
+    if (state === undefined) {
+      state = { service, members: new Map(), prediction: null, key: '', roundMs: this.#options.nowMs() };
+      this.#services.set(service.name, state);
+    }
+    state.service = service;
+    if (service.scheduler !== 'predictive') state.prediction = null;
+    else state.prediction ??= createPrediction();
+    if (service.load === null) for (const member of state.members.values()) member.factor = 1;
+    return state;
+  }
+
+  /** A poll of a backend's load has ended: with `utilisation`, or with the reason why there is none. */
+  takeReport(service: string, backend: string, utilisation: number | null, reason: string | null): void {
+    const state = this.#services.get(service);
+    const member = state?.members.get(backend);
+    if (state === undefined || member === undefined) return;
+    member.failure = reason;
+    if (utilisation === null) return;
+    member.sum += utilisation;
+    member.reports++;
+    member.reportedMs = this.#options.nowMs();
+    member.utilisation = utilisation;
+    if (state.prediction === null) return;
+    const share = shareOf(state, member);
+    const sample = { name: backend, utilisation, share };
+    observeLoad(state.prediction, this.#options.wallMs(), new Set(state.members.keys()), [sample]);
+  }
+
+  /**
+   * Called about once a second. True: some weight has changed, so the tables should be looked at. `isHeld`: slots of the service still wait
+   * for the last change of weights; then the controller waits too.
+   */
+  look(isHeld: (service: string) => boolean): boolean {
+    const now = this.#options.nowMs();
+    let hasChanged = false;
+    for (const state of this.#services.values()) {
+      const { service, members } = state;
+      for (const member of members.values()) {
+        const share = slowStartShare(now - member.beganMs, service.slowStartMs);
+        if (effectiveWeight(member.weight, share * member.factor) !== member.effective) hasChanged = true;
+      }
+      if (service.load === null) continue;
+      this.#watchSilence(state, now);
+      if (now - state.roundMs < POLLS_A_ROUND * service.load.intervalMs) continue;
+      state.roundMs = now;
+      if (this.mayFollowLoad && !isHeld(service.name) && this.#round(state)) hasChanged = true;
+      for (const member of members.values()) {
+        member.sum = 0;
+        member.reports = 0;
+      }
+    }
+    return hasChanged;
+  }
+
+  /** Who is silent keeps its weight; that is worth an alarm, once. */
+  #watchSilence({ service, members }: ServiceState, now: number): void {
+    const limitMs = SILENT_POLLS * (service.load?.intervalMs ?? 0);
+    for (const [backend, member] of members) {
+      const isSilent = now - member.reportedMs > limitMs;
+      if (isSilent === member.saysAlarm) continue;
+      member.saysAlarm = isSilent;
+      const fields = { site: this.#options.site, service: service.name, backend, reason: member.failure };
+      if (isSilent) this.#options.log.warn(fields, `backend ${backend} reports no load: its weight stays`);
+      else this.#options.log.info(fields, `backend ${backend} reports its load again`);
+    }
+  }
+
+  /** One round of the controller. True: a factor has changed. */
+  #round(state: ServiceState): boolean {
+    const list = [...state.members];
+    const backends = list.map(([name, member]) => ({
+      weight: member.weight,
+      factor: member.factor,
+      utilisation: this.#utilisationOf(state, name, member),
+    }));
+    let hasChanged = false;
+    for (const [i, factor] of balanceLoad(backends).entries()) {
+      const member = (list[i] as [string, MemberState])[1];
+      if (factor !== member.factor) hasChanged = true;
+      member.factor = factor;
+    }
+    return hasChanged;
+  }
+
+  #utilisationOf(state: ServiceState, name: string, member: MemberState): number | null {
+    if (member.reports === 0) return null;
+    const reported = member.sum / member.reports;
+    if (state.prediction === null) return reported;
+    return expectedUtilisation(state.prediction, name, shareOf(state, member)) ?? reported;
+  }
+
+  status(service: string, backend: string): WeightStatus | null {
+    const state = this.#services.get(service);
+    const member = state?.members.get(backend);
+    if (state === undefined || member === undefined) return null;
+    return { effective: member.effective, reason: this.#why(state, member), utilisation: member.utilisation };
+  }
+
+  #why({ service, prediction }: ServiceState, member: MemberState): string {
+    const reasons: string[] = [];
+    const started = slowStartShare(this.#options.nowMs() - member.beganMs, service.slowStartMs);
+    if (started < 1) reasons.push(`slow start, ${Math.round(100 * started)} %`);
+    if (service.load !== null) {
+      const times = `x ${member.factor.toFixed(2)}`;
+      if (!this.mayFollowLoad) reasons.push('configured: other processes run balancers of the site');
+      else if (member.saysAlarm) reasons.push(`stays at ${times}: ${member.failure ?? 'no load report'}`);
+      else if (prediction?.isTrusted) reasons.push(`forecast load, ${times}`);
+      else reasons.push(`reported load${prediction === null ? '' : ' (no forecast to trust)'}, ${times}`);
+    }
+    return reasons.length === 0 ? 'configured' : reasons.join('; ');
+  }
+
+  /** What is wrong, a sentence each. */
+  problems(): string[] {
+    const list: string[] = [];
+    for (const { service, members } of this.#services.values())
+      for (const [backend, { saysAlarm, failure }] of members)
+        if (saysAlarm)
+          list.push(
+            `backend ${backend} reports no load for ${service.name}, so its weight stays: ${failure ?? 'not polled'}`,
+          );
+    return list;
+  }
+}
+
+function newMember(now: number, isOld: boolean): MemberState {
+  return {
+    beganMs: isOld ? Number.NEGATIVE_INFINITY : now,
+    weight: 1,
+    factor: 1,
+    effective: 1,
+    sum: 0,
+    reports: 0,
+    reportedMs: now,
+    utilisation: null,
+    failure: null,
+    saysAlarm: false,
+  };
+}
+
+function shareOf({ members }: ServiceState, { effective }: MemberState): number {
+  let sum = 0;
+  for (const one of members.values()) sum += one.effective;
+  return sum === 0 ? 0 : effective / sum;
+}
