@@ -134,6 +134,18 @@ static __always_inline void hand_over_answer(struct xdp_md *ctx)
 {
 }
 
+static __always_inline void hand_over_fragment(struct xdp_md *ctx)
+{
+}
+
+static __always_inline void hand_over_up(struct xdp_md *ctx)
+{
+}
+
+static __always_inline void hand_over_relayed(struct xdp_md *ctx)
+{
+}
+
 SEC("xdp.frags")
 int classic(struct xdp_md *ctx)
 {

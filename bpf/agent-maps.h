@@ -4,6 +4,7 @@
 #define PORTICO_AGENT_MAPS_H
 
 #include <linux/bpf.h>
+#include <stdbool.h>
 #include <bpf/bpf_helpers.h>
 #include "layout.h"
 
@@ -55,6 +56,23 @@ static __always_inline const struct agent_settings *find_agent_settings(void)
 	__u32 only = 0;
 
 	return bpf_map_lookup_elem(&agent_settings, &only);
+}
+
+static __always_inline bool is_same_address(const void *a, const void *b)
+{
+	const __u64 *left = a, *right = b;
+
+	return left[0] == right[0] && left[1] == right[1];
+}
+
+/* An address of this machine that others encapsulate to. Ones that it does not have are zero in the settings.
+ */
+static __always_inline bool is_own_address(const struct address *address)
+{
+	const struct agent_settings *own = find_agent_settings();
+
+	return own && (is_same_address(address, own->address4) || is_same_address(address, own->address6)) &&
+	       ((__u64 *)address)[1];
 }
 
 #endif

@@ -2,9 +2,11 @@
 /* VIP -> backend: parse, select, encapsulate, count. What is not for a VIP is offered to the other roles. */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
+#include "fragments.h"
 #include "icmp-error.h"
 #include "probe.h"
 #include "process.h"
+#include "relayed.h"
 #include "roles.h"
 #include "select.h"
 #include "sweep.h"
@@ -17,6 +19,7 @@ const enum event *const event_type = 0;
 const enum role *const role_type = 0;
 const enum forwarding *const forwarding_type = 0;
 const enum scheduler *const scheduler_type = 0;
+const enum reason *const reason_type = 0;
 
 static __always_inline enum outcome choose(struct packet *packet, const struct settings *all,
 					   const struct service *service, struct choice *choice)
@@ -28,8 +31,11 @@ static __always_inline enum outcome choose(struct packet *packet, const struct s
 
 int icmp(struct xdp_md *ctx);
 int answer(struct xdp_md *ctx);
+int fragment(struct xdp_md *ctx);
+int relayed(struct xdp_md *ctx);
+int hand_up_noted(struct xdp_md *ctx);
 
-enum part { PART_ICMP, PART_ANSWER, PART_COUNT };
+enum part { PART_ICMP, PART_ANSWER, PART_FRAGMENT, PART_RELAYED, PART_HAND_UP, PART_COUNT };
 
 /* What few packets need: programs of their own, so that the verifier judges each alone and the stack
  * suffices. */
@@ -38,7 +44,11 @@ struct {
 	__uint(max_entries, PART_COUNT);
 	__uint(key_size, sizeof(__u32));
 	__array(values, int(void *));
-} parts SEC(".maps") = {.values = {[PART_ICMP] = (void *)&icmp, [PART_ANSWER] = (void *)&answer}};
+} parts SEC(".maps") = {.values = {[PART_ICMP] = (void *)&icmp,
+				   [PART_ANSWER] = (void *)&answer,
+				   [PART_FRAGMENT] = (void *)&fragment,
+				   [PART_RELAYED] = (void *)&relayed,
+				   [PART_HAND_UP] = (void *)&hand_up_noted}};
 
 static __always_inline void hand_over_icmp(struct xdp_md *ctx)
 {
@@ -48,6 +58,21 @@ static __always_inline void hand_over_icmp(struct xdp_md *ctx)
 static __always_inline void hand_over_answer(struct xdp_md *ctx)
 {
 	bpf_tail_call(ctx, &parts, PART_ANSWER);
+}
+
+static __always_inline void hand_over_fragment(struct xdp_md *ctx)
+{
+	bpf_tail_call(ctx, &parts, PART_FRAGMENT);
+}
+
+static __always_inline void hand_over_relayed(struct xdp_md *ctx)
+{
+	bpf_tail_call(ctx, &parts, PART_RELAYED);
+}
+
+static __always_inline void hand_over_up(struct xdp_md *ctx)
+{
+	bpf_tail_call(ctx, &parts, PART_HAND_UP);
 }
 
 /* What is not for a VIP may be for another role of this machine. */
@@ -76,6 +101,24 @@ SEC("xdp.frags")
 int answer(struct xdp_md *ctx)
 {
 	return answer_and_count(ctx);
+}
+
+SEC("xdp.frags")
+int fragment(struct xdp_md *ctx)
+{
+	return offer_to_others(ctx, process_and_count_fragment(ctx));
+}
+
+SEC("xdp.frags")
+int relayed(struct xdp_md *ctx)
+{
+	return offer_to_others(ctx, unwrap_and_count(ctx));
+}
+
+SEC("xdp.frags")
+int hand_up_noted(struct xdp_md *ctx)
+{
+	return hand_up_and_count(ctx);
 }
 
 /* Run once by the loader: starts the sweeper, or hands a running one over to this version of the program. */

@@ -3,7 +3,6 @@
 #ifndef PORTICO_DECAPSULATE_H
 #define PORTICO_DECAPSULATE_H
 
-#include "agent-maps.h"
 #include "packet.h"
 #include "parse.h"
 
@@ -14,13 +13,6 @@ struct outer {
 	__u32 key;         /* first << 16 | second: other backends that the packet may belong to; 0: none */
 	__u32 flow_label;
 };
-
-static __always_inline bool is_same_address(const void *a, const void *b)
-{
-	const __u64 *left = a, *right = b;
-
-	return left[0] == right[0] && left[1] == right[1];
-}
 
 /* Of UDP, only what goes to the port of GUE is encapsulated. */
 static __always_inline bool is_encapsulated(const struct packet *packet, struct outer *outer)
@@ -72,16 +64,6 @@ static __always_inline bool read_outer_ip(const struct packet *packet, struct ou
 		outer->flow_label = 0;
 	}
 	return is_encapsulated(packet, outer);
-}
-
-/* An address of this machine that others encapsulate to. Ones that it does not have are zero in the settings.
- */
-static __always_inline bool is_own_address(const struct address *address)
-{
-	const struct agent_settings *own = find_agent_settings();
-
-	return own && (is_same_address(address, own->address4) || is_same_address(address, own->address6)) &&
-	       ((__u64 *)address)[1];
 }
 
 /* Flags (only a key may be there), protocol and key. Fills the family of `inner`. */

@@ -104,8 +104,8 @@ static __always_inline bool write_outer(const struct packet *packet, const struc
 	__u32 outer_length = packet->ip_length + outer_bytes(tunnel);
 	void *shim;
 
-	/* The inner packet is at least as long as its headers, so this always holds. */
-	if (outer + IPV6_BYTES + GRE_BYTES + KEY_BYTES > end)
+	/* The inner packet is at least as long as an IPv4 header, so this and the next always hold. */
+	if (outer + IPV4_BYTES + GRE_BYTES + KEY_BYTES > end)
 		return RARE(false);
 	if (packet->ip_offset > ETHERNET_BYTES)
 		*(__u32 *)(data + ETHERNET_BYTES - 2) = packet->tags[0];
@@ -113,6 +113,8 @@ static __always_inline bool write_outer(const struct packet *packet, const struc
 		*(__u32 *)(data + ETHERNET_BYTES + VLAN_TAG_BYTES - 2) = packet->tags[1];
 	copy_bytes_12(data, tunnel->macs);
 	if (tunnel->is_ipv6) {
+		if (outer + IPV6_BYTES + GRE_BYTES + KEY_BYTES > end)
+			return RARE(false);
 		*(__be16 *)(outer - 2) = bpf_htons(ETHERTYPE_IPV6);
 		write_outer_ipv6(outer, tunnel, outer_length);
 		shim = outer + IPV6_BYTES;

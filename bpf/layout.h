@@ -51,7 +51,7 @@ enum outcome {
 	OUTCOME_NOT_IP,      /* pass */
 	OUTCOME_NOT_VIP,     /* pass */
 	OUTCOME_MALFORMED,   /* for a VIP, but lengths or headers do not fit: drop */
-	OUTCOME_FRAGMENT,    /* for a VIP: drop */
+	OUTCOME_FRAGMENT,    /* for a VIP, early, and over the bounds of what is held: drop */
 	OUTCOME_NO_SERVICE,  /* for a VIP, no service on that port and protocol: pass */
 	OUTCOME_ICMP_ECHO,   /* echo request to a VIP, answered: tx */
 	OUTCOME_ICMP_OTHER,  /* any other ICMP to a VIP: pass */
@@ -66,7 +66,12 @@ enum outcome {
 	OUTCOME_PROBE,       /* from the prober, to the backend that its source address forces */
 	OUTCOME_TOO_BIG,   /* does not fit on the way to its backend, DF or IPv6: drop, the sender is told */
 	OUTCOME_OVERSIZED, /* does not fit, may be fragmented: handed up */
-	OUTCOME_FAILED,    /* the kernel refused: head room, tail call, redirect: drop */
+	OUTCOME_FRAGMENT_RELAYED, /* to the balancer that owns its datagram */
+	OUTCOME_FRAGMENT_REFUSED, /* from another balancer, but no fragment for a VIP: drop */
+	OUTCOME_FRAGMENT_FIRST,   /* its ports select the backend, which is remembered */
+	OUTCOME_FRAGMENT_LATER,   /* to the backend of the first */
+	OUTCOME_FRAGMENT_HELD,    /* before its first: handed up, sent on when that has come */
+	OUTCOME_FAILED,           /* the kernel refused: head room, tail call, redirect: drop */
 	OUTCOME_COUNT
 };
 
@@ -79,6 +84,9 @@ enum event {
 	EVENT_CAS_LOST,         /* another CPU changed the word first; looked again */
 	EVENT_KEYED,            /* sent with other candidates in its key */
 	EVENT_ANSWERED,         /* an ICMP error about it went back to the sender */
+	EVENT_HANDED_UP,        /* to the slow path */
+	EVENT_HAND_UP_LIMITED,  /* not handed up: its client's prefix has handed up enough for now */
+	EVENT_HAND_UP_FULL,     /* not handed up: the slow path does not keep up */
 	EVENT_COUNT
 };
 
@@ -100,6 +108,36 @@ enum agent_outcome {
 #define BACKEND_IPV6 4  /* outer header is IPv6 */
 
 #define VIP_ECHO 1 /* answer ICMP echo */
+#define VIP_OWN 2  /* no VIP, but an address of this balancer: others send fragments to it */
+
+#define MAX_BALANCERS 256 /* of a site; index 0 is this one */
+#define OWNER_SLOTS 251   /* of the table of owners: a prime */
+
+/* Fragments of which the first was seen: regions by the client's prefix, in each buckets by datagram. */
+#define FRAGMENT_REGIONS 512
+#define FRAGMENT_REGION_BUCKETS 32
+#define FRAGMENT_BUCKETS 16384 /* the product */
+#define FRAGMENT_ENTRIES 4     /* of a bucket: 4 x 16 bytes is one cache line */
+#define FRAGMENT_LIFETIME 80   /* of a first fragment, in units of the clock >> FINE_SHIFT: 5.4 s */
+/* An entry's second word: backend | flags << 12 | port << 16 | age << 32 | check << 44. */
+#define FRAGMENT_TCP 0x1000   /* the port is TCP's, else UDP's */
+#define FRAGMENT_KNOWN 0x2000 /* the entry is in use */
+#define FRAGMENT_PORT_SHIFT 16
+#define FRAGMENT_AGE_SHIFT 32
+#define FRAGMENT_CHECK_SHIFT 44
+#define FRAGMENT_AGE_MASK 0xfff
+#define FRAGMENT_CHECK_MASK 0xfffff
+
+/* The longest frame with Ethernet header, two tags and an IPv6 packet, rounded up. */
+#define HAND_UP_FRAME_BYTES 65600
+
+/* Why a packet is handed up to the slow path. */
+enum reason {
+	REASON_EARLY,     /* a fragment before its first: to be held */
+	REASON_OVERSIZED, /* does not fit to its backend, may be fragmented */
+	REASON_RELAY,     /* a fragment that does not fit to its owner, may be fragmented further */
+	REASON_COUNT
+};
 
 /* struct backend, egress: the VLAN in the lower 12 bits, and what happens to tags; 0: they stay as they came.
  */
@@ -214,6 +252,30 @@ struct settings {
 	__u32 bucket_mask;   /* buckets of the connection table - 1 */
 	__u32 cpus;          /* stride of the counters */
 	__u32 generation;    /* raised after every change of an element of `vips` or `services` */
+	__u32 hand_up_bytes; /* that a client's prefix may hand up in 2^FINE_SHIFT ns */
+	__u32 zero;
+};
+
+/* Where the slow path may look a datagram up: in a bucket of `fragments`. */
+struct fragment_bucket {
+	__u64 datagram[FRAGMENT_ENTRIES]; /* keyed hash of addresses, protocol and identification */
+	__u64 home[FRAGMENT_ENTRIES];     /* what became of the first fragment; 0: empty */
+};
+
+/* Stands in the ring `slow_path` before the frame as it came, without what follows the IP packet. */
+struct hand_up {
+	__u64 clock_ns;
+	__u64 datagram; /* of a fragment: as in struct fragment_bucket */
+	__u32 bucket;   /* of a fragment */
+	__u32 check;    /* of a fragment: FRAGMENT_CHECK_SHIFT */
+	__u32 reason;   /* enum reason */
+	__u32 subject;  /* of the VIP, or of the service once that is known */
+	__u32 backend;  /* that was chosen; for a relay the balancer */
+	__u32 key;      /* other candidates */
+	__u32 flow_label;
+	__u32 ingress_ifindex;
+	__u32 region; /* of the client's prefix */
+	__u32 length; /* of the frame */
 };
 
 /* Agent: a member of the site by backend index, to forward second chances to. */

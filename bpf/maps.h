@@ -94,6 +94,51 @@ struct {
 	__type(value, struct settings);
 } settings SEC(".maps");
 
+/* By a hash of source, destination and protocol: index of the balancer that owns such fragments; 0: this one.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, OWNER_SLOTS);
+	__type(key, __u32);
+	__type(value, __u32);
+} fragment_owners SEC(".maps");
+
+/* How fragments are sent to the site's other balancers, by their index. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, MAX_BALANCERS);
+	__type(key, __u32);
+	__type(value, struct backend);
+} balancers SEC(".maps");
+
+/* Outer sources that fragments are accepted from: those balancers'. Up to two addresses each. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 2 * MAX_BALANCERS);
+	__type(key, struct address);
+	__type(value, __u32);
+} balancer_sources SEC(".maps");
+
+/* Where the first fragments of datagrams went. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, FRAGMENT_BUCKETS);
+	__type(key, __u32);
+	__type(value, struct fragment_bucket);
+} fragments SEC(".maps");
+
+/* By region of the client's prefix: clock >> FINE_SHIFT in the upper 32 bits, bytes handed up in it below. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, FRAGMENT_REGIONS);
+	__type(key, __u32);
+	__type(value, __u64);
+} hand_up_windows SEC(".maps");
+
 static __always_inline const struct settings *find_settings(void)
 {
 	__u32 only = 0;

@@ -36,6 +36,7 @@ struct packet {
 	__u8 hops; /* TTL or hop limit, as it came */
 	bool is_ipv6;
 	bool is_plain;    /* neither IPv4 options nor IPv6 extension headers */
+	bool is_later;    /* a fragment without the transport header: no ports */
 	bool is_error;    /* an ICMP error about the flow that ports and protocol name: never a new flow */
 	__u32 subject;    /* whose counters: 0, the VIP's, the service's */
 	__u32 events;     /* bit for each enum event that happened */
@@ -49,9 +50,17 @@ static __always_inline bool is_new_connection(const struct packet *packet)
 	return (packet->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) == TCP_SYN;
 }
 
+/*
+ * By hand: the compiler would keep &ctx->data_end in a register where a program asks often, and the verifier
+ * refuses to read by anything but ctx itself. The operand that the text does not use tells that ctx is read,
+ * so that the answer is asked for anew after a call that moves the packet, and not otherwise.
+ */
 static __always_inline void *packet_end(const struct packet *packet)
 {
-	return (void *)(long)packet->ctx->data_end;
+	void *end;
+
+	asm("%0 = *(u32 *)(%1 + 4)" : "=r"(end) : "r"(packet->ctx), "m"(*packet->ctx));
+	return end;
 }
 
 /* An IPv4 address as our maps know it: IPv4-mapped. */

@@ -102,12 +102,12 @@ static __always_inline bool is_extension(__u8 protocol)
 }
 
 /*
- * RFC 8200, section 4. Every header up to the transport header must lie inside of the packet. An atomic
- * fragment (RFC 6946) is a whole packet.
+ * RFC 8200, section 4: from `packet->transport` on. Every header up to the transport header must lie inside
+ * of the packet. An atomic fragment (RFC 6946) is a whole packet; at the header of any other the walk ends.
  */
 static __always_inline enum parsed walk_extensions(struct packet *packet)
 {
-	__u32 offset = IPV6_BYTES;
+	__u32 offset = packet->transport;
 	__u8 protocol = packet->protocol;
 
 	for (int i = 0; i < MAX_EXTENSION_HEADERS; i++) {
@@ -119,8 +119,10 @@ static __always_inline enum parsed walk_extensions(struct packet *packet)
 		    bpf_xdp_load_bytes(packet->ctx, packet->ip_offset + offset, head, sizeof(head)))
 			return RARE(PARSED_MALFORMED);
 		if (protocol == PROTOCOL_FRAGMENT) {
-			if ((head[2] << 8 | head[3]) & IPV6_FRAGMENT_MASK)
+			if ((head[2] << 8 | head[3]) & IPV6_FRAGMENT_MASK) {
+				packet->transport = offset;
 				return RARE(PARSED_FRAGMENT);
+			}
 			offset += 8;
 		} else if (protocol == PROTOCOL_AH) {
 			offset += (head[1] + 2) * 4; /* RFC 4302 2.2: words of 4 bytes, minus 2 */

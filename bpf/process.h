@@ -22,6 +22,21 @@ static __always_inline enum outcome choose(struct packet *packet, const struct s
 /* ICMP other than echo, to a VIP: comes back only if no other program takes it over. */
 static __always_inline void hand_over_icmp(struct xdp_md *ctx);
 
+/* Fragments to a VIP, and GRE to this balancer: the same. */
+static __always_inline void hand_over_fragment(struct xdp_md *ctx);
+static __always_inline void hand_over_relayed(struct xdp_md *ctx);
+
+/* Not for a VIP; but a fragment may come from another balancer, wrapped in GRE. */
+static __always_inline enum outcome process_other(const struct packet *packet, struct vip vip)
+{
+	__u8 *ip = packet->ip;
+
+	if (vip.flags & VIP_OWN && packet->ip + IPV4_BYTES <= packet_end(packet) &&
+	    ip[packet->is_ipv6 ? 6 : 9] == PROTOCOL_GRE)
+		hand_over_relayed(packet->ctx);
+	return OUTCOME_NOT_VIP;
+}
+
 static __always_inline enum outcome process_icmp(struct packet *packet, const struct vip *vip, int *verdict)
 {
 	if (answer_echo(packet, vip)) {
@@ -40,16 +55,15 @@ static __always_inline enum outcome without_backend(const struct packet *packet,
 						    : OUTCOME_NO_BACKEND;
 }
 
-/* The backend was chosen, but the packet cannot be sent to it. */
-static __always_inline enum outcome unsent(struct packet *packet, const struct service *service,
-					   const struct choice *choice)
+/* The backend (for REASON_RELAY: the balancer) was chosen, but the packet cannot be sent to it. */
+static __always_inline enum outcome unsent(struct packet *packet, const struct choice *choice,
+					   enum reason reason)
 {
 	if (!packet->limit)
 		return OUTCOME_FAILED;
 	if (is_senders_part(packet))
 		return answer_back(packet, OUTCOME_TOO_BIG);
-	hand_up(packet, service, choice);
-	return OUTCOME_OVERSIZED;
+	return hand_up_oversized(packet, choice, reason);
 }
 
 /* To the backend that was chosen with that outcome; gives what became of it. */
@@ -62,7 +76,7 @@ static __always_inline enum outcome send_chosen(struct packet *packet, const str
 	*verdict = forward(packet, service, choice);
 	if (*verdict != XDP_TX && *verdict != XDP_REDIRECT) {
 		*verdict = XDP_DROP;
-		return RARE(unsent(packet, service, choice));
+		return RARE(unsent(packet, choice, REASON_OVERSIZED));
 	}
 	return outcome;
 }
@@ -79,12 +93,16 @@ static __always_inline enum outcome process(struct packet *packet, const struct 
 		return RARE(OUTCOME_NOT_IP);
 	vip = find_vip(packet, recent, all->generation);
 	if (!vip.subject)
-		return RARE(OUTCOME_NOT_VIP);
+		return RARE(process_other(packet, vip));
 	packet->subject = vip.subject;
 	*verdict = XDP_DROP;
 	parsed = parse_transport(packet);
+	if (parsed == PARSED_FRAGMENT) {
+		hand_over_fragment(packet->ctx);
+		return RARE(OUTCOME_FAILED);
+	}
 	if (parsed != PARSED_OK)
-		return RARE(parsed == PARSED_FRAGMENT ? OUTCOME_FRAGMENT : OUTCOME_MALFORMED);
+		return RARE(OUTCOME_MALFORMED);
 	if (is_icmp(packet))
 		return process_icmp(packet, &vip, verdict);
 	service = find_service(packet, recent, vip.subject, all->generation);

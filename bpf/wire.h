@@ -46,6 +46,7 @@
 #define TCP_ACK 0x10
 
 #define IPV4_DF 0x4000
+#define IPV4_MORE 0x2000
 /* More fragments and the offset: either makes the packet a fragment. */
 #define IPV4_FRAGMENT_MASK 0x3fff
 /* The offset alone: all but the first fragment. */

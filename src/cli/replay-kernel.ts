@@ -2,7 +2,7 @@
  * The balancer's kernel program without any interface: loaded with the state of a model engine, run by test-run, its maps
  * open to be compared. Needs root. Used by `replay` and by the differential test.
  */
-import type { Engine } from '../model/engine.ts';
+import type { Engine, EngineBackend, HandedUp } from '../model/engine.ts';
 import { headerSum } from '../model/engine.ts';
 import type { Clock } from '../model/layout.ts';
 import { EVENTS, OUTCOMES } from '../model/layout.ts';
@@ -20,13 +20,19 @@ import {
   runProgram,
   updateElement,
 } from '../serve/vip/bpf.ts';
+import { readHandedUp } from '../serve/vip/hand-up.ts';
 import {
   BACKEND,
   BackendView,
   BUCKET,
   COUNTERS,
+  FRAGMENT_BUCKET,
+  FRAGMENT_BUCKETS,
+  FRAGMENT_REGIONS,
   MAX_BACKENDS,
+  MAX_BALANCERS,
   MAX_SUBJECTS,
+  OWNER_SLOTS,
   PRESSURE,
   ROLE_COUNT,
   SERVICE_KEY,
@@ -36,6 +42,7 @@ import {
   VIP,
 } from '../serve/vip/layout.gen.ts';
 import { closeFd, type MappedMemory, mapMemory } from '../serve/vip/libc.ts';
+import { type OpenRing, openRing } from '../serve/vip/ring-buffer.ts';
 
 const MIN_FRAME_BYTES = 14;
 
@@ -58,6 +65,11 @@ export interface KernelEngine {
   /** As `load`, when nothing but slots, connections, backends, pressures and settings changed; counters stay. */
   refresh(engine: Engine): void;
   setClock(clock: Clock): void;
+  /** A bucket of `fragments`, and the window of a region: window and bytes. */
+  fragmentWords(bucket: number): Uint32Array;
+  handUpWindow(region: number): { window: number; bytes: number };
+  /** What was handed up since the last call. */
+  takeHandedUp(): HandedUp[];
   /** Frames of 14 bytes or more, as if they came in on the loopback. */
   run(frame: Uint8Array): RunResult;
   close(): void;
@@ -96,6 +108,11 @@ class LoadedEngine implements KernelEngine {
   readonly #backends: BackendView;
   readonly #settings: SettingsView;
   readonly #clock: Uint32Array;
+  readonly #owners: Uint32Array;
+  readonly #balancers: BackendView;
+  readonly #fragments: Uint32Array;
+  readonly #windows: Uint32Array;
+  readonly #slowPath: OpenRing;
 
   constructor(objects: string, buckets: number, rolesFd: number) {
     this.#rolesFd = rolesFd;
@@ -108,6 +125,13 @@ class LoadedEngine implements KernelEngine {
     this.#counters = new Uint32Array(this.#map(maps.counters, MAX_SUBJECTS * cpus * COUNTERS.sizeBytes, 'counters'));
     this.#backends = new BackendView(this.#map(maps.backends, MAX_BACKENDS * BACKEND.sizeBytes, 'backends'));
     this.#settings = new SettingsView(this.#map(maps.settings, SETTINGS.sizeBytes, 'settings'));
+    this.#owners = new Uint32Array(this.#map(maps.fragment_owners, OWNER_SLOTS * 8, 'fragment owners'));
+    this.#balancers = new BackendView(this.#map(maps.balancers, MAX_BALANCERS * BACKEND.sizeBytes, 'balancers'));
+    this.#fragments = new Uint32Array(
+      this.#map(maps.fragments, FRAGMENT_BUCKETS * FRAGMENT_BUCKET.sizeBytes, 'fragments'),
+    );
+    this.#windows = new Uint32Array(this.#map(maps.hand_up_windows, FRAGMENT_REGIONS * 8, 'hand-up windows'));
+    this.#slowPath = openRing(maps.slow_path, 'slow path');
     this.#memory.push(testClock.memory);
     this.#clock = new Uint32Array(testClock.memory.buffer, testClock.offset, 2);
   }
@@ -131,6 +155,15 @@ class LoadedEngine implements KernelEngine {
       16,
       [...engine.probeSources].map(([key, index]) => [addressBytes(key), words(index)]),
     );
+    replaceElements(
+      maps.balancer_sources,
+      16,
+      [...engine.balancerSources].map((key) => [addressBytes(key), words(1)]),
+    );
+    this.#fragments.fill(0);
+    this.#windows.fill(0);
+    this.#balancers.memory.fill(0);
+    this.takeHandedUp();
     for (const [subject, slots] of engine.slots) this.#makeSlots(subject, slots.words.length / 2);
     this.#settings.generation++;
     this.#counters.fill(0);
@@ -170,19 +203,36 @@ class LoadedEngine implements KernelEngine {
     for (const [subject, slots] of engine.slots) this.slotWords(subject).set(slots.words);
     for (const [subject, pressure] of engine.pressures) this.pressureWords(subject).set(pressure);
     this.connections.set(engine.connections.words);
+    this.#settings.handUpBytes = engine.handUpBytes;
     engine.backends.forEach((backend, index) => {
-      if (backend === undefined) return;
-      const view = this.#backends.at(index);
-      view.setAddress(backend.address);
-      view.setSource(backend.source);
-      view.setNextHopMac(backend.nextHopMac);
-      view.setOwnMac(backend.ownMac);
-      view.ifindex = backend.ifindex;
-      view.flags = backend.flags;
-      view.headerSum = headerSum(backend);
-      view.mtu = backend.mtuBytes;
-      view.forwarding = backend.forwarding;
+      if (backend !== undefined) writeBackend(this.#backends.at(index), backend);
     });
+    engine.balancers.forEach((balancer, index) => {
+      if (balancer !== undefined) writeBackend(this.#balancers.at(index), balancer);
+    });
+    engine.fragmentOwners.forEach((owner, slot) => {
+      this.#owners[2 * slot] = owner;
+    });
+    for (const [bucket, entries] of engine.fragments) this.fragmentWords(bucket).set(entries);
+    for (const [region, { window, bytes }] of engine.handUpWindows) {
+      this.#windows[2 * region] = bytes;
+      this.#windows[2 * region + 1] = window;
+    }
+  }
+
+  fragmentWords(bucket: number): Uint32Array {
+    const words = FRAGMENT_BUCKET.sizeBytes / 4;
+    return this.#fragments.subarray(bucket * words, (bucket + 1) * words);
+  }
+
+  handUpWindow(region: number): { window: number; bytes: number } {
+    return { window: this.#windows[2 * region + 1], bytes: this.#windows[2 * region] };
+  }
+
+  takeHandedUp(): HandedUp[] {
+    const taken: HandedUp[] = [];
+    this.#slowPath.ring.read(Number.POSITIVE_INFINITY, (bytes) => taken.push(readHandedUp(bytes)));
+    return taken;
   }
 
   slotWords(subject: number): Uint32Array {
@@ -218,9 +268,22 @@ class LoadedEngine implements KernelEngine {
   close(): void {
     for (const slots of this.#slots.values()) slots.memory.unmap();
     for (const memory of this.#memory) memory.unmap();
+    this.#slowPath.unmap();
     this.#balancer.object.close();
     closeFd(this.#rolesFd);
   }
+}
+
+function writeBackend(view: BackendView, backend: EngineBackend): void {
+  view.setAddress(backend.address);
+  view.setSource(backend.source);
+  view.setNextHopMac(backend.nextHopMac);
+  view.setOwnMac(backend.ownMac);
+  view.ifindex = backend.ifindex;
+  view.flags = backend.flags;
+  view.headerSum = headerSum(backend);
+  view.mtu = backend.mtuBytes;
+  view.forwarding = backend.forwarding;
 }
 
 function words(...values: number[]): Uint8Array {

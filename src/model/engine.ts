@@ -3,12 +3,21 @@
  * builds one for the model can write the same into kernel maps; the differential test does.
  */
 import { type ConnectionTable, createConnectionTable } from './connections.ts';
-import { BACKEND_IPV6, EVENTS, type Event, MAX_BACKENDS, OUTCOMES, type Outcome } from './layout.ts';
+import {
+  BACKEND_IPV6,
+  EVENTS,
+  type Event,
+  MAX_BACKENDS,
+  OUTCOMES,
+  type Outcome,
+  OWNER_SLOTS,
+  type Reason,
+} from './layout.ts';
 import { PRESSURE_WORDS, type PressureLimits, type PressureWords } from './pressure.ts';
 
 export interface EngineVip {
   readonly subject: number;
-  /** VIP_ECHO. */
+  /** VIP_ECHO, or VIP_OWN with subject 0. */
   readonly flags: number;
 }
 
@@ -73,8 +82,43 @@ export interface Engine {
   readonly backendFlags: Uint32Array;
   /** By `addressKey` of the source: backend index. */
   readonly probeSources: Map<string, number>;
+  /** Index of the balancer that owns such fragments, by a hash; 0: this one. OWNER_SLOTS of them. */
+  readonly fragmentOwners: Uint32Array;
+  /** How fragments are sent to the site's other balancers, by their index. */
+  readonly balancers: (EngineBackend | undefined)[];
+  /** Outer sources that relayed fragments are accepted from: `addressKey`s. */
+  readonly balancerSources: Set<string>;
+  /** By bucket: FRAGMENT_ENTRIES datagrams, then what became of their first fragments; two words each, low first. */
+  readonly fragments: Map<number, Uint32Array>;
+  /** By region of the client's prefix: window of time (`clockFine`), and bytes handed up in it. */
+  readonly handUpWindows: Map<number, { window: number; bytes: number }>;
+  /** That a client's prefix may hand up in a window. */
+  handUpBytes: number;
+  /** Handed up to the slow path; whoever handles them takes them out. */
+  readonly handedUp: HandedUp[];
   /** By subject. */
   readonly counters: Map<number, EngineCounters>;
+}
+
+/** A packet that the balancer leaves to its slow path, with what it knows of it: `struct hand_up`. */
+export interface HandedUp {
+  readonly reason: Reason;
+  /** Of a fragment: bucket of `fragments`, name of the datagram in it (two words), and what guards it. */
+  readonly bucket: number;
+  readonly datagramLow: number;
+  readonly datagramHigh: number;
+  readonly check: number;
+  /** Of the VIP, or of the service once that is known. */
+  readonly subject: number;
+  /** That was chosen; for a relay the balancer; 0: none yet. */
+  readonly backend: number;
+  readonly key: number;
+  readonly flowLabel: number;
+  readonly ingressIfindex: number;
+  /** Of the client's prefix. */
+  readonly region: number;
+  /** As it came, without what follows the IP packet. */
+  readonly frame: Uint8Array;
 }
 
 /** `buckets`: a power of two of at least 2. `key`: see `sipHashKey`. */
@@ -91,6 +135,13 @@ export function createEngine(key: Uint32Array, buckets: number): Engine {
     backends: [],
     backendFlags: new Uint32Array(MAX_BACKENDS),
     probeSources: new Map(),
+    fragmentOwners: new Uint32Array(OWNER_SLOTS),
+    balancers: [],
+    balancerSources: new Set(),
+    fragments: new Map(),
+    handUpWindows: new Map(),
+    handUpBytes: 512 * 1024,
+    handedUp: [],
     counters: new Map(),
   };
 }

@@ -23,6 +23,11 @@ export const OUTCOMES = [
   'probe',
   'too-big',
   'oversized',
+  'fragment-relayed',
+  'fragment-refused',
+  'fragment-first',
+  'fragment-later',
+  'fragment-held',
   'failed',
 ] as const;
 export type Outcome = (typeof OUTCOMES)[number];
@@ -36,6 +41,9 @@ export const EVENTS = [
   'cas-lost',
   'keyed',
   'answered',
+  'handed-up',
+  'hand-up-limited',
+  'hand-up-full',
 ] as const;
 export type Event = (typeof EVENTS)[number];
 
@@ -58,6 +66,12 @@ export const EVENT_REFUSED_FULL = 1 << 2;
 export const EVENT_REFUSED_PRESSURE = 1 << 3;
 export const EVENT_KEYED = 1 << 5;
 export const EVENT_ANSWERED = 1 << 6;
+export const EVENT_HANDED_UP = 1 << 7;
+export const EVENT_HAND_UP_LIMITED = 1 << 8;
+
+/** By the value of `enum reason`. */
+export const REASONS = ['early', 'oversized', 'relay'] as const;
+export type Reason = (typeof REASONS)[number];
 
 export const MAX_BACKENDS = 4096;
 export const INDEX_MASK = 0xfff;
@@ -70,6 +84,16 @@ export const BACKEND_AGENT = 2;
 export const BACKEND_IPV6 = 4;
 export const VIP_ECHO = 1;
 export const SERVICE_UNREACHABLE = 8;
+export const VIP_OWN = 2;
+
+export const OWNER_SLOTS = 251;
+export const FRAGMENT_REGIONS = 512;
+export const FRAGMENT_REGION_BUCKETS = 32;
+export const FRAGMENT_ENTRIES = 4;
+export const FRAGMENT_LIFETIME = 80;
+export const FRAGMENT_TCP = 0x1000;
+export const FRAGMENT_KNOWN = 0x2000;
+export const FRAGMENT_AGE_MASK = 0xfff;
 
 /** By the value of `enum forwarding`. */
 export const FORWARDINGS = ['unsaid', 'gre', 'ipip', 'gue', 'l2', 'nat'] as const;

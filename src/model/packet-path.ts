@@ -3,8 +3,19 @@
  * engine of `replay` and `explain`. The state (engine.ts) and the clock come in as arguments.
  */
 import { slotFields, slotHigh, tickOf } from '../decide/slot-word.ts';
-import { PROTOCOL_TCP, PROTOCOL_UDP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../net/packet.ts';
+import {
+  IPV4_HEADER_BYTES,
+  PROTOCOL_GRE,
+  PROTOCOL_ICMP,
+  PROTOCOL_TCP,
+  PROTOCOL_UDP,
+  TCP_ACK,
+  TCP_FIN,
+  TCP_RST,
+  TCP_SYN,
+} from '../net/packet.ts';
 import { type AnsweredOutcome, answerBack } from './answer.ts';
+import { readInner, readShim, strip } from './decapsulate.ts';
 import { encapsulate, forwardingOf, gueSourcePort, KEY_BYTES, outerBytes, outerProtocol } from './encapsulate.ts';
 import {
   addressKey,
@@ -13,9 +24,22 @@ import {
   type EngineBackend,
   type EngineService,
   type EngineSlots,
+  type HandedUp,
   serviceKey,
 } from './engine.ts';
 import { type FlowHash, flowLabelOf, hashAddresses, hashFlow, placesOf, slotOf } from './flow-hash.ts';
+import {
+  type DatagramPlace,
+  type Fragment,
+  findHome,
+  firstTransport,
+  mayHandUp,
+  ownerOf,
+  parseFragment,
+  placeOf,
+  prefixRegion,
+  rememberHome,
+} from './fragments.ts';
 import { isExpired, takeHop } from './hops.ts';
 import { answerEcho, isIcmp } from './icmp.ts';
 import {
@@ -24,8 +48,11 @@ import {
   canNameOthers,
   clockFine,
   EVENT_ANSWERED,
+  EVENT_HAND_UP_LIMITED,
+  EVENT_HANDED_UP,
   EVENT_KEYED,
   EVENTS,
+  FORWARDING_GRE,
   FORWARDING_L2,
   FORWARDING_NAT,
   INDEX_MASK,
@@ -56,7 +83,9 @@ export interface PacketResult {
 
 /** What was found out on the way, while it is not over. */
 interface Packet {
-  readonly frame: Uint8Array;
+  /** What another balancer relayed is taken out of its encapsulation. */
+  frame: Uint8Array;
+  lengthBytes: number;
   readonly ingressIfindex: number;
   subject: number;
   events: number;
@@ -76,12 +105,21 @@ const selection: Selection = createSelection();
 
 /** Runs one Ethernet frame through the balancer. Never changes `frame`. About 1 us. */
 export function processFrame(engine: Engine, frame: Uint8Array, ingressIfindex: number, clock: Clock): PacketResult {
-  const packet: Packet = { frame, ingressIfindex, subject: 0, events: 0, opensConnection: false, isError: false };
   const ip = parseIp(frame);
+  const lengthBytes = ip?.lengthBytes ?? 0;
+  const packet: Packet = {
+    frame,
+    lengthBytes,
+    ingressIfindex,
+    subject: 0,
+    events: 0,
+    opensConnection: false,
+    isError: false,
+  };
   const result = ip === null ? end(packet, 'pass', 'not-ip') : processIp(engine, packet, ip, clock);
   const counters = countersOf(engine, result.subject);
   counters.outcome[result.outcome]++;
-  counters.bytes += ip === null ? 0 : ip.lengthBytes;
+  counters.bytes += packet.lengthBytes;
   if (packet.opensConnection) counters.newConnections++;
   for (let event = 0; result.events >>> event !== 0; event++)
     if (((result.events >>> event) & 1) !== 0) counters.event[EVENTS[event]]++;
@@ -95,9 +133,11 @@ function end(packet: Packet, verdict: Verdict, outcome: Outcome, backend = 0, fr
 function processIp(engine: Engine, packet: Packet, ip: IpHeader, clock: Clock): PacketResult {
   const vip = engine.vips.get(addressKey(packet.frame, ip.destinationOffset, ip.addressBytes));
   if (vip === undefined) return end(packet, 'pass', 'not-vip');
+  if (vip.subject === 0) return processRelayed(engine, packet, ip, clock);
   packet.subject = vip.subject;
   const transport = parseTransport(packet.frame, ip);
-  if (typeof transport === 'string') return end(packet, 'drop', transport);
+  if (transport === 'malformed') return end(packet, 'drop', 'malformed');
+  if (transport === 'fragment') return processFragment(engine, packet, ip, false, clock);
   packet.opensConnection = kindOf(transport) === 'syn';
   if (isIcmp(ip, transport)) {
     const answer = (vip.flags & VIP_ECHO) === 0 ? null : answerEcho(packet.frame, ip, transport);
@@ -111,7 +151,131 @@ function processIp(engine: Engine, packet: Packet, ip: IpHeader, clock: Clock): 
   const hash = hashFlow(engine.key, packet.frame, ip, transport);
   const choice = probedBackend(engine, packet, ip) ?? choose(engine, packet, service, kindOf(transport), hash, clock);
   if (choice.outcome === 'no-backend') return withoutBackend(packet, ip, service);
-  return forward(engine, packet, ip, service, choice, flowLabelOf(hash));
+  return forward(engine, packet, ip, service, choice, flowLabelOf(hash), clock);
+}
+
+/** GRE to this balancer, from another of the site: a fragment for a VIP should be in it. */
+function processRelayed(engine: Engine, packet: Packet, ip: IpHeader, clock: Clock): PacketResult {
+  const { frame } = packet;
+  const isPlain = ip.version === 6 || (ip.headerBytes === IPV4_HEADER_BYTES && !ip.isFragment);
+  if (ip.protocol !== PROTOCOL_GRE || !isPlain) return end(packet, 'pass', 'not-vip');
+  if (!engine.balancerSources.has(addressKey(frame, ip.sourceOffset, ip.addressBytes)))
+    return end(packet, 'pass', 'not-vip');
+  const tunnel = readShim(frame, ip);
+  const stripped = tunnel === null ? null : strip(frame, ip, tunnel);
+  const inner = tunnel === null || stripped === null ? null : readInner(stripped, tunnel);
+  if (stripped === null || inner === null) return end(packet, 'drop', 'fragment-refused');
+  const vip = engine.vips.get(addressKey(stripped, inner.destinationOffset, inner.addressBytes));
+  if (vip === undefined || vip.subject === 0 || parseTransport(stripped, inner) !== 'fragment')
+    return end(packet, 'drop', 'fragment-refused');
+  packet.frame = stripped;
+  packet.lengthBytes = inner.lengthBytes;
+  packet.subject = vip.subject;
+  return processFragment(engine, packet, inner, true, clock);
+}
+
+/** To the balancer that owns its datagram; there to the backend of the first fragment, or held until that has come. */
+function processFragment(engine: Engine, packet: Packet, ip: IpHeader, isRelayed: boolean, clock: Clock): PacketResult {
+  const fragment = parseFragment(packet.frame, ip);
+  if (fragment === 'malformed') return end(packet, 'drop', 'malformed');
+  const { protocol, isFirst } = fragment;
+  if (ip.version === 4 && protocol !== PROTOCOL_TCP && protocol !== PROTOCOL_UDP)
+    return end(packet, 'pass', protocol === PROTOCOL_ICMP ? 'icmp-other' : 'no-service');
+  if (isExpired(packet.frame, ip)) return tellSender(packet, ip, 'ttl-expired');
+  const { owner, flowLabel } = ownerOf(engine, packet.frame, ip, fragment);
+  const peer = engine.balancers[owner];
+  if (owner !== 0 && peer !== undefined && peer.ifindex !== 0 && !isRelayed)
+    return relay(engine, packet, ip, owner, peer, flowLabel, clock);
+  const place = placeOf(engine.key, packet.frame, ip, fragment);
+  if (isFirst) return processFirst(engine, packet, ip, fragment, place, flowLabel, clock);
+  const home = findHome(engine.fragments.get(place.bucket), place, clock);
+  if (home === null) return hold(engine, packet, ip, place, clock);
+  const wanted = { protocol: home.isTcp ? PROTOCOL_TCP : PROTOCOL_UDP, destinationPort: home.port };
+  const service = home.backend === 0 ? undefined : findService(engine, packet.subject, wanted);
+  if (service === undefined) return end(packet, 'pass', 'no-service');
+  packet.subject = service.subject;
+  const choice: Choice = { outcome: 'fragment-later', backend: home.backend, key: 0 };
+  return forward(engine, packet, ip, service, choice, flowLabel, clock);
+}
+
+/** Its ports select the backend; the others of the datagram can be told by no ports, so it goes without keys like them. */
+function processFirst(
+  engine: Engine,
+  packet: Packet,
+  ip: IpHeader,
+  fragment: Fragment,
+  place: DatagramPlace,
+  flowLabel: number,
+  clock: Clock,
+): PacketResult {
+  const transport = firstTransport(packet.frame, ip, fragment);
+  if (transport === 'malformed') return end(packet, 'drop', 'malformed');
+  packet.opensConnection = kindOf(transport) === 'syn';
+  const service = findService(engine, packet.subject, transport);
+  if (service === undefined) {
+    rememberHome(engine, place, { backend: 0, port: 0, isTcp: false }, clock);
+    return end(packet, 'pass', isIcmp(ip, transport) ? 'icmp-other' : 'no-service');
+  }
+  packet.subject = service.subject;
+  const hash = hashFlow(engine.key, packet.frame, ip, transport);
+  const chosen = probedBackend(engine, packet, ip) ?? choose(engine, packet, service, kindOf(transport), hash, clock);
+  packet.events &= ~EVENT_KEYED;
+  if (chosen.outcome === 'no-backend') return withoutBackend(packet, ip, service);
+  const { protocol, destinationPort: port } = transport;
+  rememberHome(engine, place, { backend: chosen.backend, port, isTcp: protocol === PROTOCOL_TCP }, clock);
+  const choice: Choice = { outcome: 'fragment-first', backend: chosen.backend, key: 0 };
+  return forward(engine, packet, ip, service, choice, flowLabel, clock);
+}
+
+function relay(
+  engine: Engine,
+  packet: Packet,
+  ip: IpHeader,
+  owner: number,
+  peer: EngineBackend,
+  flowLabel: number,
+  clock: Clock,
+): PacketResult {
+  const added = outerBytes(PROTOCOL_GRE, (peer.flags & BACKEND_IPV6) !== 0);
+  if (ip.lengthBytes + added > peer.mtuBytes) {
+    const limit = limitOf(peer.mtuBytes, mostOuterBytes(FORWARDING_GRE, ip.version, peer.flags), ip.version);
+    if (isSendersPart(packet.frame, ip, limit)) return tellSender(packet, ip, 'too-big', owner, limit);
+    return leaveOversized(engine, packet, ip, { reason: 'relay', backend: owner, key: 0, flowLabel }, clock);
+  }
+  const tunnel = { protocol: PROTOCOL_GRE, sourcePort: 0, flowLabel, key: 0 };
+  const frame = encapsulate(takeHop(packet.frame, ip), ip, peer, tunnel);
+  if (frame === null) return end(packet, 'drop', 'failed', owner);
+  return end(packet, peer.ifindex === packet.ingressIfindex ? 'tx' : 'redirect', 'fragment-relayed', owner, frame);
+}
+
+/** It may be fragmented, which the slow path does. */
+function leaveOversized(
+  engine: Engine,
+  packet: Packet,
+  ip: IpHeader,
+  about: Pick<About, 'reason' | 'backend' | 'key' | 'flowLabel'>,
+  clock: Clock,
+): PacketResult {
+  handUp(engine, packet, ip, { ...about, bucket: 0, datagramLow: 0, datagramHigh: 0, check: 0 }, clock);
+  return end(packet, 'drop', 'oversized', about.backend);
+}
+
+/** Handed up, unless its client's prefix has handed up enough for now. */
+function hold(engine: Engine, packet: Packet, ip: IpHeader, place: DatagramPlace, clock: Clock): PacketResult {
+  const about = { ...place, reason: 'early', backend: 0, key: 0, flowLabel: 0 } as const;
+  return end(packet, 'drop', handUp(engine, packet, ip, about, clock) ? 'fragment-held' : 'fragment');
+}
+
+type About = Omit<HandedUp, 'subject' | 'ingressIfindex' | 'region' | 'frame'>;
+
+function handUp(engine: Engine, packet: Packet, ip: IpHeader, about: About, clock: Clock): boolean {
+  const { subject, ingressIfindex } = packet;
+  const frame = packet.frame.slice(0, ip.offset + ip.lengthBytes);
+  const region = prefixRegion(engine.key, frame, ip);
+  const may = mayHandUp(engine, region, frame.length, clock);
+  packet.events |= may ? EVENT_HANDED_UP : EVENT_HAND_UP_LIMITED;
+  if (may) engine.handedUp.push({ ...about, subject, ingressIfindex, region, frame });
+  return may;
 }
 
 /** An error about a packet that the VIP sent goes where a packet of that flow would; any other is the host's. */
@@ -132,7 +296,7 @@ function processIcmpError(
   // Like any packet of TCP but a SYN: never a new flow, whatever the protocol.
   const choice = choose(engine, packet, service, 'tcp', hash, clock);
   if (choice.outcome === 'no-backend') return withoutBackend(packet, ip, service);
-  return forward(engine, packet, ip, service, { ...choice, outcome: 'icmp-error' }, flowLabelOf(hash));
+  return forward(engine, packet, ip, service, { ...choice, outcome: 'icmp-error' }, flowLabelOf(hash), clock);
 }
 
 /** The packet goes no further, and its sender is told, but never of an error. */
@@ -234,6 +398,7 @@ function forward(
   service: EngineService,
   choice: Choice,
   flowLabel: number,
+  clock: Clock,
 ): PacketResult {
   const backend = engine.backends[choice.backend];
   if (backend === undefined || backend.ifindex === 0) return end(packet, 'drop', 'failed', choice.backend);
@@ -242,7 +407,8 @@ function forward(
   if (ip.lengthBytes + addedBytes(forwarding, ip, backend, choice.key) > backend.mtuBytes) {
     const limit = limitOf(backend.mtuBytes, mostOuterBytes(forwarding, ip.version, backend.flags), ip.version);
     if (isSendersPart(packet.frame, ip, limit)) return tellSender(packet, ip, 'too-big', choice.backend, limit);
-    return end(packet, 'drop', 'oversized', choice.backend);
+    const about = { reason: 'oversized', backend: choice.backend, key: choice.key, flowLabel } as const;
+    return leaveOversized(engine, packet, ip, about, clock);
   }
   const frame = sentFrame(packet, ip, forwarding, backend, choice, flowLabel);
   if (frame === null) return end(packet, 'drop', 'failed', choice.backend);

@@ -1,4 +1,5 @@
 /** One frame, or a run of many, through the model and the kernel program: everything that either leaves behind is compared. */
+import { isDeepStrictEqual } from 'node:util';
 import { COUNTER_FIELDS, type KernelEngine } from '../../src/cli/replay-kernel.ts';
 import type { Engine, EngineCounters } from '../../src/model/engine.ts';
 import { type Clock, EVENTS, OUTCOMES } from '../../src/model/layout.ts';
@@ -22,6 +23,7 @@ export function compareFrame(
   clock: Clock,
 ): { difference: Difference | null; model: PacketResult } {
   kernel.setClock(clock);
+  engine.handedUp.length = 0;
   const model = processFrame(engine, frame, LOOPBACK, clock);
   const run = kernel.run(frame);
   const what = firstDifference(engine, kernel, model, run);
@@ -62,11 +64,26 @@ function fieldName(field: number): string {
 
 function compareState(engine: Engine, kernel: KernelEngine): string | null {
   let what = compareWords('connection table', engine.connections.words, kernel.connections);
+  what ??= compareHandedUp(engine, kernel);
   for (const [subject, slots] of engine.slots)
     what ??= compareWords(`slots of subject ${subject}`, slots.words, kernel.slotWords(subject));
   for (const [subject, pressure] of engine.pressures)
     what ??= compareWords(`pressure of subject ${subject}`, pressure, kernel.pressureWords(subject));
   return what;
+}
+
+/** What the packet handed up, and all buckets and windows that ever were touched. */
+function compareHandedUp(engine: Engine, kernel: KernelEngine): string | null {
+  const taken = kernel.takeHandedUp();
+  if (!isDeepStrictEqual(taken, engine.handedUp))
+    return `handed up: model ${JSON.stringify(engine.handedUp)}, kernel ${JSON.stringify(taken)}`;
+  for (const [bucket, entries] of engine.fragments) {
+    const what = compareWords(`fragments of bucket ${bucket}`, entries, kernel.fragmentWords(bucket));
+    if (what !== null) return what;
+  }
+  for (const [region, window] of engine.handUpWindows)
+    if (!isDeepStrictEqual(kernel.handUpWindow(region), window)) return `hand-up window of region ${region}`;
+  return null;
 }
 
 /** The first word that differs, in hexadecimal. */

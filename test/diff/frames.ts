@@ -8,6 +8,7 @@ const ETHERNET_MIN = 14;
 
 /** At least 14 bytes. */
 export function randomFrame(dice: Dice, world: World): Uint8Array {
+  if (dice.chance(10)) return randomFragment(dice, world);
   const isIpv6 = dice.chance(45);
   const isMixed = dice.chance(1);
   const link = randomLink(dice, isIpv6 !== isMixed);
@@ -18,6 +19,106 @@ export function randomFrame(dice: Dice, world: World): Uint8Array {
   frame.set(ip, link.length);
   frame.set(padding, link.length + ip.length);
   return dice.chance(18) ? mutate(dice, frame, link.length) : frame;
+}
+
+/** Of few datagrams, so that first and later ones meet; one in four comes from another balancer. */
+function randomFragment(dice: Dice, world: World): Uint8Array {
+  const isIpv6 = dice.chance(45);
+  const isRelayed = dice.chance(30);
+  const fragment = isIpv6 ? fragmentIpv6(dice, world) : fragmentIpv4(dice, world);
+  const isWhole = isRelayed && dice.chance(8);
+  const inner = isWhole ? (isIpv6 ? randomIpv6(dice, world) : randomIpv4(dice, world)) : fragment;
+  const ip = isRelayed ? relayedBy(dice, world, inner, isIpv6) : inner;
+  const link = randomLink(dice, isIpv6 && !isRelayed);
+  const padding = dice.chance(20) ? dice.bytes(dice.below(50)) : new Uint8Array(0);
+  const frame = Uint8Array.from(Buffer.concat([link, ip, padding]));
+  return dice.chance(8) ? mutate(dice, frame, link.length) : frame;
+}
+
+/** In GRE, mostly by a balancer of the site. */
+function relayedBy(dice: Dice, world: World, inner: Uint8Array, isIpv6: boolean): Uint8Array {
+  const key = dice.chance(5) ? dice.bytes(4) : new Uint8Array(0);
+  const packet = new Uint8Array(24 + key.length + inner.length);
+  packet[0] = 0x45;
+  writeUint16(packet, 2, packet.length);
+  packet[8] = 64;
+  packet[9] = dice.chance(97) ? 47 : dice.pick([4, 17, 41]);
+  packet.set(dice.chance(94) ? dice.pick(world.peers) : dice.bytes(4), 12);
+  packet.set(world.own, 16);
+  writeUint16(packet, 10, foldChecksum(onesSum(packet, 0, 20)));
+  writeUint16(packet, 20, key.length > 0 ? 0x2000 : dice.chance(97) ? 0 : 0x8000);
+  writeUint16(packet, 22, isIpv6 ? 0x86dd : 0x0800);
+  packet.set(key, 24);
+  packet.set(inner, 24 + key.length);
+  return packet;
+}
+
+/** The data of a fragment, with the beginning of its transport header in the first, and where it stands in the whole. */
+function fragmentData(dice: Dice, protocol: number): { data: Uint8Array; word: number } {
+  const isFirst = dice.chance(40);
+  const hasMore = isFirst ? dice.chance(98) : dice.chance(60);
+  const offset = isFirst ? 0 : dice.chance(97) ? 1 + dice.below(200) : dice.below(0x2000);
+  const whole = isFirst ? firstData(dice, protocol) : dice.bytes(1 + dice.below(64));
+  const length = hasMore && dice.chance(96) ? whole.length & ~7 : whole.length;
+  return { data: whole.subarray(0, length), word: (offset << 3) | (hasMore ? 1 : 0) };
+}
+
+function firstData(dice: Dice, protocol: number): Uint8Array {
+  if (protocol === 6) return randomTcp(dice);
+  return protocol === 17 ? randomUdp(dice) : dice.bytes(40);
+}
+
+/** Mostly the first: so that fragments of one datagram meet. */
+function fewOf<T>(dice: Dice, list: readonly T[]): T {
+  return dice.chance(80) ? list[0] : dice.pick(list);
+}
+
+function fragmentIpv4(dice: Dice, world: World): Uint8Array {
+  const headerBytes = 20 + (dice.chance(8) ? 4 * dice.below(11) : 0);
+  const protocol = fewOf(dice, [17, 6, 17, dice.chance(50) ? 1 : 47]);
+  const { data, word } = fragmentData(dice, protocol);
+  const packet = dice.bytes(headerBytes + data.length);
+  packet[0] = 0x40 | (headerBytes / 4);
+  writeUint16(packet, 2, packet.length);
+  writeUint16(packet, 4, fewOf(dice, [7, 8, 9]));
+  writeUint16(packet, 6, (word >> 3) | ((word & 1) << 13) | dice.pick([0, 0, 0x4000]));
+  packet[8] = randomHops(dice);
+  packet[9] = protocol;
+  packet.set(fewOf(dice, world.clients4), 12);
+  packet.set(fewOf(dice, world.vips4), 16);
+  writeUint16(packet, 10, 0);
+  writeUint16(packet, 10, foldChecksum(onesSum(packet, 0, headerBytes)));
+  packet.set(data, headerBytes);
+  return packet;
+}
+
+function fragmentIpv6(dice: Dice, world: World): Uint8Array {
+  const protocol = fewOf(dice, [17, 6, 17, 58]);
+  const { data, word } = fragmentData(dice, protocol);
+  const inside = dice.chance(90) ? { first: protocol, bytes: new Uint8Array(0) } : randomExtensions(dice, protocol);
+  const header = Uint8Array.of(
+    inside.first,
+    dice.below(256),
+    word >> 8,
+    word,
+    0,
+    0,
+    fewOf(dice, [0, 1]),
+    fewOf(dice, [3, 4]),
+  );
+  const before = dice.chance(90) ? { first: 44, bytes: new Uint8Array(0) } : randomExtensions(dice, 44);
+  const packet = new Uint8Array(40 + before.bytes.length + 8 + inside.bytes.length + data.length);
+  writeUint32(packet, 0, 0x60000000);
+  writeUint16(packet, 4, packet.length - 40);
+  packet[6] = before.first;
+  packet[7] = randomHops(dice);
+  packet.set(fewOf(dice, world.clients6), 8);
+  packet.set(fewOf(dice, world.vips6), 24);
+  packet.set(before.bytes, 40);
+  packet.set(header, 40 + before.bytes.length);
+  packet.set(inside.bytes, 48 + before.bytes.length);
+  packet.set(data, 48 + before.bytes.length + inside.bytes.length);
+  return packet;
 }
 
 function randomLink(dice: Dice, isIpv6: boolean): Uint8Array {

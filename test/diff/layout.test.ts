@@ -54,5 +54,21 @@ test('the model has the numbers and names of bpf/layout.h', () => {
     ],
     [UNSAID, GRE, IPIP, GUE, L2, NAT],
   );
+  assert.deepEqual(model.REASONS, kernel.REASON_NAMES);
+  assert.deepEqual(
+    [model.EVENT_HANDED_UP, model.EVENT_HAND_UP_LIMITED],
+    [1 << kernel.EVENT.HANDED_UP, 1 << kernel.EVENT.HAND_UP_LIMITED],
+  );
+  const { VIP_OWN, OWNER_SLOTS, FRAGMENT_REGIONS, FRAGMENT_REGION_BUCKETS, FRAGMENT_ENTRIES, FRAGMENT_LIFETIME } =
+    kernel;
+  assert.deepEqual(
+    [model.VIP_OWN, model.OWNER_SLOTS, model.FRAGMENT_REGIONS, model.FRAGMENT_REGION_BUCKETS, model.FRAGMENT_ENTRIES],
+    [VIP_OWN, OWNER_SLOTS, FRAGMENT_REGIONS, FRAGMENT_REGION_BUCKETS, FRAGMENT_ENTRIES],
+  );
+  assert.equal(model.FRAGMENT_REGIONS * model.FRAGMENT_REGION_BUCKETS, kernel.FRAGMENT_BUCKETS);
+  assert.deepEqual(
+    [model.FRAGMENT_LIFETIME, model.FRAGMENT_TCP, model.FRAGMENT_KNOWN, model.FRAGMENT_AGE_MASK],
+    [FRAGMENT_LIFETIME, kernel.FRAGMENT_TCP, kernel.FRAGMENT_KNOWN, kernel.FRAGMENT_AGE_MASK],
+  );
   assert.equal(kernel.PRESSURE.sizeBytes, 64);
 });

@@ -64,7 +64,7 @@ const EXTRA = [
   frameOf('203.0.113.9', '192.0.2.99', 6, tcp(1, 2)),
   frameOf('203.0.113.9', '192.0.2.10', 6, tcp(1, 2).subarray(0, 12)),
   frameOf('203.0.113.9', '192.0.2.10', 17, tcp(1, 2)),
-  frameOf('2001:db8:e::9', '2001:db8:1::10', 44, Uint8Array.of(6, 0, 0, 9, 0, 0, 0, 1)),
+  frameOf('2001:db8:e::9', '2001:db8:1::10', 44, Uint8Array.of(6, 0, 0, 9, 0, 0, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8)),
   Uint8Array.of(1, 2, 3),
 ];
 
@@ -112,7 +112,7 @@ test('both engines give the same decisions and bytes', () => {
   assert.equal(settled[0].length, 14 + 20 + 4 + 20 + 24);
   assert.deepEqual(
     decisions.slice(54).map(({ verdict, outcome }) => `${verdict} ${outcome}`),
-    ['tx icmp-echo', 'pass not-vip', 'drop malformed', 'drop malformed', 'drop fragment', 'pass not-ip'],
+    ['tx icmp-echo', 'pass not-vip', 'drop malformed', 'drop malformed', 'drop fragment-held', 'pass not-ip'],
   );
 });
 

@@ -18,6 +18,7 @@ import {
   clockFine,
   SERVICE_UNREACHABLE,
   VIP_ECHO,
+  VIP_OWN,
 } from '../../src/model/layout.ts';
 import { ADOPT_UNTIL_WORD } from '../../src/model/pressure.ts';
 import { toMapped } from '../../src/net/address.ts';
@@ -38,6 +39,9 @@ export interface World {
   readonly clients6: readonly Uint8Array[];
   readonly vips4: readonly Uint8Array[];
   readonly vips6: readonly Uint8Array[];
+  /** This balancer's outer address, and those of others of the site, 4 bytes each. */
+  readonly own: Uint8Array;
+  readonly peers: readonly Uint8Array[];
 }
 
 export const PORTS = [80, 443];
@@ -53,8 +57,11 @@ export function createWorld(dice: Dice): World {
     clients6: addresses(2, 16),
     vips4: addresses(3, 4),
     vips6: addresses(2, 16),
+    own: dice.bytes(4),
+    peers: addresses(2, 4),
   };
   addVips(dice, world);
+  addBalancers(dice, world);
   addServices(dice, engine);
   for (const [list, size] of [
     [world.clients4, 4],
@@ -73,6 +80,17 @@ function addVips(dice: Dice, { engine, vips4, vips6 }: World): void {
       subject: subject++,
       flags: dice.chance(70) ? VIP_ECHO : 0,
     });
+}
+
+/** Balancers 1 and 2 own some fragments, and 3, to which there is no way. */
+function addBalancers(dice: Dice, { engine, own, peers }: World): void {
+  engine.vips.set(addressKey(own, 0, 4), { subject: 0, flags: VIP_OWN });
+  for (const peer of peers) engine.balancerSources.add(addressKey(peer, 0, 4));
+  for (const index of [1, 2]) engine.balancers[index] = { ...randomBackend(dice), ifindex: dice.pick([LOOPBACK, 9]) };
+  engine.balancers[3] = { ...randomBackend(dice), ifindex: 0 };
+  for (let slot = 0; slot < engine.fragmentOwners.length; slot++)
+    engine.fragmentOwners[slot] = dice.pick([0, 0, 0, 0, 1, 2, 3]);
+  engine.handUpBytes = dice.pick([100, 2_000, 2_000, 1 << 20]);
 }
 
 function addServices(dice: Dice, engine: Engine): void {

@@ -196,16 +196,34 @@ const REFUSED: readonly Fixture[] = [
     outcome: 'malformed',
   },
   {
-    name: 'an IPv4 fragment is dropped',
-    packet: arrive(ipv4(to4(UDP, { fragment: 0x2000 }), udp80)),
+    name: 'a first fragment without the transport header is malformed',
+    packet: arrive(ipv4(to4(TCP, { fragment: 0x2000 }), tcp80.slice(0, 16))),
     verdict: 'drop',
-    outcome: 'fragment',
+    outcome: 'malformed',
   },
   {
-    name: 'a later IPv6 fragment is dropped',
-    packet: arrive(ipv6(to6(44), [UDP, 0, 0, 8, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1])),
+    name: 'a first fragment of IPv6 without all of its headers is malformed',
+    packet: arrive(ipv6(to6(44), [60, 0, 0, 1, 0, 0, 0, 1, UDP, 1, 1, 4, 0, 0, 0, 0])),
     verdict: 'drop',
-    outcome: 'fragment',
+    outcome: 'malformed',
+  },
+  {
+    name: 'a fragment without data is malformed',
+    packet: arrive(ipv6(to6(44), [UDP, 0, 0, 8, 0, 0, 0, 1])),
+    verdict: 'drop',
+    outcome: 'malformed',
+  },
+  {
+    name: 'a fragment that others follow at no multiple of 8 bytes is malformed',
+    packet: arrive(ipv4(to4(UDP, { fragment: 0x2010 }), [1, 2, 3, 4, 5, 6, 7])),
+    verdict: 'drop',
+    outcome: 'malformed',
+  },
+  {
+    name: 'a fragment that reaches beyond 65,535 bytes is malformed',
+    packet: arrive(ipv4(to4(UDP, { fragment: 0x1fff }), [1, 2, 3, 4, 5, 6, 7, 8])),
+    verdict: 'drop',
+    outcome: 'malformed',
   },
 ];
 
@@ -230,6 +248,36 @@ const PASSED: readonly Fixture[] = [
     verdict: 'pass',
     outcome: 'not-vip',
     bytes: 0,
+  },
+  {
+    name: 'a fragment to another address is passed, even a malformed one',
+    packet: arrive(ipv4(to4(UDP, { to: '192.0.2.99', fragment: 0x3fff }), [1])),
+    verdict: 'pass',
+    outcome: 'not-vip',
+  },
+  {
+    name: 'a fragment of IPv6 to another address is passed',
+    packet: arrive(ipv6(to6(44, { to: '2001:db8::99' }), [UDP, 0, 0, 8, 0, 0, 0, 1, 1])),
+    verdict: 'pass',
+    outcome: 'not-vip',
+  },
+  {
+    name: 'IPv4 options to another address are passed',
+    packet: arrive(ipv4(to4(TCP, { to: '192.0.2.99', options: [7, 7, 4, 0, 0, 0, 0, 0] }), tcp80)),
+    verdict: 'pass',
+    outcome: 'not-vip',
+  },
+  {
+    name: 'a fragment of a protocol without ports is passed',
+    packet: arrive(ipv4(to4(50, { fragment: 2 }), [1, 2, 3])),
+    verdict: 'pass',
+    outcome: 'no-service',
+  },
+  {
+    name: 'a fragment of an echo request is passed',
+    packet: arrive(ipv4(to4(ICMP, { fragment: 0x2000 }), [8, 0, 0, 0, 0, 0, 0, 0])),
+    verdict: 'pass',
+    outcome: 'icmp-other',
   },
   {
     name: 'a port without a service is passed',

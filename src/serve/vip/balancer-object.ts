@@ -19,6 +19,12 @@ const MAP_NAMES = [
   'probe_sources',
   'settings',
   'sweeper',
+  'fragment_owners',
+  'balancers',
+  'balancer_sources',
+  'fragments',
+  'hand_up_windows',
+  'slow_path',
 ] as const;
 
 export type MapName = (typeof MAP_NAMES)[number];
@@ -67,7 +73,7 @@ export function openBalancer(options: BalancerObjectOptions): BalancerObject {
   const { folder } = options;
   const object = new BpfObject(path);
   try {
-    const sizes = { connections: options.buckets, counters: MAX_SUBJECTS * cpus };
+    const sizes = { connections: options.buckets, counters: MAX_SUBJECTS * cpus, event_records: cpus };
     const created = prepareMaps(object, folder, sizes, new Map([['roles', options.rolesFd]]));
     const clockOffset = options.testClock ? chooseTestClock(object, path) : -1;
     object.load();

@@ -3,7 +3,7 @@ import { StructView } from './struct-view.ts';
 
 /** SHA-256 of all that follows from the header: pinned maps of another layout are not adopted. */
 export const LAYOUT_DIGEST =
-  'f3437f8f5dfc52e8e99446ff0db047d506be3d0d3335ad91c13f804a9613e965';
+  'bd2d005c553fbe45c95a917a4bc0be2e6e5cbb447acbfbb944fad5eb39a96134';
 
 export const MAX_SUBJECTS = 2048;
 export const MAX_BACKENDS = 4096;
@@ -26,6 +26,22 @@ export const BACKEND_ALIVE = 1;
 export const BACKEND_AGENT = 2;
 export const BACKEND_IPV6 = 4;
 export const VIP_ECHO = 1;
+export const VIP_OWN = 2;
+export const MAX_BALANCERS = 256;
+export const OWNER_SLOTS = 251;
+export const FRAGMENT_REGIONS = 512;
+export const FRAGMENT_REGION_BUCKETS = 32;
+export const FRAGMENT_BUCKETS = 16384;
+export const FRAGMENT_ENTRIES = 4;
+export const FRAGMENT_LIFETIME = 80;
+export const FRAGMENT_TCP = 4096;
+export const FRAGMENT_KNOWN = 8192;
+export const FRAGMENT_PORT_SHIFT = 16;
+export const FRAGMENT_AGE_SHIFT = 32;
+export const FRAGMENT_CHECK_SHIFT = 44;
+export const FRAGMENT_AGE_MASK = 4095;
+export const FRAGMENT_CHECK_MASK = 1048575;
+export const HAND_UP_FRAME_BYTES = 65600;
 export const EGRESS_TAG = 4096;
 export const EGRESS_STRIP = 8192;
 export const EGRESS_STALE = 32768;
@@ -70,7 +86,12 @@ export const OUTCOME = {
   PROBE: 15,
   TOO_BIG: 16,
   OVERSIZED: 17,
-  FAILED: 18,
+  FRAGMENT_RELAYED: 18,
+  FRAGMENT_REFUSED: 19,
+  FRAGMENT_FIRST: 20,
+  FRAGMENT_LATER: 21,
+  FRAGMENT_HELD: 22,
+  FAILED: 23,
 } as const;
 
 export const OUTCOME_NAMES = [
@@ -92,10 +113,15 @@ export const OUTCOME_NAMES = [
   'probe',
   'too-big',
   'oversized',
+  'fragment-relayed',
+  'fragment-refused',
+  'fragment-first',
+  'fragment-later',
+  'fragment-held',
   'failed',
 ] as const;
 export type OutcomeName = (typeof OUTCOME_NAMES)[number];
-export const OUTCOME_COUNT = 19;
+export const OUTCOME_COUNT = 24;
 
 /** `enum event`. */
 export const EVENT = {
@@ -106,6 +132,9 @@ export const EVENT = {
   CAS_LOST: 4,
   KEYED: 5,
   ANSWERED: 6,
+  HANDED_UP: 7,
+  HAND_UP_LIMITED: 8,
+  HAND_UP_FULL: 9,
 } as const;
 
 export const EVENT_NAMES = [
@@ -116,9 +145,12 @@ export const EVENT_NAMES = [
   'cas-lost',
   'keyed',
   'answered',
+  'handed-up',
+  'hand-up-limited',
+  'hand-up-full',
 ] as const;
 export type EventName = (typeof EVENT_NAMES)[number];
-export const EVENT_COUNT = 7;
+export const EVENT_COUNT = 10;
 
 /** `enum agent_outcome`. */
 export const AGENT_OUTCOME = {
@@ -144,6 +176,21 @@ export const AGENT_OUTCOME_NAMES = [
 ] as const;
 export type AgentOutcomeName = (typeof AGENT_OUTCOME_NAMES)[number];
 export const AGENT_OUTCOME_COUNT = 8;
+
+/** `enum reason`. */
+export const REASON = {
+  EARLY: 0,
+  OVERSIZED: 1,
+  RELAY: 2,
+} as const;
+
+export const REASON_NAMES = [
+  'early',
+  'oversized',
+  'relay',
+] as const;
+export type ReasonName = (typeof REASON_NAMES)[number];
+export const REASON_COUNT = 3;
 
 /** `enum forwarding`. */
 export const FORWARDING = {
@@ -551,51 +598,51 @@ export class PressureView extends StructView {
 
 /** `struct counters`: size and offsets in bytes. */
 export const COUNTERS = {
-  sizeBytes: 232,
+  sizeBytes: 296,
   offsets: {
     outcome: 0,
-    event: 152,
-    bytes: 208,
-    newConnections: 216,
-    zero: 224,
+    event: 192,
+    bytes: 272,
+    newConnections: 280,
+    zero: 288,
   },
 } as const;
 
 export class CountersView extends StructView {
-  constructor(buffer: ArrayBuffer = new ArrayBuffer(232)) {
-    super(buffer, 232);
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(296)) {
+    super(buffer, 296);
   }
-  /** Element `i` of 19. */
+  /** Element `i` of 24. */
   outcome(i: number): bigint {
     return this.view.getBigUint64(this.start + i * 8, true);
   }
   setOutcome(i: number, value: bigint): void {
     this.view.setBigUint64(this.start + i * 8, value, true);
   }
-  /** Element `i` of 7. */
+  /** Element `i` of 10. */
   event(i: number): bigint {
-    return this.view.getBigUint64(this.start + 152 + i * 8, true);
+    return this.view.getBigUint64(this.start + 192 + i * 8, true);
   }
   setEvent(i: number, value: bigint): void {
-    this.view.setBigUint64(this.start + 152 + i * 8, value, true);
+    this.view.setBigUint64(this.start + 192 + i * 8, value, true);
   }
   get bytes(): bigint {
-    return this.view.getBigUint64(this.start + 208, true);
+    return this.view.getBigUint64(this.start + 272, true);
   }
   set bytes(value: bigint) {
-    this.view.setBigUint64(this.start + 208, value, true);
+    this.view.setBigUint64(this.start + 272, value, true);
   }
   get newConnections(): bigint {
-    return this.view.getBigUint64(this.start + 216, true);
+    return this.view.getBigUint64(this.start + 280, true);
   }
   set newConnections(value: bigint) {
-    this.view.setBigUint64(this.start + 216, value, true);
+    this.view.setBigUint64(this.start + 280, value, true);
   }
   get zero(): bigint {
-    return this.view.getBigUint64(this.start + 224, true);
+    return this.view.getBigUint64(this.start + 288, true);
   }
   set zero(value: bigint) {
-    this.view.setBigUint64(this.start + 224, value, true);
+    this.view.setBigUint64(this.start + 288, value, true);
   }
 }
 
@@ -622,19 +669,21 @@ export class AgentCountersView extends StructView {
 
 /** `struct settings`: size and offsets in bytes. */
 export const SETTINGS = {
-  sizeBytes: 32,
+  sizeBytes: 40,
   offsets: {
     key: 0,
     probeIfindex: 16,
     bucketMask: 20,
     cpus: 24,
     generation: 28,
+    handUpBytes: 32,
+    zero: 36,
   },
 } as const;
 
 export class SettingsView extends StructView {
-  constructor(buffer: ArrayBuffer = new ArrayBuffer(32)) {
-    super(buffer, 32);
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(40)) {
+    super(buffer, 40);
   }
   /** Element `i` of 2. */
   key(i: number): bigint {
@@ -666,6 +715,144 @@ export class SettingsView extends StructView {
   }
   set generation(value: number) {
     this.view.setUint32(this.start + 28, value, true);
+  }
+  get handUpBytes(): number {
+    return this.view.getUint32(this.start + 32, true);
+  }
+  set handUpBytes(value: number) {
+    this.view.setUint32(this.start + 32, value, true);
+  }
+  get zero(): number {
+    return this.view.getUint32(this.start + 36, true);
+  }
+  set zero(value: number) {
+    this.view.setUint32(this.start + 36, value, true);
+  }
+}
+
+/** `struct fragment_bucket`: size and offsets in bytes. */
+export const FRAGMENT_BUCKET = {
+  sizeBytes: 64,
+  offsets: {
+    datagram: 0,
+    home: 32,
+  },
+} as const;
+
+export class FragmentBucketView extends StructView {
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(64)) {
+    super(buffer, 64);
+  }
+  /** Element `i` of 4. */
+  datagram(i: number): bigint {
+    return this.view.getBigUint64(this.start + i * 8, true);
+  }
+  setDatagram(i: number, value: bigint): void {
+    this.view.setBigUint64(this.start + i * 8, value, true);
+  }
+  /** Element `i` of 4. */
+  home(i: number): bigint {
+    return this.view.getBigUint64(this.start + 32 + i * 8, true);
+  }
+  setHome(i: number, value: bigint): void {
+    this.view.setBigUint64(this.start + 32 + i * 8, value, true);
+  }
+}
+
+/** `struct hand_up`: size and offsets in bytes. */
+export const HAND_UP = {
+  sizeBytes: 56,
+  offsets: {
+    clockNs: 0,
+    datagram: 8,
+    bucket: 16,
+    check: 20,
+    reason: 24,
+    subject: 28,
+    backend: 32,
+    key: 36,
+    flowLabel: 40,
+    ingressIfindex: 44,
+    region: 48,
+    length: 52,
+  },
+} as const;
+
+export class HandUpView extends StructView {
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(56)) {
+    super(buffer, 56);
+  }
+  get clockNs(): bigint {
+    return this.view.getBigUint64(this.start, true);
+  }
+  set clockNs(value: bigint) {
+    this.view.setBigUint64(this.start, value, true);
+  }
+  get datagram(): bigint {
+    return this.view.getBigUint64(this.start + 8, true);
+  }
+  set datagram(value: bigint) {
+    this.view.setBigUint64(this.start + 8, value, true);
+  }
+  get bucket(): number {
+    return this.view.getUint32(this.start + 16, true);
+  }
+  set bucket(value: number) {
+    this.view.setUint32(this.start + 16, value, true);
+  }
+  get check(): number {
+    return this.view.getUint32(this.start + 20, true);
+  }
+  set check(value: number) {
+    this.view.setUint32(this.start + 20, value, true);
+  }
+  get reason(): number {
+    return this.view.getUint32(this.start + 24, true);
+  }
+  set reason(value: number) {
+    this.view.setUint32(this.start + 24, value, true);
+  }
+  get subject(): number {
+    return this.view.getUint32(this.start + 28, true);
+  }
+  set subject(value: number) {
+    this.view.setUint32(this.start + 28, value, true);
+  }
+  get backend(): number {
+    return this.view.getUint32(this.start + 32, true);
+  }
+  set backend(value: number) {
+    this.view.setUint32(this.start + 32, value, true);
+  }
+  get key(): number {
+    return this.view.getUint32(this.start + 36, true);
+  }
+  set key(value: number) {
+    this.view.setUint32(this.start + 36, value, true);
+  }
+  get flowLabel(): number {
+    return this.view.getUint32(this.start + 40, true);
+  }
+  set flowLabel(value: number) {
+    this.view.setUint32(this.start + 40, value, true);
+  }
+  get ingressIfindex(): number {
+    return this.view.getUint32(this.start + 44, true);
+  }
+  set ingressIfindex(value: number) {
+    this.view.setUint32(this.start + 44, value, true);
+  }
+  get region(): number {
+    return this.view.getUint32(this.start + 48, true);
+  }
+  set region(value: number) {
+    this.view.setUint32(this.start + 48, value, true);
+  }
+  get length(): number {
+    return this.view.getUint32(this.start + 52, true);
+  }
+  set length(value: number) {
+    this.view.setUint32(this.start + 52, value, true);
   }
 }
 

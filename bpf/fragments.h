@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * Fragments to a VIP. Routers may send those of one datagram to different balancers, so each goes to one
+ * owner, by a hash of what all of them have, in GRE. There the first fragment, which has the ports, selects
+ * the backend like any packet; the later ones follow it; and those that come before it are handed up, to be
+ * held until it has come. All of a datagram's go out without keys: a backend could not pass on the later
+ * ones.
+ */
+#ifndef PORTICO_FRAGMENTS_H
+#define PORTICO_FRAGMENTS_H
+
+#include "fragment.h"
+#include "hand-up.h"
+#include "process.h"
+
+/* The balancer that owns the fragment; NULL: this one, also if there is no way to the other. */
+static __always_inline const struct backend *find_owner(const struct packet *packet,
+							const struct settings *all,
+							const struct fragment *fragment,
+							struct choice *choice)
+{
+	const struct backend *owner;
+	struct siphash state;
+	__u32 slot, *index;
+	__u64 hash;
+
+	hash_addresses(packet, all, fragment->protocol, 1, &state);
+	hash = sip_first_half(&state);
+	choice->flow_label = hash & 0xfffff;
+	slot = (hash >> 32) * OWNER_SLOTS >> 32;
+	index = bpf_map_lookup_elem(&fragment_owners, &slot);
+	if (!index || !*index)
+		return NULL;
+	choice->backend = *index;
+	owner = bpf_map_lookup_elem(&balancers, index);
+	return owner && owner->ifindex ? owner : NULL;
+}
+
+static __always_inline enum outcome relay(struct packet *packet, const struct backend *owner,
+					  const struct choice *choice, int *verdict)
+{
+	*verdict = forward_by(PROTOCOL_GRE, packet, owner, choice);
+	if (*verdict == XDP_TX || *verdict == XDP_REDIRECT)
+		return OUTCOME_FRAGMENT_RELAYED;
+	*verdict = XDP_DROP;
+	return unsent(packet, choice, REASON_RELAY);
+}
+
+/* No service has the port, or the protocol has no ports: the host may have use for it, and for the others. */
+static __always_inline enum outcome leave_to_host(int *verdict, enum outcome outcome)
+{
+	*verdict = XDP_PASS;
+	return outcome;
+}
+
+static __always_inline enum outcome process_first(struct packet *packet, const struct settings *all,
+						  struct recent *recent, const struct fragment *fragment,
+						  struct choice *choice, int *verdict)
+{
+	bool is_tcp = packet->protocol == PROTOCOL_TCP;
+	__u32 vip = packet->subject, label = choice->flow_label;
+	const struct service *service;
+	enum outcome outcome;
+
+	if (read_first_ports(packet) != PARSED_OK)
+		return OUTCOME_MALFORMED;
+	service = find_service(packet, recent, vip, all->generation);
+	if (!service) {
+		remember_home(fragment, 0, 0, false, clock_ns());
+		return leave_to_host(verdict, is_icmp(packet) ? OUTCOME_ICMP_OTHER : OUTCOME_NO_SERVICE);
+	}
+	packet->subject = service->subject;
+	outcome = choose(packet, all, service, choice);
+	choice->key = 0;
+	choice->flow_label = label;
+	packet->events &= ~(1 << EVENT_KEYED);
+	if (outcome != OUTCOME_NO_BACKEND) {
+		remember_home(fragment, choice->backend, bpf_ntohs(packet->ports >> 16), is_tcp, clock_ns());
+		outcome = OUTCOME_FRAGMENT_FIRST;
+	}
+	return send_chosen(packet, service, choice, outcome, verdict);
+}
+
+static __always_inline enum outcome hold(const struct packet *packet, const struct fragment *fragment)
+{
+	struct noted *noted = find_noted();
+
+	if (!noted)
+		return OUTCOME_FAILED;
+	noted->about.datagram = fragment->datagram;
+	noted->about.bucket = fragment->bucket;
+	noted->about.check = fragment->check;
+	noted->about.reason = REASON_EARLY;
+	noted->about.subject = packet->subject;
+	noted->about.backend = 0;
+	noted->about.key = 0;
+	noted->about.flow_label = 0;
+	return hand_up(packet, noted, OUTCOME_FRAGMENT_HELD);
+}
+
+static __always_inline enum outcome process_later(struct packet *packet, const struct settings *all,
+						  struct recent *recent, const struct fragment *fragment,
+						  struct choice *choice, int *verdict)
+{
+	__u64 home = find_home(fragment, clock_ns());
+	const struct service *service;
+
+	packet->is_later = true;
+	if (!home)
+		return hold(packet, fragment);
+	choice->backend = home & (MAX_BACKENDS - 1);
+	packet->ports = (__u32)bpf_htons(home >> FRAGMENT_PORT_SHIFT) << 16;
+	packet->protocol = home & FRAGMENT_TCP ? PROTOCOL_TCP : PROTOCOL_UDP;
+	service = choice->backend ? find_service(packet, recent, packet->subject, all->generation) : NULL;
+	if (!service)
+		return leave_to_host(verdict, OUTCOME_NO_SERVICE);
+	packet->subject = service->subject;
+	return send_chosen(packet, service, choice, OUTCOME_FRAGMENT_LATER, verdict);
+}
+
+/* A program has seen the packet: a fragment to a VIP. */
+static __always_inline enum outcome process_fragment(struct packet *packet, const struct settings *all,
+						     bool is_relayed, int *verdict)
+{
+	struct recent *recent = find_recent();
+	struct fragment fragment = {};
+	const struct backend *owner;
+	struct choice choice = {};
+	struct vip vip;
+
+	if (!recent || !parse_ip(packet))
+		return OUTCOME_NOT_IP;
+	vip = find_vip(packet, recent, all->generation);
+	packet->subject = vip.subject;
+	*verdict = XDP_DROP;
+	if (read_fragment(packet, &fragment) != PARSED_FRAGMENT)
+		return OUTCOME_MALFORMED;
+	if (!packet->is_ipv6 && packet->protocol != PROTOCOL_TCP && packet->protocol != PROTOCOL_UDP)
+		return leave_to_host(verdict, is_icmp(packet) ? OUTCOME_ICMP_OTHER : OUTCOME_NO_SERVICE);
+	if (is_expired(packet))
+		return answer_back(packet, OUTCOME_TTL_EXPIRED);
+	owner = find_owner(packet, all, &fragment, &choice);
+	if (owner && !is_relayed)
+		return relay(packet, owner, &choice, verdict);
+	name_datagram(packet, all, &fragment);
+	if (fragment.is_first)
+		return process_first(packet, all, recent, &fragment, &choice, verdict);
+	return process_later(packet, all, recent, &fragment, &choice, verdict);
+}
+
+/* Counts the packet; gives the verdict. */
+static __always_inline int process_and_count_fragment(struct xdp_md *ctx)
+{
+	const struct settings *all = find_settings();
+	struct noted *noted = find_noted();
+	struct packet packet = {.ctx = ctx};
+	int verdict = XDP_PASS;
+	bool is_relayed;
+
+	if (!all || !noted)
+		return XDP_PASS;
+	is_relayed = noted->is_relayed;
+	noted->is_relayed = 0;
+	count(&packet, all, process_fragment(&packet, all, is_relayed, &verdict));
+	return verdict;
+}
+
+#endif
