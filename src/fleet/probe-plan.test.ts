@@ -44,6 +44,15 @@ test('where only the VIP is asked for there are no direct probes', () => {
   );
 });
 
+test('with nat the direct probe goes to the port that the backend listens on', () => {
+  const ports = (options: string) =>
+    plan('eu-b1', (text) => text.replace('ports: [80/tcp]', `ports: [80/tcp]\n    ${options}`))
+      .slice(0, 2)
+      .map(({ target }) => target.port);
+  assert.deepEqual(ports('forwarding: nat\n    backendPort: 8080'), [80, 8080]);
+  assert.deepEqual(ports('forwarding: nat'), [80, 80]);
+});
+
 test('a backend without a number is not probed yet', () => {
   const config = fixtureConfig();
   const balancer = config.balancers.get('eu-b1') as Balancer;

@@ -1,5 +1,5 @@
 /** Which probes each observer sends: derived from the configuration, pure. */
-import type { Balancer, Config, HealthCheck, Service } from '../config/model.ts';
+import type { Backend, Balancer, Config, HealthCheck, Service } from '../config/model.ts';
 import { type Address, addressInPrefix, formatAddress } from '../net/address.ts';
 import type { ProbeTarget } from '../observe/probe-target.ts';
 
@@ -50,6 +50,12 @@ function vipForProbes(service: Service, balancer: Balancer): Address | null {
   return service.vips.get(balancer.site)?.find((vip) => vip.family === family) ?? null;
 }
 
+/** Where a backend listens for what comes to the probed port of the VIP: `nat` may lead it to another. */
+function directPort({ health, ports, forwarding, backendPort }: Service, backend: Backend): number {
+  if ((backend.forwarding ?? forwarding) !== 'nat' || backendPort === null) return health.port;
+  return ports.some(({ protocol, port }) => protocol === 'tcp' && port === health.port) ? backendPort : health.port;
+}
+
 /** What a balancer's prober watches: every backend of every service of its site. */
 export function planBackendProbes(
   config: Config,
@@ -66,7 +72,8 @@ export function planBackendProbes(
       if (backend === undefined || index === undefined) continue;
       const source = probeSource(balancer, index);
       const add = (path: ProbePath, address: Address, from: Address | null): void => {
-        const target = targetOf(health, `${service.name}/${name}/${path}`, address, health.port, from);
+        const port = path === 'vip' ? health.port : directPort(service, backend);
+        const target = targetOf(health, `${service.name}/${name}/${path}`, address, port, from);
         plan.push({ service: service.name, site: balancer.site, backend: name, path, target });
       };
       const throughVip = health.through !== 'direct' && vip !== null && source !== null;

@@ -28,6 +28,10 @@ test('what services and backends are like can change', () => {
     ['  eu-3: { site: eu, address: 10.1.2.3 }\n', ''],
     ['10.1.2.3 }', '10.1.2.3, weight: 5, drain: true }'],
     ['rise: 2', 'rise: 3'],
+    ['slots: 307', 'slots: 307\n    scheduler: least-connections'],
+    ['slots: 307', 'slots: 307\n    tracking: { mode: full }'],
+    ['slots: 307', 'slots: 307\n    forwarding: gue'],
+    ['10.1.2.3 }', '10.1.2.3, forwarding: l2 }'],
   ] as const)
     assert.deepEqual(problems(from, to), [], to);
 });
@@ -46,6 +50,24 @@ test('what is fixed when a role starts is refused, by name', () => {
     assert.equal(found.length, 1, to);
     assert.match(found[0] as string, told);
   }
+});
+
+test('changes that break open connections are refused, in the direction in which they do', () => {
+  const options = (text: string) => (config: string) => config.replace('slots: 307', `slots: 307\n    ${text}`);
+  const told = (from: string, to: string) =>
+    reloadProblems(fixtureConfig(options(from)), fixtureConfig(options(to)), NOBODY);
+  const [scheduler] = told('scheduler: maglev', 'scheduler: source-hash');
+  assert.match(scheduler as string, /^services\.www\.scheduler cannot change from maglev to source-hash/);
+  assert.equal(told('scheduler: source-hash', 'scheduler: maglev').length, 1);
+  assert.match(told('scheduler: random', 'scheduler: maglev')[0] as string, /tracking\.mode cannot change from full/);
+  assert.deepEqual(told('scheduler: maglev', 'scheduler: random'), []);
+  assert.equal(told('tracking: { mode: just-enough }', 'tracking: { mode: none }').length, 1);
+  assert.deepEqual(told('tracking: { mode: none }', 'tracking: { mode: just-enough }'), []);
+  const [mode] = told('forwarding: gre', 'forwarding: nat');
+  assert.match(mode as string, /^services\.www\.forwarding \(eu-1\) cannot change from packets for the VIP to nat /);
+  const [port] = told('forwarding: nat', 'forwarding: nat\n    backendPort: 8080');
+  assert.match(port as string, /from nat to nat to port 8080/);
+  assert.deepEqual(told('forwarding: gre', 'forwarding: l2'), []);
 });
 
 test('what other processes run is theirs to judge', () => {

@@ -1,5 +1,5 @@
 /** What a running process cannot take over from a changed configuration, because it is fixed when a role starts. Pure. */
-import type { Balancer, Config } from '../config/model.ts';
+import type { Balancer, Config, Service } from '../config/model.ts';
 import { type Address, formatAddress, formatPrefix } from '../net/address.ts';
 
 /** Names of the roles that run in this process. */
@@ -37,6 +37,43 @@ function changes(
     .map((field) => `${path}${field} cannot change from ${before[field]} to ${after[field]} while it runs: ${remedy}`);
 }
 
+/** What would break connections that are open, because their packets would go elsewhere or come as something else. */
+function serviceProblems(before: Config, service: Service, after: Config, next: Service): string[] {
+  const remedy = 'it breaks connections; give the service another name, or take the balancers down first';
+  const [old, wanted]: Record<string, string>[] = [{}, {}];
+  const compare = (field: string, from: string, to: string, isBreaking: boolean): void => {
+    if (isBreaking) [old[field], wanted[field]] = [from, to];
+  };
+  compare('slots', String(service.slots), String(next.slots), service.slots !== next.slots);
+  const byClient = ({ scheduler }: Service) => scheduler === 'source-hash';
+  // Flows would hash to other slots.
+  compare('scheduler', service.scheduler, next.scheduler, byClient(service) !== byClient(next));
+  const [mode, nextMode] = [service.tracking.mode, next.tracking.mode];
+  // Entries tell where flows are, and would be asked no more.
+  compare('tracking.mode', mode, nextMode, mode !== nextMode && (mode === 'full' || nextMode === 'none'));
+  const rewritten = rewrittenTo(before, service);
+  const nextRewritten = rewrittenTo(after, next);
+  // To a backend's socket, a packet that is rewritten and one that is not are of two connections.
+  const moved = [...rewritten].find(([name, to]) => nextRewritten.has(name) && nextRewritten.get(name) !== to);
+  if (moved !== undefined) {
+    const [name, to] = moved;
+    compare(`forwarding (${name})`, to, nextRewritten.get(name) ?? '', true);
+  }
+  return changes(`services.${service.name}.`, old, wanted, remedy);
+}
+
+/** What the backends of a service get as destination: the VIP, or their own address with some port. */
+function rewrittenTo(config: Config, service: Service): Map<string, string> {
+  const names = [...service.backends.values()].flat();
+  return new Map(
+    names.map((name) => {
+      const mode = config.backends.get(name)?.forwarding ?? service.forwarding;
+      if (mode !== 'nat') return [name, 'packets for the VIP'];
+      return [name, service.backendPort === null ? 'nat' : `nat to port ${service.backendPort}`];
+    }),
+  );
+}
+
 /** A sentence for each; empty: everything can be taken over. Machines that are gone or new are no change. */
 export function reloadProblems(before: Config, after: Config, running: RunningRoles): string[] {
   const problems = changes(
@@ -46,11 +83,7 @@ export function reloadProblems(before: Config, after: Config, running: RunningRo
   );
   for (const service of before.services.values()) {
     const next = after.services.get(service.name);
-    if (next === undefined) continue;
-    // Every flow would hash to another slot.
-    const remedy = 'another size breaks connections; give the service another name, or take the balancers down first';
-    const slots = ({ slots }: { slots: number }) => ({ slots: String(slots) });
-    problems.push(...changes(`services.${service.name}.`, slots(service), slots(next), remedy));
+    if (next !== undefined) problems.push(...serviceProblems(before, service, after, next));
   }
   for (const name of running.balancers) {
     const [old, next] = [before.balancers.get(name), after.balancers.get(name)];
