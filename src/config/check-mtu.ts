@@ -46,7 +46,7 @@ function warn(place: Path, paths: readonly MtuPath[], report: Report): void {
   report.warn(place, message, remedy, place.at(-1) === 'mtu' ? 'value' : 'key');
 }
 
-/** A sender of IPv6 that is told of less has nothing that it could do. */
+/** A sender of IPv6 that is told of less does nothing about it. */
 function checkIpv6Floor(place: Path, paths: readonly MtuPath[], report: Report): void {
   const starved = paths.filter(({ vipFamilies, effectiveMtuBytes }) => {
     return vipFamilies.includes(6) && effectiveMtuBytes < IPV6_MIN_MTU_BYTES;
@@ -55,8 +55,8 @@ function checkIpv6Floor(place: Path, paths: readonly MtuPath[], report: Report):
   const overheadBytes = Math.max(...starved.map((path) => path.overheadBytes));
   const least = Math.min(...starved.map((path) => path.effectiveMtuBytes));
   const backends = listNames([...new Set(starved.map((path) => path.backend))]);
-  const message = `IPv6 packets of ${IPV6_MIN_MTU_BYTES} bytes have to pass everywhere, and to ${backends} ${least} do`;
-  report.error(place, message, `let the links carry ${IPV6_MIN_MTU_BYTES + overheadBytes} bytes at least`);
+  const message = `IPv6 senders may always send ${IPV6_MIN_MTU_BYTES} bytes, and ${least} fit to ${backends}: the rest is fragmented packet by packet, slowly`;
+  report.warn(place, message, `let the links carry ${IPV6_MIN_MTU_BYTES + overheadBytes} bytes at least`);
 }
 
 function mssText({ mssBytes }: MtuPath, paths: readonly MtuPath[]): string {

@@ -57,6 +57,14 @@ test('clients behind a narrower path, and modes that add nothing, need no more t
   assert.equal(parsed(byNat.replace('ports:', 'forwarding: nat, ports:')).mtu.length, 0);
 });
 
+test('links too narrow for what IPv6 may always send are warned of once more, with what they have to carry', () => {
+  const [first, second] = parsed(TEXT.replace('SITE', '1300')).mtu.map(({ remedy }) => remedy);
+  assert.match(first ?? '', /mtu: 1548/);
+  assert.equal(second, 'let the links carry 1328 bytes at least');
+  assert.equal(parsed(TEXT.replace('SITE', '1300').replace(', "2001:db8::1"', '')).mtu.length, 1);
+  assert.equal(parsed(TEXT.replace('SITE', '1328')).mtu.length, 1);
+});
+
 test('the narrowest of site, balancer and backend counts, and is named', () => {
   const narrow = TEXT.replace('SITE', '1600').replace('address: 10.0.1.1', 'address: 10.0.1.1, mtu: 1520');
   assert.deepEqual(
