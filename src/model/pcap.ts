@@ -1,8 +1,9 @@
 /**
  * Capture files: pcap (both byte orders, microseconds and nanoseconds) and pcapng are read, pcapng is written, with
- * comments (draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng). Frames of raw IP captures get an Ethernet header of zeros.
+ * comments (draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng). Frames of other links become Ethernet frames (link-frames.ts).
  */
 import type { Refusal } from '../net/ethernet.ts';
+import { isKnownLink, KNOWN_LINKS, toEthernet } from './link-frames.ts';
 
 export interface CapturedFrame {
   /** Since 1970, in ns. */
@@ -10,6 +11,8 @@ export interface CapturedFrame {
   /** As captured: maybe less than was on the wire. */
   readonly bytes: Uint8Array;
   readonly originalBytes: number;
+  /** What the file says of it; empty: nothing. */
+  readonly comment: string;
 }
 
 export interface Capture {
@@ -18,8 +21,6 @@ export interface Capture {
 }
 
 const LINK_ETHERNET = 1;
-/** IPv4 or IPv6 by the version nibble, IPv4 only, IPv6 only. */
-const LINKS_RAW = [101, 228, 229, 12, 14];
 const PCAP_MICROSECONDS = 0xa1b2c3d4;
 const PCAP_NANOSECONDS = 0xa1b23c4d;
 const SECTION_HEADER = 0x0a0d0d0a;
@@ -47,7 +48,7 @@ export function readCapture(file: Uint8Array): Capture | Refusal {
 function readPcap(view: DataView, isLittle: boolean, unitNs: bigint): Capture | Refusal {
   if (view.byteLength < 24) return refuse('ends within the pcap header', view.byteLength);
   const link = view.getUint32(20, isLittle) & 0xffff;
-  if (!isKnownLink(link)) return refuse(`link type ${link} is neither Ethernet nor raw IP`, 20);
+  if (!isKnownLink(link)) return refuse(`link type ${link} is none of ${KNOWN_LINKS}`, 20);
   const frames: CapturedFrame[] = [];
   for (let at = 24; at < view.byteLength; ) {
     if (view.byteLength - at < 16) return refuse('ends within a packet header', view.byteLength);
@@ -110,7 +111,7 @@ interface Block {
 function readInterface({ view, isLittle, start, end }: Block): CaptureInterface | Refusal {
   if (end - start < 8) return refuse('interface block is too short', start);
   const link = view.getUint16(start, isLittle);
-  if (!isKnownLink(link)) return refuse(`link type ${link} is neither Ethernet nor raw IP`, start);
+  if (!isKnownLink(link)) return refuse(`link type ${link} is none of ${KNOWN_LINKS}`, start);
   let unitsPerSecond = 1_000_000n;
   for (let at = start + 8; end - at >= 4; ) {
     const code = view.getUint16(at, isLittle);
@@ -120,7 +121,7 @@ function readInterface({ view, isLittle, start, end }: Block): CaptureInterface 
       const resolution = view.getUint8(at + 4);
       unitsPerSecond = resolution < 128 ? 10n ** BigInt(resolution) : 2n ** BigInt(resolution - 128);
     }
-    at += 4 + ((length + 3) & ~3);
+    at += 4 + padding(length);
   }
   return { link, unitsPerSecond, snapBytes: view.getUint32(start + 4, isLittle) };
 }
@@ -136,7 +137,8 @@ function readEnhanced(
   const captured = view.getUint32(start + 12, isLittle);
   if (end - start - 20 < captured) return refuse('packet is longer than its block', start + 12);
   const timeNs = (units * SECOND_NS) / description.unitsPerSecond;
-  return frameOf(view, start + 20, captured, view.getUint32(start + 16, isLittle), timeNs, description.link);
+  const comment = readComments({ view, isLittle, start, end }, start + 20 + padding(captured));
+  return frameOf(view, start + 20, captured, view.getUint32(start + 16, isLittle), timeNs, description.link, comment);
 }
 
 function readSimple(
@@ -158,18 +160,29 @@ function frameOf(
   original: number,
   timeNs: bigint,
   link: number,
+  comment = '',
 ): CapturedFrame {
-  const bytes = new Uint8Array(view.buffer, view.byteOffset + at, captured).slice();
-  if (link === LINK_ETHERNET) return { timeNs, bytes, originalBytes: original };
-  const frame = new Uint8Array(14 + captured);
-  frame.set(bytes, 14);
-  const isIpv6 = captured > 0 && bytes[0] >> 4 === 6;
-  frame.set(isIpv6 ? [0x86, 0xdd] : [0x08, 0x00], 12);
-  return { timeNs, bytes: frame, originalBytes: original + 14 };
+  const bytes = toEthernet(link, new Uint8Array(view.buffer, view.byteOffset + at, captured));
+  return { timeNs, bytes, originalBytes: original + bytes.length - captured, comment };
 }
 
-function isKnownLink(link: number): boolean {
-  return link === LINK_ETHERNET || LINKS_RAW.includes(link);
+/** The comments among a block's options, joined by lines. */
+function readComments({ view, isLittle, end }: Block, start: number): string {
+  const comments: string[] = [];
+  for (let at = start; end - at >= 4; ) {
+    const code = view.getUint16(at, isLittle);
+    const length = view.getUint16(at + 2, isLittle);
+    if (code === 0 || end - at - 4 < length) break;
+    if (code === OPTION_COMMENT)
+      comments.push(new TextDecoder().decode(new Uint8Array(view.buffer, view.byteOffset + at + 4, length)));
+    at += 4 + padding(length);
+  }
+  return comments.join('\n');
+}
+
+/** The next multiple of 4. */
+function padding(length: number): number {
+  return (length + 3) & ~3;
 }
 
 export interface CommentedFrame {
@@ -182,7 +195,12 @@ export interface CommentedFrame {
 
 /** A pcapng file of Ethernet frames, little-endian, times in ns. */
 export function writePcapng(frames: readonly CommentedFrame[]): Uint8Array {
-  const blocks = [
+  return joined([pcapngHeader(), ...frames.map(pcapngFrame)]);
+}
+
+/** What such a file begins with. */
+export function pcapngHeader(): Uint8Array {
+  return joined([
     block(SECTION_HEADER, [uint32(BYTE_ORDER), uint32(1), uint32(0xffffffff, 0xffffffff)]),
     // Snap length: no limit. The option: 10^-9 s.
     block(INTERFACE_DESCRIPTION, [
@@ -191,16 +209,17 @@ export function writePcapng(frames: readonly CommentedFrame[]): Uint8Array {
       option(OPTION_TIME_RESOLUTION, Uint8Array.of(9)),
       uint32(0),
     ]),
-    ...frames.map(({ timeNs, bytes, originalBytes, comment }) =>
-      block(ENHANCED_PACKET, [
-        uint32(0, Number(timeNs >> 32n), Number(timeNs & 0xffffffffn), bytes.length, originalBytes),
-        padded(bytes),
-        option(OPTION_COMMENT, new TextEncoder().encode(comment)),
-        uint32(0),
-      ]),
-    ),
-  ];
-  return joined(blocks);
+  ]);
+}
+
+/** A frame in such a file. */
+export function pcapngFrame({ timeNs, bytes, originalBytes, comment }: CommentedFrame): Uint8Array {
+  return block(ENHANCED_PACKET, [
+    uint32(0, Number(timeNs >> 32n), Number(timeNs & 0xffffffffn), bytes.length, originalBytes),
+    padded(bytes),
+    option(OPTION_COMMENT, new TextEncoder().encode(comment)),
+    uint32(0),
+  ]);
 }
 
 function block(type: number, parts: readonly Uint8Array[]): Uint8Array {
@@ -213,7 +232,7 @@ function option(code: number, value: Uint8Array): Uint8Array {
 }
 
 function padded(bytes: Uint8Array): Uint8Array {
-  const result = new Uint8Array((bytes.length + 3) & ~3);
+  const result = new Uint8Array(padding(bytes.length));
   result.set(bytes);
   return result;
 }
