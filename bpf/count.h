@@ -4,6 +4,7 @@
 #ifndef PORTICO_COUNT_H
 #define PORTICO_COUNT_H
 
+#include "capture.h"
 #include "maps.h"
 #include "packet.h"
 
@@ -13,6 +14,8 @@ static __always_inline void count(const struct packet *packet, const struct sett
 	struct counters *own;
 	__u32 index;
 
+	if (all->capture_every)
+		end_capture(packet->subject, outcome, packet->backend, packet->events);
 	index = packet->subject * all->cpus + bpf_get_smp_processor_id();
 	own = bpf_map_lookup_elem(&counters, &index);
 	if (!own)

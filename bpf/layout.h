@@ -247,13 +247,14 @@ struct agent_counters {
 
 /* A single entry: what all packets need. */
 struct settings {
-	__u64 key[2];        /* SipHash key of the site */
-	__u32 probe_ifindex; /* the prober's veth; 0: none */
-	__u32 bucket_mask;   /* buckets of the connection table - 1 */
-	__u32 cpus;          /* stride of the counters */
-	__u32 generation;    /* raised after every change of an element of `vips` or `services` */
-	__u32 hand_up_bytes; /* that a client's prefix may hand up in 2^FINE_SHIFT ns */
-	__u32 zero;
+	__u64 key[2];             /* SipHash key of the site */
+	__u32 probe_ifindex;      /* the prober's veth; 0: none */
+	__u32 bucket_mask;        /* buckets of the connection table - 1 */
+	__u32 cpus;               /* stride of the counters */
+	__u32 generation;         /* raised after every change of an element of `vips` or `services` */
+	__u32 hand_up_bytes;      /* that a client's prefix may hand up in 2^FINE_SHIFT ns */
+	__u32 capture_every;      /* one in so many packets is shown to user space; 0: none */
+	__u8 capture_address[16]; /* only those to it; zeros: to any VIP */
 };
 
 /* Where the slow path may look a datagram up: in a bucket of `fragments`. */
@@ -276,6 +277,26 @@ struct hand_up {
 	__u32 ingress_ifindex;
 	__u32 region; /* of the client's prefix */
 	__u32 length; /* of the frame */
+};
+
+#define CAPTURE_BYTES 512 /* of a packet's beginning */
+
+/* A packet as it came, and what became of it: a record of the ring `captures`. */
+struct captured {
+	__u64 clock_ns; /* since boot */
+	__u32 length;   /* of the frame */
+	__u32 captured; /* of them in `bytes` */
+	__u32 ifindex;  /* that it came in on */
+	__u32 subject;
+	__u32 outcome;
+	__u32 backend; /* 0: none */
+	__u32 events;  /* a bit each */
+	__u32 cpu;
+	__u32 lost; /* by this CPU since the program was loaded, for want of room in the ring */
+	__u32 turn; /* of those asked for since the last one */
+	__u32 is_armed;
+	__u32 zero;
+	__u8 bytes[CAPTURE_BYTES];
 };
 
 /* Agent: a member of the site by backend index, to forward second chances to. */

@@ -39,6 +39,7 @@ struct packet {
 	bool is_later;    /* a fragment without the transport header: no ports */
 	bool is_error;    /* an ICMP error about the flow that ports and protocol name: never a new flow */
 	__u32 subject;    /* whose counters: 0, the VIP's, the service's */
+	__u32 backend;    /* index of the one that was chosen; 0: none yet */
 	__u32 events;     /* bit for each enum event that happened */
 	__u32 lost_swaps; /* EVENT_CAS_LOST, which can happen more than once */
 	__u32 limit;      /* longest IP packet of its flow that fits on the way to its backend; 0: it fits */

@@ -73,6 +73,7 @@ static __always_inline enum outcome send_chosen(struct packet *packet, const str
 {
 	if (outcome == OUTCOME_NO_BACKEND)
 		return RARE(without_backend(packet, service));
+	packet->backend = choice->backend;
 	*verdict = forward(packet, service, choice);
 	if (*verdict != XDP_TX && *verdict != XDP_REDIRECT) {
 		*verdict = XDP_DROP;
@@ -126,6 +127,8 @@ static __always_inline int process_and_count(struct xdp_md *ctx)
 
 	if (!all)
 		return XDP_PASS;
+	if (all->capture_every)
+		begin_capture(ctx);
 	outcome = process(&packet, all, &verdict);
 	count(&packet, all, outcome);
 	return verdict;

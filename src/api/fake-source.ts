@@ -6,13 +6,27 @@ import type {
   BackendStatus,
   BalancerCounters,
   BalancerStatus,
+  CaptureQuery,
   Counters,
   DrainKind,
   NameServerCounters,
+  RunningCapture,
+  ShownPacket,
   SiteStatus,
   StateChange,
   Status,
 } from './source.ts';
+
+const SHOWN: ShownPacket = {
+  timeNs: '1700000000000000000',
+  balancer: 'eu-b1',
+  outcome: 'settled',
+  service: 'www',
+  backend: 'eu-1',
+  events: [],
+  length: 60,
+  bytes: '020000000001020000000002',
+};
 
 interface FakeSite {
   readonly name: string;
@@ -188,6 +202,13 @@ export class FakeSource implements ApiSource {
         },
       ],
     };
+  }
+
+  capture(query: CaptureQuery, onPacket: (packet: ShownPacket) => void): ApiResult<RunningCapture> {
+    if (query.balancer !== null && query.balancer !== 'eu-b1')
+      return { ok: false, error: 'no such balancer', remedy: 'eu-b1' };
+    const timer = setInterval(() => onPacket(SHOWN), 5);
+    return { ok: true, value: { lost: () => 3, stop: () => clearInterval(timer) } };
   }
 
   async explainFlow(query: Parameters<ApiSource['explainFlow']>[0]): Promise<ApiResult<object>> {

@@ -5,10 +5,21 @@ import type { Runtime } from '../fleet/runtime.ts';
 import type { SiteRuntime } from '../fleet/site-runtime.ts';
 import { explainDns } from '../serve/dns/explain.ts';
 import { compileZones } from '../serve/dns/zone-compile.ts';
+import { startFleetCapture } from './fleet-capture.ts';
 import { fleetCounters } from './fleet-counters.ts';
 import { fleetStatus } from './fleet-status.ts';
 import type { Journal } from './journal.ts';
-import type { ApiResult, ApiSource, DnsQuery, DrainKind, FlowQuery, StateChange } from './source.ts';
+import type {
+  ApiResult,
+  ApiSource,
+  CaptureQuery,
+  DnsQuery,
+  DrainKind,
+  FlowQuery,
+  RunningCapture,
+  ShownPacket,
+  StateChange,
+} from './source.ts';
 
 export interface FleetSourceOptions {
   readonly runtime: Runtime;
@@ -48,6 +59,12 @@ export class FleetSource implements ApiSource {
     const result = explainDns({ config, zones: compiled.zones, view: steering, ...query });
     if (result.ok) return { ok: true, value: result.explained };
     return { ok: false, error: result.reason, remedy: 'give a name such as www.example.test and a type such as AAAA' };
+  }
+
+  capture(query: CaptureQuery, onPacket: (packet: ShownPacket) => void): ApiResult<RunningCapture> {
+    return startFleetCapture(this.#runtime, query, onPacket, (error) =>
+      this.#journal.error({ reason: error.message }, 'a captured packet could not be shown'),
+    );
   }
 
   drain(kind: DrainKind, name: string): Promise<ApiResult<object>> {

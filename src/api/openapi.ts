@@ -47,6 +47,11 @@ export function openApiDocument(version: string): object {
         from: { ...text, description: 'Address of the resolver that asks', examples: ['203.0.113.5'] },
         ecs: { ...text, description: 'Client subnet in the query', examples: ['203.0.113.0/24'] },
       }),
+      '/capture': post('Packets with what became of them, one JSON object a line, until the client leaves', [], {
+        vip: { ...text, description: 'Only packets to this address', examples: ['192.0.2.10'] },
+        balancer: { ...text, description: 'Only through this balancer' },
+        every: { ...text, default: '1', description: 'One packet in so many' },
+      }),
       '/drain': post('Stop new work of a backend, balancer or site', ['kind', 'name'], drainBody),
       '/undrain': post('Take a drain back', ['kind', 'name'], drainBody),
       '/reload': post('Read the configuration file again', [], {}),

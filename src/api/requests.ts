@@ -1,6 +1,13 @@
 /** Reads the bodies of requests: untrusted, so everything is checked and errors say what would be right. */
 import { type Address, parseAddress, parseLoosePrefix } from '../net/address.ts';
-import { type ApiResult, type DnsQuery, DRAIN_KINDS, type DrainKind, type FlowQuery } from './source.ts';
+import {
+  type ApiResult,
+  type CaptureQuery,
+  type DnsQuery,
+  DRAIN_KINDS,
+  type DrainKind,
+  type FlowQuery,
+} from './source.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -108,4 +115,23 @@ export function readDrainOrder(body: unknown): ApiResult<{ readonly kind: DrainK
   const name = textOf(fields.value, 'name');
   if (name === null) return refuse('"name" is missing', `name the ${kind} as the configuration does`);
   return { ok: true, value: { kind, name } };
+}
+
+const MAX_EVERY = 1_000_000;
+
+/** `{vip: "ADDRESS", balancer, every: "N"}`, all optional: every packet to any VIP through any balancer. */
+export function readCaptureQuery(body: unknown): ApiResult<CaptureQuery> {
+  const fields = readFields(body, ['vip', 'balancer', 'every']);
+  if (!fields.ok) return fields;
+  const vipText = textOf(fields.value, 'vip');
+  const vip = vipText === null ? null : parseAddress(vipText);
+  if (vipText !== null && vip === null) {
+    return refuse(`"vip" is no address: ${vipText}`, 'write one of the addresses of a service: 192.0.2.10');
+  }
+  const everyText = textOf(fields.value, 'every') ?? '1';
+  const every = /^[0-9]{1,7}$/.test(everyText) ? Number(everyText) : 0;
+  if (every < 1 || every > MAX_EVERY) {
+    return refuse(`"every" is no number from 1 to ${MAX_EVERY}: ${everyText}`, 'write 100 for one packet in a hundred');
+  }
+  return { ok: true, value: { vip, balancer: textOf(fields.value, 'balancer'), every } };
 }

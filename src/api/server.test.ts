@@ -242,3 +242,29 @@ test('the OpenAPI document names every path', async (t) => {
     assert.notEqual(status, 404, path);
   }
 });
+
+test('a capture streams a line a packet until the client leaves, and says what is wrong before', async (t) => {
+  const { url } = await start(t);
+  const wrong = { vip: 'www', every: '0', balancer: 'nobody' };
+  for (const [name, value] of Object.entries(wrong)) {
+    const { status, answer } = await post(`${url}/capture`, { [name]: value });
+    assert.equal(status, 400, name);
+    assert.deepEqual(Object.keys(answer), ['error', 'remedy']);
+  }
+  const leave = new AbortController();
+  const response = await fetch(`${url}/capture`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: '{}',
+    signal: leave.signal,
+  });
+  let text = '';
+  for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) {
+    text += new TextDecoder().decode(chunk);
+    if (text.split('\n').length > 3) break;
+  }
+  leave.abort();
+  const [first, second] = text.split('\n').map((line) => (line === '' ? null : JSON.parse(line)));
+  assert.deepEqual(first, { lost: 3 });
+  assert.equal(second.outcome, 'settled');
+});

@@ -1,6 +1,7 @@
 /** The HTTP API: state, metrics, events, explanations, orders, and the page. */
 import type { AddressInfo } from 'node:net';
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import { streamCapture } from './capture-stream.ts';
 import { EventStreams, MAX_STREAMS } from './event-stream.ts';
 import { addRates, type LiveStatus } from './live-status.ts';
 import { createMetrics } from './metrics.ts';
@@ -8,7 +9,7 @@ import { openApiDocument } from './openapi.ts';
 import { PAGE_HEADERS, readPageFiles } from './page-files.ts';
 import { refuseChange } from './permission.ts';
 import { RateMeter } from './rates.ts';
-import { readDnsQuery, readDrainOrder, readFlowQuery } from './requests.ts';
+import { readCaptureQuery, readDnsQuery, readDrainOrder, readFlowQuery } from './requests.ts';
 import type { ApiResult, ApiSource } from './source.ts';
 
 export interface ApiOptions {
@@ -160,6 +161,17 @@ function serveOrders(app: FastifyInstance, { source, token }: ApiOptions): void 
   app.post('/undrain', { preHandler: mayChange }, (request, reply) =>
     answer(reply, readDrainOrder(request.body), ({ kind, name }) => source.undrain(kind, name)),
   );
+  // Packets are their senders' business: who may change something may see them.
+  app.post('/capture', { preHandler: mayChange }, (request, reply) => {
+    const query = readCaptureQuery(request.body);
+    const started = query.ok
+      ? streamCapture(source, query.value, () => {
+          reply.hijack();
+          return reply.raw;
+        })
+      : query;
+    return started.ok ? undefined : reply.code(400).send({ error: started.error, remedy: started.remedy });
+  });
   app.post('/reload', { preHandler: mayChange }, (_request, reply) =>
     answer(reply, { ok: true, value: null }, () => source.reload()),
   );

@@ -19,6 +19,10 @@ export interface ApiSource {
   undrain(kind: DrainKind, name: string): Promise<ApiResult<object>>;
   /** Reads the configuration file again. */
   reload(): Promise<ApiResult<object>>;
+  /**
+   * Shows packets of the balancers here with what became of them, until the function that it returns is called. One capture at a time.
+   */
+  capture(query: CaptureQuery, onPacket: (packet: ShownPacket) => void): ApiResult<RunningCapture>;
   /** Tells `listener` of every change of state from now on, until the function that it returns is called. */
   subscribe(listener: (change: StateChange) => void): () => void;
 }
@@ -32,6 +36,35 @@ export interface FlowQuery {
   readonly destination: Address;
   readonly destinationPort: number;
   readonly protocol: TransportProtocol;
+}
+
+export interface CaptureQuery {
+  /** Only packets to this address; null: to any VIP. */
+  readonly vip: Address | null;
+  /** Only this balancer; null: all that run here. */
+  readonly balancer: string | null;
+  /** One packet in so many of each balancer. */
+  readonly every: number;
+}
+
+export interface ShownPacket {
+  /** Since 1970, in ns: 64 bits, so it is text. */
+  readonly timeNs: string;
+  readonly balancer: string;
+  readonly outcome: string;
+  readonly service: string | null;
+  readonly backend: string | null;
+  readonly events: readonly string[];
+  /** Of the frame as it came. */
+  readonly length: number;
+  /** The frame's beginning in hexadecimal. */
+  readonly bytes: string;
+}
+
+export interface RunningCapture {
+  /** Packets that were chosen and found no room, so far. */
+  lost(): number;
+  stop(): void;
 }
 
 export interface DnsQuery {

@@ -17,6 +17,7 @@ const COMMANDS: Readonly<Record<string, string>> = {
   undrain: 'take a drain back',
   status: 'what runs, epoch, health',
   explain: 'why a packet or a DNS answer goes where it goes',
+  capture: 'record live packets with what became of them',
   replay: 'run captured packets through the balancer',
   bench: 'benchmarks',
 };

@@ -10,6 +10,7 @@ import { type CapturedFrame, type CommentedFrame, readCapture, writePcapng } fro
 import { takePositionals } from './arguments.ts';
 import { type Command, type CommandArguments, CommandError, printJson, stringOption, UsageError } from './command.ts';
 import { loadConfig } from './configuration.ts';
+import { readDecision } from './decision-comment.ts';
 import { createReplayEngine, REPLAY_BUCKETS, REPLAY_IFINDEX, type ReplayEngine } from './replay-engine.ts';
 
 const OBJECTS = join(import.meta.dirname, '../../build/bpf');
@@ -27,6 +28,8 @@ export interface Decision {
   readonly length: number;
   /** The resulting frame in hexadecimal. */
   readonly bytes: string;
+  /** What became of the packet when it was captured, where the file says so and it was something else. */
+  readonly was?: { readonly outcome: string; readonly service: string | null; readonly backend: string | null };
 }
 
 /** Runs a frame; what it does to state stays for the next. */
@@ -151,9 +154,11 @@ function replayFrames(
   run: Run,
 ): void {
   const commented: CommentedFrame[] = [];
-  captured.forEach(({ timeNs, bytes, originalBytes }, i) => {
+  let [known, changed] = [0, 0];
+  captured.forEach(({ timeNs, bytes, originalBytes, comment }, i) => {
     const result = run(bytes);
-    const decision: Decision = {
+    const past = readDecision(comment);
+    const now: Decision = {
       frame: i + 1,
       verdict: result.verdict as Verdict,
       outcome: result.outcome,
@@ -162,11 +167,18 @@ function replayFrames(
       length: result.frame.length,
       bytes: Buffer.from(result.frame).toString('hex'),
     };
+    const differs = past !== null && (past.service !== now.service || past.backend !== now.backend);
+    const { outcome, service, backend } = past ?? now;
+    const decision = differs ? { ...now, was: { outcome, service, backend } } : now;
+    if (past !== null) known++;
+    if (differs) changed++;
     if (args.json) printJson(decision);
     else process.stdout.write(`${describe(decision)}\n`);
     const grown = result.frame.length - bytes.length;
     commented.push({ timeNs, bytes: result.frame, originalBytes: originalBytes + grown, comment: describe(decision) });
   });
+  if (known > 0 && !args.json)
+    process.stdout.write(`${changed} of ${known} packets would go elsewhere than when they were captured\n`);
   const out = stringOption(args, 'out', '');
   if (out === '') return;
   try {
@@ -185,7 +197,11 @@ function backendOf(replay: ReplayEngine, outcome: string, frame: Uint8Array): st
   return index === undefined ? null : (replay.backends.get(index) ?? null);
 }
 
-function describe({ frame, verdict, outcome, service, backend, length }: Decision): string {
-  const target = [service === null ? '' : ` service ${service}`, backend === null ? '' : ` -> ${backend}`].join('');
-  return `frame ${frame}: ${verdict}, ${outcome}${target}, ${length} bytes`;
+function describe({ frame, verdict, outcome, service, backend, length, was }: Decision): string {
+  const before = was === undefined ? '' : ` (was ${was.outcome}${targetOf(was)})`;
+  return `frame ${frame}: ${verdict}, ${outcome}${targetOf({ service, backend })}, ${length} bytes${before}`;
+}
+
+function targetOf({ service, backend }: Pick<Decision, 'service' | 'backend'>): string {
+  return [service === null ? '' : ` service ${service}`, backend === null ? '' : ` -> ${backend}`].join('');
 }

@@ -27,7 +27,7 @@ test('pcap is read in both byte orders and both resolutions', () => {
       const capture = readCapture(pcap(isLittle, magic, 1, FRAME));
       assert.ok(capture.ok);
       const timeNs = 1_700_000_000_000_000_000n + nanoseconds;
-      assert.deepEqual(capture.frames, [{ timeNs, bytes: FRAME, originalBytes: 1514 }]);
+      assert.deepEqual(capture.frames, [{ timeNs, bytes: FRAME, originalBytes: 1514, comment: '' }]);
     }
 });
 
@@ -55,8 +55,7 @@ test('what is written as pcapng is read back the same', () => {
       const commented = frames.map((each) => ({ ...each, originalBytes: each.bytes.length + 7 }));
       const capture = readCapture(writePcapng(commented));
       assert.ok(capture.ok);
-      const expected = commented.map(({ timeNs, bytes, originalBytes }) => ({ timeNs, bytes, originalBytes }));
-      assert.deepEqual(capture.frames, expected);
+      assert.deepEqual(capture.frames, commented);
     }),
   );
 });

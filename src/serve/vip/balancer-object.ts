@@ -18,6 +18,7 @@ const MAP_NAMES = [
   'pressures',
   'probe_sources',
   'settings',
+  'captures',
   'sweeper',
   'fragment_owners',
   'balancers',

@@ -7,6 +7,7 @@ import type { Address } from '../../net/address.ts';
 import { type Attachment, Root } from './attach.ts';
 import { type MapFds, openBalancer } from './balancer-object.ts';
 import { BPF_F_INNER_MAP, BPF_F_MMAPABLE, createMap, MAP_TYPE_ARRAY, updateElement } from './bpf.ts';
+import { Capture, type CaptureOptions } from './capture.ts';
 import { ConnectionView } from './connections.ts';
 import { CounterView } from './counters.ts';
 import {
@@ -105,6 +106,8 @@ export class Forwarder {
   readonly #tables = new Map<number, SlotTable>();
   readonly #pressure: PressureReader;
   readonly #testClock: BigUint64Array | null;
+  readonly #settings: SettingsView;
+  #capture: Capture | null = null;
   #graceMapFd: number | null = null;
   #closed = false;
 
@@ -135,7 +138,8 @@ export class Forwarder {
       this.vips = new VipMap(this.maps.vips, forgetRecent);
       this.services = new ServiceMap(this.maps.services, forgetRecent);
       this.probeSources = new ProbeSourceMap(this.maps.probe_sources);
-      this.#writeSettings(new SettingsView(settings));
+      this.#settings = new SettingsView(settings);
+      this.#writeSettings(this.#settings);
       forgetRecent(); // an earlier version may have remembered otherwise
       this.#root.join(ROLE.BALANCER, this.programFd);
       opened.startSweeper();
@@ -169,6 +173,7 @@ export class Forwarder {
     }
     settings.setKey(0, words[0]);
     settings.setKey(1, words[1]);
+    settings.captureEvery = 0; // of a process that ended while it looked
     settings.bucketMask = buckets - 1;
     settings.cpus = this.cpus;
     settings.handUpBytes = HAND_UP_BYTES;
@@ -297,6 +302,19 @@ export class Forwarder {
     this.#pressure.clear(subject);
   }
 
+  /** Shows packets until the capture is stopped. Null: somebody else looks already. */
+  startCapture(options: CaptureOptions): Capture | null {
+    if (this.#capture !== null) return null;
+    const capture = new Capture(this.maps.captures, this.#settings, options);
+    this.#capture = capture;
+    return capture;
+  }
+
+  stopCapture(): void {
+    this.#capture?.stop();
+    this.#capture = null;
+  }
+
   /**
    * Returns when every packet that was under way has left the programs: none still acts on what stood in the maps before.
    * About 10 ms: the kernel's grace period, which an exchange of an inner map waits for. (Subject 0 has no table.)
@@ -320,6 +338,7 @@ export class Forwarder {
   close({ keep }: { readonly keep: boolean }): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.stopCapture();
     for (const table of this.#tables.values()) table.close();
     for (const memory of this.#memories) memory.unmap();
     if (this.#graceMapFd !== null) closeFd(this.#graceMapFd);

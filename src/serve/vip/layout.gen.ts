@@ -3,7 +3,7 @@ import { StructView } from './struct-view.ts';
 
 /** SHA-256 of all that follows from the header: pinned maps of another layout are not adopted. */
 export const LAYOUT_DIGEST =
-  'bd2d005c553fbe45c95a917a4bc0be2e6e5cbb447acbfbb944fad5eb39a96134';
+  '9cd4435002517f26dda9f5f61430e101dbc637836499eb2bf776aa9b41588b78';
 
 export const MAX_SUBJECTS = 2048;
 export const MAX_BACKENDS = 4096;
@@ -50,6 +50,7 @@ export const SERVICE_HASH_SOURCE = 2;
 export const SERVICE_QUIC = 4;
 export const SERVICE_UNREACHABLE = 8;
 export const SERVICE_NAT_TUPLES = 16;
+export const CAPTURE_BYTES = 512;
 
 /** `enum role`. */
 export const ROLE = {
@@ -669,7 +670,7 @@ export class AgentCountersView extends StructView {
 
 /** `struct settings`: size and offsets in bytes. */
 export const SETTINGS = {
-  sizeBytes: 40,
+  sizeBytes: 56,
   offsets: {
     key: 0,
     probeIfindex: 16,
@@ -677,13 +678,14 @@ export const SETTINGS = {
     cpus: 24,
     generation: 28,
     handUpBytes: 32,
-    zero: 36,
+    captureEvery: 36,
+    captureAddress: 40,
   },
 } as const;
 
 export class SettingsView extends StructView {
-  constructor(buffer: ArrayBuffer = new ArrayBuffer(40)) {
-    super(buffer, 40);
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(56)) {
+    super(buffer, 56);
   }
   /** Element `i` of 2. */
   key(i: number): bigint {
@@ -722,11 +724,21 @@ export class SettingsView extends StructView {
   set handUpBytes(value: number) {
     this.view.setUint32(this.start + 32, value, true);
   }
-  get zero(): number {
+  get captureEvery(): number {
     return this.view.getUint32(this.start + 36, true);
   }
-  set zero(value: number) {
+  set captureEvery(value: number) {
     this.view.setUint32(this.start + 36, value, true);
+  }
+  /** Copies 16 bytes into `target`. */
+  copyCaptureAddress(target: Uint8Array): Uint8Array {
+    for (let i = 0; i < 16; i++) target[i] = this.memory[this.start + 40 + i];
+    return target;
+  }
+  /** Sets 16 bytes. */
+  setCaptureAddress(source: Uint8Array): void {
+    if (source.length !== 16) throw new RangeError('captureAddress: 16 bytes');
+    this.memory.set(source, this.start + 40);
   }
 }
 
@@ -853,6 +865,121 @@ export class HandUpView extends StructView {
   }
   set length(value: number) {
     this.view.setUint32(this.start + 52, value, true);
+  }
+}
+
+/** `struct captured`: size and offsets in bytes. */
+export const CAPTURED = {
+  sizeBytes: 568,
+  offsets: {
+    clockNs: 0,
+    length: 8,
+    captured: 12,
+    ifindex: 16,
+    subject: 20,
+    outcome: 24,
+    backend: 28,
+    events: 32,
+    cpu: 36,
+    lost: 40,
+    turn: 44,
+    isArmed: 48,
+    zero: 52,
+    bytes: 56,
+  },
+} as const;
+
+export class CapturedView extends StructView {
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(568)) {
+    super(buffer, 568);
+  }
+  get clockNs(): bigint {
+    return this.view.getBigUint64(this.start, true);
+  }
+  set clockNs(value: bigint) {
+    this.view.setBigUint64(this.start, value, true);
+  }
+  get length(): number {
+    return this.view.getUint32(this.start + 8, true);
+  }
+  set length(value: number) {
+    this.view.setUint32(this.start + 8, value, true);
+  }
+  get captured(): number {
+    return this.view.getUint32(this.start + 12, true);
+  }
+  set captured(value: number) {
+    this.view.setUint32(this.start + 12, value, true);
+  }
+  get ifindex(): number {
+    return this.view.getUint32(this.start + 16, true);
+  }
+  set ifindex(value: number) {
+    this.view.setUint32(this.start + 16, value, true);
+  }
+  get subject(): number {
+    return this.view.getUint32(this.start + 20, true);
+  }
+  set subject(value: number) {
+    this.view.setUint32(this.start + 20, value, true);
+  }
+  get outcome(): number {
+    return this.view.getUint32(this.start + 24, true);
+  }
+  set outcome(value: number) {
+    this.view.setUint32(this.start + 24, value, true);
+  }
+  get backend(): number {
+    return this.view.getUint32(this.start + 28, true);
+  }
+  set backend(value: number) {
+    this.view.setUint32(this.start + 28, value, true);
+  }
+  get events(): number {
+    return this.view.getUint32(this.start + 32, true);
+  }
+  set events(value: number) {
+    this.view.setUint32(this.start + 32, value, true);
+  }
+  get cpu(): number {
+    return this.view.getUint32(this.start + 36, true);
+  }
+  set cpu(value: number) {
+    this.view.setUint32(this.start + 36, value, true);
+  }
+  get lost(): number {
+    return this.view.getUint32(this.start + 40, true);
+  }
+  set lost(value: number) {
+    this.view.setUint32(this.start + 40, value, true);
+  }
+  get turn(): number {
+    return this.view.getUint32(this.start + 44, true);
+  }
+  set turn(value: number) {
+    this.view.setUint32(this.start + 44, value, true);
+  }
+  get isArmed(): number {
+    return this.view.getUint32(this.start + 48, true);
+  }
+  set isArmed(value: number) {
+    this.view.setUint32(this.start + 48, value, true);
+  }
+  get zero(): number {
+    return this.view.getUint32(this.start + 52, true);
+  }
+  set zero(value: number) {
+    this.view.setUint32(this.start + 52, value, true);
+  }
+  /** Copies 512 bytes into `target`. */
+  copyBytes(target: Uint8Array): Uint8Array {
+    for (let i = 0; i < 512; i++) target[i] = this.memory[this.start + 56 + i];
+    return target;
+  }
+  /** Sets 512 bytes. */
+  setBytes(source: Uint8Array): void {
+    if (source.length !== 512) throw new RangeError('bytes: 512 bytes');
+    this.memory.set(source, this.start + 56);
   }
 }
 
