@@ -99,12 +99,18 @@ export class BackendRole {
   }
 }
 
-export async function startBackend(backend: Backend, machine: Machine, log: Log): Promise<BackendRole> {
+export async function startBackend(
+  backend: Backend,
+  machine: Machine,
+  log: Log,
+  objects?: string,
+): Promise<BackendRole> {
   const agent = openAgent({
     name: machine.pins,
     netns: machine.netns,
     interfaces: backend.interfaces,
     addresses: [backend.address],
+    ...(objects === undefined ? {} : { objects }),
   });
   return new BackendRole(backend, machine, agent, log);
 }

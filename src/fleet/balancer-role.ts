@@ -39,6 +39,8 @@ export interface BalancerOptions {
   readonly folders: Folders;
   readonly log: Log;
   readonly onProbe: (balancer: string, result: ProbeResult) => void;
+  /** Folder of the compiled kernel programs; undefined: build/bpf of this tree. */
+  readonly objects?: string | undefined;
 }
 
 interface Reached extends PlannedBackend {
@@ -425,6 +427,7 @@ export async function startBalancer(options: BalancerOptions): Promise<BalancerR
     addresses: balancer.addresses,
     buckets: balancer.connections / BUCKET_ENTRIES,
     hashKey: options.hashKey,
+    ...(options.objects === undefined ? {} : { objects: options.objects }),
   });
   let announcer: Announcer | null = null;
   try {

@@ -36,6 +36,8 @@ export interface RuntimeOptions {
   readonly roles: ReadonlySet<Role>;
   readonly folders: Folders;
   readonly log: Log;
+  /** Folder of the compiled kernel programs; default build/bpf of this tree. */
+  readonly objects?: string;
 }
 
 /** Next hops, sessions and numbers of those who left are looked at so often; settling steps are a round apart. */
@@ -130,7 +132,7 @@ export class Runtime {
 
   /** Starts the roles of machines that are here and do not run yet; all of them or, when it rejects, none. */
   async #startMachines(config: Config, hashKeys: ReadonlyMap<string, Uint8Array>): Promise<StartedMachines> {
-    const { machines, folders } = this.#options;
+    const { machines, folders, objects } = this.#options;
     const log = this.#log;
     const backends: BackendRole[] = [];
     const balancers: BalancerRole[] = [];
@@ -140,14 +142,14 @@ export class Runtime {
       for (const backend of this.#has('backend') ? config.backends.values() : []) {
         const machine = machines.get(backend.name);
         if (machine === undefined || !backend.agent || isRunning(backend.name)) continue;
-        backends.push(await startBackend(backend, machine, log));
+        backends.push(await startBackend(backend, machine, log, objects));
       }
       for (const balancer of this.#has('balancer') ? config.balancers.values() : []) {
         const machine = machines.get(balancer.name);
         const hashKey = hashKeys.get(balancer.site);
         if (machine === undefined || hashKey === undefined || isRunning(balancer.name)) continue;
         const onProbe = this.#take.bind(this);
-        balancers.push(await startBalancer({ balancer, machine, hashKey, folders, log, onProbe }));
+        balancers.push(await startBalancer({ balancer, machine, hashKey, folders, log, onProbe, objects }));
       }
     } catch (error) {
       await Promise.allSettled([...backends, ...balancers].map((role) => role.close(role.adopted)));

@@ -24,8 +24,11 @@ function machinesOf(lab: Lab): ReadonlyMap<string, Machine> {
   return machines;
 }
 
-/** Starts every role of the configuration in the lab. State and run files lie in the lab's run folder and go with it. */
-export async function startPorticoInLab(lab: Lab, config: Config, log: Log): Promise<Runtime> {
+/**
+ * Starts every role of the configuration in the lab. State and run files lie in the lab's run folder and go with it. `objects`: folder of
+ * other kernel programs than this tree's.
+ */
+export async function startPorticoInLab(lab: Lab, config: Config, log: Log, objects?: string): Promise<Runtime> {
   // What a balancer's BIRD leaves in its machine's folder dies with the machine.
   const run = dirname(lab.folderOf(lab.machinesOf('balancer')[0]!.name));
   const runtime = new Runtime({
@@ -34,6 +37,7 @@ export async function startPorticoInLab(lab: Lab, config: Config, log: Log): Pro
     roles: new Set(ROLES),
     folders: { state: join(run, 'portico'), run },
     log,
+    ...(objects === undefined ? {} : { objects }),
   });
   try {
     await runtime.start();

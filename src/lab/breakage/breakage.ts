@@ -1,11 +1,19 @@
 /** The breakage table: rows of acts, each met by thousands of held connections of every variant at the same time. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { startAttack } from '../attack/attack.ts';
+import type { AttackKind } from '../attack/attack-frames.ts';
 import type { HeldSnapshot } from './held-report.ts';
 import { backendNumber, type HeldTraffic } from './held-traffic.ts';
 import { isPromised, type Row, type Stage } from './rows.ts';
 import type { World } from './world.ts';
 
-export interface BreakageStep {
+/** Packets a second to the VIPs: null where the row has no flood. */
+export interface FloodRates {
+  readonly legitimatePerSecond: number | null;
+  readonly floodPerSecond: number | null;
+}
+
+export interface BreakageStep extends FloodRates {
   readonly step: string;
   readonly variant: string;
   /** Open when the first act began, and those that were opened between acts. */
@@ -49,35 +57,84 @@ const REST_SHARE = 0.2;
 const CALM_MS = 2_000;
 const OPEN_LIMIT_MS = 120_000;
 const MAX_WHY = 3;
+/** Every so-manieth flow changes its address. */
+const MIGRATED = 3;
+const MEASURE_MS = 5_000;
 
-async function hold(world: World, traffic: HeldTraffic, row: Row, options: BreakageOptions): Promise<HeldSnapshot> {
-  const { connections, flows, seconds, limitMs, periodMs, say } = options;
-  const rest = Math.floor(connections * REST_SHARE);
-  const config = row.begin?.(world) ?? world.config(['n7']);
-  await world.startPortico(config);
-  await row.prepare?.(world);
-  await traffic.open(connections - rest, flows, OPEN_LIMIT_MS);
-  await sleep(CALM_MS);
-  const beganMs = performance.now();
-  let openedMs = beganMs;
-  const stage: Stage = {
-    world,
-    say,
-    openRest: async () => {
-      await traffic.open(rest, 0, OPEN_LIMIT_MS);
-      openedMs = performance.now();
-    },
-    migrate: () => traffic.order({ do: 'migrate', every: 3 }),
-    pass: (share) => sleep(share * seconds * 1000),
+/** A row's acts, and what they may use: see `Stage`. */
+class RunningStage implements Stage {
+  readonly world: World;
+  readonly rates: { -readonly [K in keyof FloodRates]: FloodRates[K] } = {
+    legitimatePerSecond: null,
+    floodPerSecond: null,
   };
+  /** When the last connections were open. */
+  openedMs = performance.now();
+  readonly #traffic: HeldTraffic;
+  readonly #variants: readonly string[];
+  readonly #options: BreakageOptions;
+
+  constructor(world: World, traffic: HeldTraffic, variants: readonly string[], options: BreakageOptions) {
+    this.world = world;
+    this.#traffic = traffic;
+    this.#variants = variants;
+    this.#options = options;
+  }
+
+  say = (text: string): void => this.#options.say(text);
+  wait = (ms: number): Promise<void> => sleep(ms);
+  pass = (share: number): Promise<void> => sleep(share * this.#options.seconds * 1000);
+  migrate = (): void => this.#traffic.order({ do: 'migrate', every: MIGRATED });
+  drop = (connections: number): void => this.#traffic.order({ do: 'drop', connections });
+
+  openRest = async (): Promise<void> => {
+    await this.#traffic.open(this.#variants, Math.floor(this.#options.connections * REST_SHARE), 0, OPEN_LIMIT_MS);
+    this.openedMs = performance.now();
+  };
+
+  packetRate = async (): Promise<number> => {
+    const beganMs = performance.now();
+    const before = this.world.countPackets(this.#variants);
+    await sleep(MEASURE_MS);
+    const packets = this.world.countPackets(this.#variants) - before;
+    const rate = Math.round((packets * 1000) / (performance.now() - beganMs));
+    this.rates.legitimatePerSecond = rate;
+    return rate;
+  };
+
+  flood = async (kind: AttackKind, perSecond: number): Promise<() => Promise<void>> => {
+    const targets = this.world.targets(this.#variants);
+    const attack = await startAttack(this.world.lab, { targets, perSecond: { [kind]: perSecond }, seed: 1 });
+    return async () => {
+      const { sent, refused, seconds } = await attack.stop();
+      const total = Object.values(sent).reduce((sum, count) => sum + count, 0) - refused;
+      this.rates.floodPerSecond = Math.round(total / seconds);
+    };
+  };
+}
+
+async function hold(
+  stage: RunningStage,
+  traffic: HeldTraffic,
+  row: Row,
+  variants: readonly string[],
+  options: BreakageOptions,
+): Promise<HeldSnapshot> {
+  const { connections, flows, seconds, limitMs, periodMs } = options;
+  const { world } = stage;
+  await world.startPortico(row.begin?.(world) ?? world.config(['n7']));
+  await row.prepare?.(world);
+  await traffic.open(variants, connections - Math.floor(connections * REST_SHARE), flows, OPEN_LIMIT_MS);
+  await sleep(CALM_MS);
+  stage.openedMs = performance.now();
   await row.act(stage);
   // Whatever the last act broke is found within a period and the limit.
-  const endMs = Math.max(openedMs + seconds * 1000, performance.now() + periodMs + limitMs + 500);
+  const endMs = Math.max(stage.openedMs + seconds * 1000, performance.now() + periodMs + limitMs + 500);
   await sleep(Math.max(0, endMs - performance.now()));
   return traffic.snapshot();
 }
 
-function stepOf(world: World, row: Row, variant: string, last: HeldSnapshot): BreakageStep {
+function stepOf(world: World, row: Row, variant: string, last: HeldSnapshot): Omit<BreakageStep, keyof FloodRates> {
   const counts = last.variants[variant];
   if (counts === undefined) throw new Error(`lab: nothing was held for ${variant}`);
   const dead = new Set([...world.dead].map(backendNumber));
@@ -109,18 +166,25 @@ function stepOf(world: World, row: Row, variant: string, last: HeldSnapshot): Br
   };
 }
 
-export async function runRow(
+async function runGroup(
   world: World,
   traffic: HeldTraffic,
   row: Row,
+  variants: readonly string[],
   options: BreakageOptions,
 ): Promise<BreakageStep[]> {
-  options.say(`${row.name}: ${row.summary} ...`);
+  const stage = new RunningStage(world, traffic, variants, options);
+  const cpu = process.cpuUsage();
+  const beganMs = performance.now();
   try {
-    const last = await hold(world, traffic, row, options);
-    const steps = world.variants.map((variant) => stepOf(world, row, variant, last));
+    const last = await hold(stage, traffic, row, variants, options);
+    const steps = variants.map((variant) => ({ ...stepOf(world, row, variant, last), ...stage.rates }));
     for (const step of steps) options.say(`  ${renderStep(step)}`);
-    options.say(`  (the client was late by ${Math.round(last.lateMs)} ms at most)`);
+    const { user, system } = process.cpuUsage(cpu);
+    const own = Math.round((user + system) / 10 / (performance.now() - beganMs));
+    options.say(
+      `  (the client was late by ${Math.round(last.lateMs)} ms at most; Portico and the lab took ${own} % of a processor)`,
+    );
     return steps;
   } finally {
     traffic.order({ do: 'close' });
@@ -128,11 +192,26 @@ export async function runRow(
   }
 }
 
+export async function runRow(
+  world: World,
+  traffic: HeldTraffic,
+  row: Row,
+  options: BreakageOptions,
+): Promise<BreakageStep[]> {
+  options.say(`${row.name}: ${row.summary} ...`);
+  const groups = row.apart ? world.variants.map((variant) => [variant]) : [world.variants];
+  const steps: BreakageStep[] = [];
+  for (const variants of groups) steps.push(...(await runGroup(world, traffic, row, variants, options)));
+  return steps;
+}
+
 function renderStep(step: BreakageStep): string {
   const { variant, openBefore, broken, brokenOnDead, quic, quicBroken, slowestMs, expected, ok, why } = step;
   const verdict = expected === null ? 'as measured' : ok ? 'held' : 'DID NOT HOLD';
   const dead = brokenOnDead > 0 ? `, ${brokenOnDead} on the dead machine` : '';
-  const line = `${variant.padEnd(18)} ${broken} of ${openBefore} broken${dead}; QUIC-like ${quicBroken} of ${quic}; slowest answer ${slowestMs} ms: ${verdict}`;
+  const { legitimatePerSecond: legitimate, floodPerSecond: flood } = step;
+  const floods = flood === null ? '' : `; flood ${flood}/s${legitimate === null ? '' : ` on ${legitimate}/s`}`;
+  const line = `${variant.padEnd(18)} ${broken} of ${openBefore} broken${dead}; QUIC-like ${quicBroken} of ${quic}; slowest answer ${slowestMs} ms${floods}: ${verdict}`;
   return [line, ...(broken + quicBroken > 0 || !ok ? why : [])].join('\n      ');
 }
 

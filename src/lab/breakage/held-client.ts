@@ -43,6 +43,7 @@ const held = new Map<string, Held>(
 const pending: (() => void)[] = [];
 let ordinal = 0;
 let life = 0;
+let lateMs = 0;
 
 function sourceFor(vip: string): string {
   const sources = vip.includes(':') ? options.sources6 : options.sources4;
@@ -110,9 +111,10 @@ function beginFlow(one: Held, vip: string): void {
   one.flows.push(flow);
 }
 
-function open(connections: number, flows: number): void {
+function open(variants: readonly string[], connections: number, flows: number): void {
+  const targets = options.targets.filter(({ variant }) => variants.includes(variant));
   for (let index = 0; index < Math.max(connections, flows); index++)
-    for (const { variant, vips } of options.targets) {
+    for (const { variant, vips } of targets) {
       const one = held.get(variant) as Held;
       const vip = vips[index % vips.length] as string;
       if (index < connections) pending.push(() => beginConnection(one, vip));
@@ -130,7 +132,19 @@ function migrate(every: number): void {
     }
 }
 
+function drop(count: number): void {
+  for (const { connections, counts } of held.values())
+    for (const connection of connections.splice(-count)) {
+      if (connection.state === 'open') {
+        counts.open--;
+        counts.byBackend[connection.backend] = (counts.byBackend[connection.backend] ?? 0) - 1;
+      }
+      connection.close();
+    }
+}
+
 function close(): void {
+  lateMs = 0;
   life++;
   pending.length = 0;
   for (const one of held.values()) {
@@ -141,17 +155,12 @@ function close(): void {
   }
 }
 
-let lateMs = 0;
-
 function snapshot(ask: number): HeldSnapshot {
   const variants = Object.fromEntries(
     [...held].map(([variant, { counts, broken }]) => [variant, { ...counts, broken: [...broken] }]),
   );
-  for (const { counts } of held.values()) counts.slowestMs = 0;
   const { user, system } = process.cpuUsage();
-  const result = { ask, variants, cpuMs: Math.round((user + system) / 1000), lateMs };
-  lateMs = 0;
-  return result;
+  return { ask, variants, cpuMs: Math.round((user + system) / 1000), lateMs };
 }
 
 let turn = 0;
@@ -182,8 +191,9 @@ setInterval(tick, TURN_MS);
 createInterface({ input: process.stdin })
   .on('line', (line) => {
     const order = JSON.parse(line) as HeldOrder;
-    if (order.do === 'open') open(order.connections, order.flows);
+    if (order.do === 'open') open(order.variants, order.connections, order.flows);
     else if (order.do === 'migrate') migrate(order.every);
+    else if (order.do === 'drop') drop(order.connections);
     else if (order.do === 'close') close();
     else process.stdout.write(`${JSON.stringify(snapshot(order.ask))}\n`);
   })

@@ -20,8 +20,15 @@ export interface HeldClientOptions {
 }
 
 export type HeldOrder =
-  /** For each variant. */
-  | { readonly do: 'open'; readonly connections: number; readonly flows: number }
+  /** For each of the variants. */
+  | {
+      readonly do: 'open';
+      readonly variants: readonly string[];
+      readonly connections: number;
+      readonly flows: number;
+    }
+  /** The last connections of each variant end, in order. */
+  | { readonly do: 'drop'; readonly connections: number }
   /** Every n-th flow goes on from another address. */
   | { readonly do: 'migrate'; readonly every: number }
   | { readonly do: 'snapshot'; readonly ask: number }
@@ -49,7 +56,7 @@ export interface HeldCounts {
   flowsOpen: number;
   flowsOpening: number;
   answers: number;
-  /** Longest time that an answer took since the last snapshot, in ms. */
+  /** Longest time that an answer took, in ms. */
   slowestMs: number;
   /** Bytes of answers. */
   bytes: number;
@@ -62,6 +69,6 @@ export interface HeldSnapshot {
   readonly variants: Readonly<Record<string, HeldCounts & { readonly broken: readonly Broken[] }>>;
   /** Processor time of the client since its start. */
   readonly cpuMs: number;
-  /** Longest time by which the client itself was late, since the last snapshot. */
+  /** Longest time by which the client itself was late. */
   readonly lateMs: number;
 }

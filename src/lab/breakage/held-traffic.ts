@@ -116,17 +116,18 @@ export class HeldTraffic {
   }
 
   /** Opens so many of each variant; resolves when all are, rejects after the limit with how far it came. */
-  async open(connections: number, flows: number, limitMs: number): Promise<void> {
+  async open(variants: readonly string[], connections: number, flows: number, limitMs: number): Promise<void> {
     const before = await this.snapshot();
-    this.order({ do: 'open', connections, flows });
+    this.order({ do: 'open', variants, connections, flows });
     const limitAt = performance.now() + limitMs;
     for (;;) {
       await sleep(POLL_MS);
       const now = await this.snapshot();
       const missing = Object.entries(now.variants).filter(
         ([variant, { open, flowsOpen }]) =>
-          open < (before.variants[variant]?.open ?? 0) + connections ||
-          flowsOpen < (before.variants[variant]?.flowsOpen ?? 0) + flows,
+          variants.includes(variant) &&
+          (open < (before.variants[variant]?.open ?? 0) + connections ||
+            flowsOpen < (before.variants[variant]?.flowsOpen ?? 0) + flows),
       );
       if (missing.length === 0) return;
       if (performance.now() < limitAt) continue;

@@ -1,6 +1,8 @@
 /** What happens to the breakage lab, row by row: each is one thing that operators and machines do to a site full of connections. */
 import type { Config } from '../../config/model.ts';
-import { type World, withSettleAfter, withWeights } from './world.ts';
+import type { AttackKind } from '../attack/attack-frames.ts';
+import { shiftAges } from './age-shift.ts';
+import { type World, withConnections, withSettleAfter, withWeights } from './world.ts';
 
 /** What a row's acts may use. */
 export interface Stage {
@@ -9,8 +11,15 @@ export interface Stage {
   openRest(): Promise<void>;
   /** Every third flow goes on from another address. */
   migrate(): void;
+  /** The last of them end, in order. */
+  drop(connections: number): void;
   /** So much of the row's time passes: 0.1 is 6 s of 60. */
   pass(share: number): Promise<void>;
+  wait(ms: number): Promise<void>;
+  /** Packets a second to the VIPs of the held services, over some seconds. */
+  packetRate(): Promise<number>;
+  /** Packets of a kind to the held services' VIPs until the function that it gives is called. */
+  flood(kind: AttackKind, perSecond: number): Promise<() => Promise<void>>;
   say(text: string): void;
 }
 
@@ -19,6 +28,8 @@ export interface Row {
   readonly summary: string;
   /** Packets change balancers while slots are unsettled: `ipip` has no second chance, so nothing is promised for it. */
   readonly reshufflesUnsettled: boolean;
+  /** Variants are held one after the other: what the row does would be too much for this machine otherwise. */
+  readonly apart?: boolean;
   /** How the row begins; by default without the spare backend n7. */
   begin?(world: World): Config;
   /** With Portico running, before connections are opened. */
@@ -194,12 +205,13 @@ const DEATHS: readonly Row[] = [
     summary: 'n1 is drained with a settling time of 10 s; only balancer b1 answers when settling is asked for',
     reshufflesUnsettled: true,
     begin: (world) => withSettleAfter(without(world), 10_000),
-    async act({ world, openRest, migrate, pass }) {
+    async act({ world, openRest, migrate, wait }) {
       await world.drain('n1');
       await openRest();
       migrate();
       for (const name of ['b2', 'b3']) world.refuseSettling(name);
-      await pass(0.5);
+      // 10 s, two ticks, and a round of maintenance: from then on settling is asked for.
+      await wait(26_000);
     },
   },
 ];
@@ -218,9 +230,98 @@ const RESTARTS: readonly Row[] = [
       await pass(PAUSE);
     },
   },
+  {
+    name: 'restart-after-ages',
+    summary: 'n1 is drained, and the process is away for 6.7 h, more than the 4.9 h that ages can tell apart',
+    reshufflesUnsettled: false,
+    // So small that the sweeper is round in 32 s.
+    begin: (world) => withConnections(without(world), 4096),
+    async act(stage) {
+      const { world, openRest, migrate, drop } = stage;
+      await world.drain('n1');
+      world.runtime.keepDrains();
+      await openRest();
+      drop(DROPPED); // entries without a connection: they must not come to life again
+      migrate();
+      await world.restart(() => letAgesPass(stage));
+      await stage.pass(PAUSE);
+    },
+  },
+  {
+    name: 'upgrade',
+    summary: 'n1 is drained, and a process with other kernel programs of the same layout takes over',
+    reshufflesUnsettled: false,
+    async act({ world, openRest, migrate, pass }) {
+      const objects = await world.rebuildPrograms();
+      await world.drain('n1');
+      world.runtime.keepDrains();
+      await openRest();
+      migrate();
+      await world.restart(async () => {}, objects);
+      await pass(PAUSE);
+    },
+  },
 ];
 
-export const ROWS: readonly Row[] = [...PLANNED, ...DEATHS, ...RESTARTS];
+/** Entries live for 843 ticks after their last packet (settleAfter and a margin), and connections speak every 2 s. */
+const SHIFT_TICKS = 800;
+const SHIFTS = 7;
+/** After so many shifts dead entries are older than the sweeper lets them be, and not yet as old as ages can be. */
+const SWEPT_AFTER = 4;
+const SWEEP_MS = 34_000;
+const REFRESH_MS = 3_500;
+const DROPPED = 20;
+
+async function letAgesPass({ world, wait, say }: Stage): Promise<void> {
+  const balancers = world.lab.machinesOf('balancer').map(({ netns }) => netns);
+  for (let shift = 1; shift <= SHIFTS; shift++) {
+    const entries = balancers.map((pins) => shiftAges(pins, SHIFT_TICKS));
+    say(
+      `  ${shift * SHIFT_TICKS} ticks (${((shift * SHIFT_TICKS * 4.295) / 3600).toFixed(1)} h) ago; entries: ${entries.join(', ')}`,
+    );
+    await wait(shift === SWEPT_AFTER ? SWEEP_MS : REFRESH_MS);
+  }
+}
+
+/** Packets a second to all held services together. */
+const ACK_FLOOD = 12_000;
+const FLOOD_TIMES = 11;
+
+const FLOODS: readonly Row[] = [
+  {
+    name: 'ack-flood',
+    summary: `n1 is drained under ${ACK_FLOOD} ACKs a second that belong to no connection`,
+    reshufflesUnsettled: false,
+    async act({ world, openRest, migrate, pass, flood }) {
+      const end = await flood('ack', ACK_FLOOD);
+      await pass(PAUSE);
+      await world.drain('n1');
+      await openRest();
+      migrate();
+      await pass(0.6);
+      await end();
+    },
+  },
+  {
+    name: 'syn-flood-restart',
+    summary: `n1 is drained and the process restarts under SYNs at ${FLOOD_TIMES} x the rate of all other packets`,
+    reshufflesUnsettled: false,
+    apart: true,
+    async act({ world, openRest, migrate, pass, packetRate, flood }) {
+      const end = await flood('syn', Math.max(1_000, FLOOD_TIMES * (await packetRate())));
+      await pass(PAUSE);
+      await world.drain('n1');
+      world.runtime.keepDrains();
+      await openRest();
+      migrate();
+      await world.restart(() => pass(PAUSE));
+      await pass(0.5);
+      await end();
+    },
+  },
+];
+
+export const ROWS: readonly Row[] = [...PLANNED, ...DEATHS, ...RESTARTS, ...FLOODS];
 
 /** What design promises for a row: no connection breaks but those of a dead machine. */
 export function isPromised(variant: string, row: Row): boolean {

@@ -1,5 +1,9 @@
 /** The breakage lab with Portico on its machines, and what can be done to it while connections are held. */
+import { execFile } from 'node:child_process';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import type { Config, Service } from '../../config/model.ts';
 import type { BalancerRole } from '../../fleet/balancer-role.ts';
 import type { Log } from '../../fleet/log.ts';
@@ -7,9 +11,13 @@ import type { Runtime } from '../../fleet/runtime.ts';
 import type { SiteRuntime } from '../../fleet/site-runtime.ts';
 import type { SlotChange } from '../../fleet/site-tables.ts';
 import { formatAddress } from '../../net/address.ts';
+import { countPackets } from '../../serve/vip/counters.ts';
 import type { Lab } from '../build.ts';
 import { startPorticoInLab } from '../portico.ts';
+import { TCP_PORT } from './messages.ts';
 
+const BUILD = fileURLToPath(new URL('../../../scripts/build-bpf.sh', import.meta.url));
+const BUILD_LIMIT_MS = 60_000;
 const READY_LIMIT_MS = 30_000;
 const ROUTES_LIMIT_MS = 10_000;
 const POLL_MS = 50;
@@ -44,6 +52,11 @@ export function withSettleAfter(config: Config, settleAfterMs: number): Config {
     ]),
   );
   return { ...config, services };
+}
+
+export function withConnections(config: Config, connections: number): Config {
+  const balancers = new Map([...config.balancers].map(([name, balancer]) => [name, { ...balancer, connections }]));
+  return { ...config, balancers };
 }
 
 export class World {
@@ -101,13 +114,39 @@ export class World {
   }
 
   /** The process ends and leaves what is in the kernels and routers; later another one starts. */
-  async restart(meanwhile: () => Promise<void>): Promise<void> {
+  async restart(meanwhile: () => Promise<void>, objects?: string): Promise<void> {
     const { config } = this.runtime;
     await this.runtime.stop(true);
     this.#runtime = null;
     await meanwhile();
-    this.#runtime = await startPorticoInLab(this.lab, config, this.#log);
+    this.#runtime = await startPorticoInLab(this.lab, config, this.#log, objects);
     await this.#untilHealthy(config);
+  }
+
+  /** The kernel programs compiled anew, with other optimisation: other code, the same layout. Gives their folder. */
+  async rebuildPrograms(): Promise<string> {
+    const folder = join(dirname(this.lab.folderOf('b1')), 'objects');
+    await promisify(execFile)(BUILD, [folder, '-O3'], { timeout: BUILD_LIMIT_MS });
+    return folder;
+  }
+
+  /** Packets to the VIPs of these services so far, as the balancers count them. */
+  countPackets(variants: readonly string[]): number {
+    let packets = 0;
+    for (const { service, subject } of this.site.plan.services)
+      if (variants.includes(service.name))
+        for (const { forwarder } of this.site.balancers.values())
+          packets += countPackets(forwarder.counters.read(subject));
+    return packets;
+  }
+
+  /** Where an attacker aims: the VIPs of these services. */
+  targets(variants: readonly string[]): { readonly vip: string; readonly port: number }[] {
+    return variants.flatMap((variant) =>
+      [...(this.full.services.get(variant)?.vips.values() ?? [])]
+        .flat()
+        .map((vip) => ({ vip: formatAddress(vip), port: TCP_PORT })),
+    );
   }
 
   async #untilHealthy(config: Config): Promise<void> {
