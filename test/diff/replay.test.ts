@@ -5,8 +5,9 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { writeDecision } from '../../src/cli/decision-comment.ts';
 import type { Decision } from '../../src/cli/replay.ts';
-import { readCapture } from '../../src/model/pcap.ts';
+import { readCapture, writePcapng } from '../../src/model/pcap.ts';
 import { parseAddress } from '../../src/net/address.ts';
 import { writeUint16, writeUint32 } from '../../src/net/ethernet.ts';
 
@@ -87,8 +88,12 @@ function writeFixture(): void {
 }
 
 function replay(...args: string[]): string {
+  return replayFile(capture, config, ...args);
+}
+
+function replayFile(file: string, by: string, ...args: string[]): string {
   const main = join(root, 'src/cli/main.ts');
-  const result = spawnSync(process.execPath, [main, 'replay', capture, '--config', config, ...args], {
+  const result = spawnSync(process.execPath, [main, 'replay', file, '--config', by, ...args], {
     encoding: 'utf8',
   });
   assert.equal(result.status, 0, result.stderr);
@@ -124,6 +129,45 @@ test('frames are written with their decisions as comments', () => {
   const read = readCapture(written);
   assert.ok(read.ok && read.frames.length === 60 && read.frames[0].bytes.length === 82);
   assert.ok(written.includes('frame 55: tx, icmp-echo, 42 bytes'));
+});
+
+test('what a captured packet met is compared with what it would meet now, and after a change', () => {
+  const recorded = join(folder, 'recorded.pcapng');
+  const frames = Array.from({ length: 30 }, (_, i) => frameOf('203.0.113.9', '192.0.2.10', 6, tcp(2000 + i, 2)));
+  const plain = frames.map((bytes) => ({ timeNs: 1n, bytes, originalBytes: bytes.length, comment: '' }));
+  writeFileSync(recorded, writePcapng(plain));
+  const decisions = replayFile(recorded, config, '--json', '--engine', 'model')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Decision);
+  const commented = plain.map((frame, i) => {
+    const { outcome, service, backend } = decisions[i];
+    return { ...frame, comment: writeDecision({ outcome, service, backend, balancer: 'eu-b1', events: [] }) };
+  });
+  writeFileSync(recorded, writePcapng(commented));
+  const same = replayFile(recorded, config, '--engine', 'kernel');
+  assert.match(same, /^0 of 30 packets would go elsewhere/m);
+  const changed = join(folder, 'changed.yaml');
+  writeFileSync(changed, readFileSync(config, 'utf8').replace(/^ {2}eu-3: .*\n/m, ''));
+  const lost = decisions.filter(({ backend }) => backend === 'eu-3').length;
+  const after = replayFile(recorded, changed, '--engine', 'model');
+  const moved = Number(/^(\d+) of 30 packets/m.exec(after)?.[1]);
+  assert.ok(lost > 0 && moved >= lost, `${moved} moved, ${lost} were on the backend that left`);
+  assert.match(after, /-> eu-[12], 82 bytes \(was settled service www -> eu-3\)/);
+});
+
+test('captures of PPP and Cisco HDLC links are replayed as those of Ethernet', () => {
+  const packet = frameOf('203.0.113.9', '192.0.2.10', 6, tcp(2000, 2)).subarray(14);
+  const links = { 9: [0xff, 0x03, 0x00, 0x21], 50: [0x21], 104: [0x0f, 0x00, 0x08, 0x00], 101: [] };
+  const results = Object.entries(links).map(([link, head]) => {
+    const file = join(folder, `link-${link}.pcap`);
+    const frame = Uint8Array.from([...head, ...packet]);
+    const header = Uint32Array.of(0xa1b2c3d4, 0x00040002, 0, 0, 65535, Number(link), 0, 0, frame.length, frame.length);
+    writeFileSync(file, Buffer.concat([new Uint8Array(header.buffer), frame]));
+    return replayFile(file, config, '--json', '--engine', 'kernel');
+  });
+  assert.equal(new Set(results).size, 1);
+  assert.match(results[0], /"outcome":"settled"/);
 });
 
 test('wrong use is told in one sentence', () => {
