@@ -60,9 +60,25 @@ static __always_inline __u32 entry_age(__u64 word, __u32 now)
 	return age == AGE_MASK ? 0 : age;
 }
 
-static __always_inline __u64 make_entry(__u64 fingerprint, __u32 now, __u32 backend)
+static __always_inline __u64 make_entry(__u64 fingerprint, __u32 now, __u32 state, __u32 backend)
 {
-	return fingerprint << ENTRY_FINGERPRINT_SHIFT | (__u64)(now & AGE_MASK) << ENTRY_AGE_SHIFT | backend;
+	return fingerprint << ENTRY_FINGERPRINT_SHIFT | (__u64)(now & AGE_MASK) << ENTRY_AGE_SHIFT |
+	       state << ENTRY_STATE_SHIFT | backend;
+}
+
+static __always_inline __u32 entry_state(__u64 word)
+{
+	return word >> ENTRY_STATE_SHIFT & 0xf;
+}
+
+/* The age above which an entry is expired. */
+static __always_inline __u32 entry_limit(__u64 word, __u32 lifetime_ticks)
+{
+	__u32 phase = entry_state(word) & STATE_PHASE;
+
+	if (phase == STATE_OPENING)
+		return OPENING_TICKS;
+	return phase == STATE_CLOSING ? CLOSING_TICKS : lifetime_ticks;
 }
 
 /*
@@ -112,7 +128,7 @@ static __always_inline struct entry find_entry(const struct flow *flow)
 }
 
 /* An empty place, else an expired one. */
-static __always_inline bool free_in(__u32 index, __u32 now, __u32 lifetime_ticks, struct entry *found)
+static __always_inline bool free_in(__u32 index, __u32 now, __u32 reclaim_ticks, struct entry *found)
 {
 	struct bucket *bucket = find_bucket(index);
 
@@ -127,7 +143,7 @@ static __always_inline bool free_in(__u32 index, __u32 now, __u32 lifetime_ticks
 			found->word = 0;
 			return true;
 		}
-		if (!found->place && entry_age(word, now) > lifetime_ticks) {
+		if (!found->place && entry_age(word, now) > entry_limit(word, reclaim_ticks)) {
 			found->place = &bucket->entry[i];
 			found->word = word;
 		}
@@ -135,13 +151,13 @@ static __always_inline bool free_in(__u32 index, __u32 now, __u32 lifetime_ticks
 	return found->place;
 }
 
-/* Where a new flow may go; place is NULL if both buckets are full of live entries. */
-static __always_inline struct entry find_room(const struct flow *flow, __u32 now, __u32 lifetime_ticks)
+/* Where a new flow may go; place is NULL if both buckets are full of live entries, of whatever service. */
+static __always_inline struct entry find_room(const struct flow *flow, __u32 now, __u32 reclaim_ticks)
 {
 	struct entry found = {};
 
-	if (!free_in(flow->first_bucket, now, lifetime_ticks, &found))
-		free_in(flow->second_bucket, now, lifetime_ticks, &found);
+	if (!free_in(flow->first_bucket, now, reclaim_ticks, &found))
+		free_in(flow->second_bucket, now, reclaim_ticks, &found);
 	return found;
 }
 
@@ -149,6 +165,30 @@ static __always_inline struct entry find_room(const struct flow *flow, __u32 now
 static __always_inline bool write_entry(const struct entry *entry, __u64 word)
 {
 	return __sync_val_compare_and_swap(entry->place, entry->word, word) == entry->word;
+}
+
+/* The backend of a counted entry has one connection more (1) or less (-1). */
+static __always_inline void count_active(__u64 word, __s64 change)
+{
+	__u32 index = entry_backend(word);
+	__s64 *active;
+
+	if (!(entry_state(word) & STATE_COUNTED))
+		return;
+	active = bpf_map_lookup_elem(&active_connections, &index);
+	if (active)
+		__sync_fetch_and_add(active, change);
+}
+
+/* `write_entry` where an entry begins, ends or is another flow's from now on: whoever wins the word counts,
+ * so the count of a backend is the number of its counted entries. */
+static __always_inline bool exchange_entry(const struct entry *entry, __u64 word)
+{
+	if (!write_entry(entry, word))
+		return false;
+	count_active(entry->word, -1);
+	count_active(word, 1);
+	return true;
 }
 
 /*

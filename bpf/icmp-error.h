@@ -34,9 +34,12 @@ static __always_inline enum outcome choose_quoted(struct packet *packet, const s
 						  struct choice *choice)
 {
 	struct siphash state;
+	__u32 source_hash = 0;
 
+	if (service->flags & SERVICE_HASH_SOURCE)
+		source_hash = hash_source(all, quoted->addresses, packet->is_ipv6);
 	hash_quoted(packet, quoted, all, &state);
-	if (select_hashed(packet, service, all, &state, choice) == OUTCOME_NO_BACKEND)
+	if (select_hashed(packet, service, all, &state, source_hash, choice) == OUTCOME_NO_BACKEND)
 		return OUTCOME_NO_BACKEND;
 	return OUTCOME_ICMP_ERROR;
 }

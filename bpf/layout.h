@@ -42,6 +42,17 @@
 #define ENTRY_STATE_SHIFT 12
 #define ENTRY_AGE_SHIFT 16
 #define ENTRY_FINGERPRINT_SHIFT 28
+/* State of an entry where every flow is tracked (SERVICE_TRACK_ALL); 0 in the entries of other services. */
+#define STATE_OPENING 1 /* a SYN was seen, or the first packet of UDP */
+#define STATE_OPEN 2    /* more was seen */
+#define STATE_CLOSING 3 /* FIN or RST was seen */
+#define STATE_PHASE 3   /* the mask of the above */
+#define STATE_COUNTED 8 /* one of its backend's active connections */
+/* Entries in these states are expired when they were not touched for longer; open ones by the service. */
+#define OPENING_TICKS 14 /* 60 to 64 s */
+#define CLOSING_TICKS 4  /* from the last packet, which leaves an age of 2: 9 to 13 s */
+
+#define MAX_PICKS 4096 /* of a pick table */
 
 /* What a role is in the root program's array, in the order in which a packet is offered to them. */
 enum role { ROLE_BALANCER, ROLE_DNS, ROLE_BACKEND, ROLE_COUNT };
@@ -229,7 +240,9 @@ struct pressure {
 	__u32 adopt_until; /* UDP: in unsettled slots unknown flows count as old until then; clock >>
 			      FINE_SHIFT */
 	__u32 turn;        /* of the scheduler: raised for every pick */
-	__u64 zero[2];
+	__u32 picks;       /* length of the pick table; 0: none */
+	__u32 zero;
+	__u64 zeros;
 };
 
 /* At [subject * cpus + cpu]: written by that CPU alone, mapped and summed by user space. */
@@ -255,6 +268,9 @@ struct settings {
 	__u32 hand_up_bytes;      /* that a client's prefix may hand up in 2^FINE_SHIFT ns */
 	__u32 capture_every;      /* one in so many packets is shown to user space; 0: none */
 	__u8 capture_address[16]; /* only those to it; zeros: to any VIP */
+	__u32
+	    reclaim_ticks; /* longest lifetime of any service: entries not touched for longer are nobody's */
+	__u32 zero;
 };
 
 /* Where the slow path may look a datagram up: in a bucket of `fragments`. */

@@ -50,6 +50,32 @@ struct {
 	__type(value, struct bucket);
 } connections SEC(".maps");
 
+struct pick_table {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE | BPF_F_INNER_MAP);
+	__uint(max_entries, MAX_PICKS);
+	__type(key, __u32);
+	__type(value, __u64);
+};
+
+/* By the service's subject, of round robin only: backend indices in the order of their turns. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, MAX_SUBJECTS);
+	__type(key, __u32);
+	__array(values, struct pick_table);
+} pick_tables SEC(".maps");
+
+/* By backend index: connections of services by least-connections. Below 0 for a moment where a CPU takes one
+ * away before another has added it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, MAX_BACKENDS);
+	__type(key, __u32);
+	__type(value, __s64);
+} active_connections SEC(".maps");
+
 /* By backend index. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

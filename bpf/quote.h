@@ -94,9 +94,10 @@ static __always_inline bool read_quoted_ipv6(const struct packet *packet, __u32 
 
 /*
  * `packet` is ICMP, its lengths checked. False: no error, or none about a packet that its own destination
- * sent, or nothing in it that ports can be read from.
+ * sent, or nothing in it that ports can be read from. A function of its own, so that its stack is free again
+ * when the flow is looked for.
  */
-static __always_inline bool read_quote(const struct packet *packet, struct quoted *quoted)
+static __attribute__((noinline)) bool read_quote(const struct packet *packet, struct quoted *quoted)
 {
 	__u32 offset = packet->transport + ICMP_BYTES;
 	__u8 type;

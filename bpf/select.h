@@ -6,6 +6,7 @@
 #include "forward.h"
 #include "packet.h"
 #include "siphash.h"
+#include "tracked.h"
 #include "unsettled.h"
 
 static __always_inline void hash_flow(const struct packet *packet, const struct settings *all,
@@ -33,38 +34,92 @@ static __always_inline void hash_flow(const struct packet *packet, const struct 
 	}
 }
 
-/* `state` has taken in what names the flow. */
+/* The client's address alone; `source`: one word of it for IPv4, whose upper half is ignored, or two. */
+static __always_inline __u32 hash_source(const struct settings *all, const __u64 *source, bool is_ipv6)
+{
+	struct siphash state;
+
+	sip_start(&state, all->key);
+	if (is_ipv6) {
+		sip_word(&state, source[0]);
+		sip_word(&state, source[1]);
+		sip_word(&state, 16ULL << 56);
+	} else {
+		sip_word(&state, (__u32)source[0] | 4ULL << 56);
+	}
+	return sip_first_half(&state) >> 32;
+}
+
+/* The connection table is asked. `place`: of the unsettled slot; NULL: every flow of the service is tracked.
+ */
+static __always_inline enum outcome ask_table(struct packet *packet, const struct service *service,
+					      const struct settings *all, __u64 h1, __u64 h2, __u32 slot_hash,
+					      __u64 *place, struct choice *choice)
+{
+	struct question asked = {
+	    .h1 = h1,
+	    .h2 = h2,
+	    .slot_hash = slot_hash,
+	    .is_tcp = packet->protocol == PROTOCOL_TCP,
+	    .is_new = is_new_connection(packet),
+	    .is_last = (packet->tcp_flags & (TCP_FIN | TCP_RST)) != 0,
+	    .is_error = packet->is_error,
+	};
+	__u32 outcome = place ? select_unsettled(&asked, service, all, choice, place)
+			      : select_tracked(&asked, service, all, choice);
+
+	packet->events = asked.events;
+	packet->lost_swaps = asked.lost_swaps;
+	return known_outcome(outcome);
+}
+
+/* `state` has taken in what names the flow; `source_hash`: for services that hash sources. */
 static __always_inline enum outcome select_hashed(struct packet *packet, const struct service *service,
 						  const struct settings *all, struct siphash *state,
-						  struct choice *choice)
+						  __u32 source_hash, struct choice *choice)
 {
-	struct slot slot;
-	__u32 index;
+	__u64 *place, h1, word;
+	__u32 slot_hash, index;
 	void *table;
-	__u64 h1;
 
 	h1 = sip_first_half(state);
 	choice->flow_label = h1 & 0xfffff;
-	index = (h1 >> 32) * service->slots >> 32;
+	slot_hash = service->flags & SERVICE_HASH_SOURCE ? source_hash : h1 >> 32;
+	if (service->flags & SERVICE_TRACK_ALL)
+		return RARE(
+		    ask_table(packet, service, all, h1, sip_second_half(state), slot_hash, NULL, choice));
+	index = (__u64)slot_hash * service->slots >> 32;
 	table = bpf_map_lookup_elem(&slot_tables, &service->subject);
-	slot.place = table ? bpf_map_lookup_elem(table, &index) : NULL;
-	if (!slot.place)
+	place = table ? bpf_map_lookup_elem(table, &index) : NULL;
+	if (!place)
 		return RARE(OUTCOME_NO_BACKEND);
-	slot.word = *(volatile __u64 *)slot.place;
-	if (slot.word >> SLOT_TICK_SHIFT)
-		return select_unsettled(packet, service, all->bucket_mask, &slot, h1, sip_second_half(state),
-					choice);
-	choice->backend = slot.word & INDEX_MASK;
+	word = *(volatile __u64 *)place;
+	if (word >> SLOT_TICK_SHIFT)
+		return RARE(
+		    ask_table(packet, service, all, h1, sip_second_half(state), slot_hash, place, choice));
+	choice->backend = word & INDEX_MASK;
 	return choice->backend ? OUTCOME_SETTLED : OUTCOME_NO_BACKEND;
+}
+
+static __always_inline __u32 hash_packet_source(const struct packet *packet, const struct settings *all)
+{
+	const __u64 *source = packet->ip + (packet->is_ipv6 ? 8 : 12);
+
+	if ((void *)(source + 2) > packet_end(packet))
+		return 0;
+	return hash_source(all, source, packet->is_ipv6);
 }
 
 static __always_inline enum outcome select_backend(struct packet *packet, const struct service *service,
 						   const struct settings *all, struct choice *choice)
 {
 	struct siphash state;
+	__u32 source_hash = 0;
 
+	if (service->flags & SERVICE_HASH_SOURCE)
+		source_hash = RARE(hash_packet_source(packet, all));
 	hash_flow(packet, all, &state);
-	return select_hashed(packet, service, all, &state, choice);
+	return select_hashed(packet, service, all, &state, source_hash, choice);
 }
 
 #endif

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 /*
  * Ages have 12 bits, so an entry that nobody asks for would look young again after 4.9 hours. A kernel timer,
- * which runs whether or not the process does, clears entries long before: 16 times a second a small piece of
- * the table (128 buckets of 2 million, about 10 us), so the whole table in 17 minutes.
+ * which runs whether or not the process does, clears what is expired: 64 times a second a small piece of the
+ * table (512 buckets of 2 million), so the whole table in 64 s. So long the count of a backend's active
+ * connections may include one that has expired.
  */
 #ifndef PORTICO_SWEEP_H
 #define PORTICO_SWEEP_H
@@ -12,8 +13,8 @@
 
 /* The longest lifetime that a service can have (3.6 h). */
 #define SWEEP_AGE_TICKS 3000
-#define SWEEP_PERIOD_NS (1000000000ULL / 16)
-#define SWEEP_PERIODS_SHIFT 14 /* 16,384 pieces of 1/16 s: 17 minutes */
+#define SWEEP_PERIOD_NS (1000000000ULL / 64)
+#define SWEEP_PERIODS_SHIFT 12 /* 4,096 pieces of 1/64 s */
 #define CLOCK_MONOTONIC 1
 
 struct sweeper {
@@ -34,6 +35,7 @@ struct sweep {
 	__u32 position;
 	__u32 mask;
 	__u32 now; /* in ticks */
+	__u32 reclaim_ticks;
 	__u32 cleared;
 };
 
@@ -48,8 +50,9 @@ static int sweep_bucket(__u32 step, struct sweep *sweep)
 		struct entry entry = {.place = &bucket->entry[i]};
 
 		entry.word = *(volatile __u64 *)entry.place;
-		if (entry.word && entry_age(entry.word, sweep->now) > SWEEP_AGE_TICKS &&
-		    write_entry(&entry, 0))
+		if (entry.word &&
+		    entry_age(entry.word, sweep->now) > entry_limit(entry.word, sweep->reclaim_ticks) &&
+		    exchange_entry(&entry, 0))
 			sweep->cleared++;
 	}
 	return 0;
@@ -63,6 +66,7 @@ static int sweep_piece(void *map, __u32 *key, struct sweeper *state)
 
 	if (all) {
 		sweep.mask = all->bucket_mask;
+		sweep.reclaim_ticks = all->reclaim_ticks ?: SWEEP_AGE_TICKS;
 		buckets = (sweep.mask >> SWEEP_PERIODS_SHIFT) + 1;
 		bpf_loop(buckets, sweep_bucket, &sweep, 0);
 		state->position += buckets;

@@ -13,24 +13,36 @@
 #include "maps.h"
 #include "packet.h"
 
+/*
+ * What a way that asks the connection table needs to know of a packet, and what it answers beside the choice.
+ * Those ways are global functions: each is judged by the verifier once, with a stack of its own, and takes
+ * nothing from the stable path. A packet itself could not be passed to one.
+ */
+struct question {
+	__u64 h1;
+	__u64 h2;
+	__u32 slot_hash; /* names the slot */
+	__u8 is_tcp;
+	__u8 is_new;  /* begins a connection */
+	__u8 is_last; /* FIN or RST */
+	__u8 is_error;
+	/* The answer. */
+	__u32 events;
+	__u32 lost_swaps;
+};
+
 /* An unsettled slot, as this packet sees it. */
 struct slot {
-	__u64 *place;
-	__u64 word;
 	__u32 current;
 	__u32 previous;
 	__u32 third;
 	__u32 now; /* in ticks */
-	__u64 clock;
 };
 
-static __always_inline void read_slot(struct slot *slot)
+/* Services have lifetimes of their own, and share buckets: what one finds old may be live for another. */
+static __always_inline __u32 reclaim_ticks_of(const struct settings *all, const struct service *service)
 {
-	slot->current = slot->word & INDEX_MASK;
-	slot->previous = slot->word >> SLOT_PREVIOUS_SHIFT & INDEX_MASK;
-	slot->third = slot->word >> SLOT_THIRD_SHIFT & INDEX_MASK;
-	slot->clock = clock_ns();
-	slot->now = slot->clock >> TICK_SHIFT;
+	return all->reclaim_ticks > service->lifetime_ticks ? all->reclaim_ticks : service->lifetime_ticks;
 }
 
 static __always_inline bool is_candidate(const struct slot *slot, __u32 backend)
@@ -40,13 +52,13 @@ static __always_inline bool is_candidate(const struct slot *slot, __u32 backend)
 
 /* The slot remembers when a flow of it last was elsewhere than on current: it must be silent for long to
  * settle. */
-static __always_inline void write_tick(const struct slot *slot)
+static __always_inline void write_tick(__u64 *place, __u64 old, __u32 now)
 {
-	__u64 tick = slot->now & SLOT_TICK_MASK ?: 1;
-	__u64 word = (slot->word & ~((__u64)SLOT_TICK_MASK << SLOT_TICK_SHIFT)) | tick << SLOT_TICK_SHIFT;
+	__u64 tick = now & SLOT_TICK_MASK ?: 1;
+	__u64 word = (old & ~((__u64)SLOT_TICK_MASK << SLOT_TICK_SHIFT)) | tick << SLOT_TICK_SHIFT;
 
-	if (word != slot->word)
-		__sync_val_compare_and_swap(slot->place, slot->word, word);
+	if (word != old)
+		__sync_val_compare_and_swap(place, old, word);
 }
 
 static __always_inline __u32 add_other(__u32 others, __u32 candidate, __u32 chosen)
@@ -73,43 +85,40 @@ static __always_inline __u32 other_candidates(const struct slot *slot, const str
 }
 
 /*
- * Enters a flow that may be new in the table. `own`: what the table has of it, old or not valid, if anything.
- * False: not entered; the events say why.
+ * Enters a flow that may be new in the table. `new` has flow and clock; `own`: what the table has of it, old
+ * or not valid, if anything. False: not entered; the events say why.
  */
-static __always_inline bool track(struct packet *packet, const struct service *service,
-				  const struct slot *slot, const struct flow *flow, const struct entry *own,
-				  bool is_takeover, __u32 backend)
+static __always_inline bool track(struct question *asked, const struct settings *all,
+				  const struct service *service, struct newcomer *new,
+				  const struct entry *own, bool is_takeover, __u32 backend)
 {
-	struct newcomer new = {
-	    .flow = *flow,
-	    .service = *service,
-	    .clock = slot->clock,
-	    .backend = backend,
-	    .has_entry = own->place != NULL,
-	    .is_takeover = is_takeover,
-	};
-	bool is_inserted = insert_flow(&new);
+	bool is_inserted;
 
-	packet->events = new.events;
-	packet->lost_swaps = new.lost_swaps;
+	new->backend = backend;
+	new->reclaim_ticks = reclaim_ticks_of(all, service);
+	new->has_entry = own->place != NULL;
+	new->is_takeover = is_takeover;
+	is_inserted = insert_flow(new, service);
+	asked->events = new->events;
+	asked->lost_swaps = new->lost_swaps;
 	return is_inserted;
 }
 
 /* Is the service's adoption time not over? */
 static __always_inline bool is_adopting(const struct service *service, __u64 clock)
 {
-	const struct pressure *pressure = bpf_map_lookup_elem(&pressures, &service->subject);
+	__u32 subject = service->subject; /* as in insert_flow */
+	const struct pressure *pressure = bpf_map_lookup_elem(&pressures, &subject);
 
 	return pressure && (__s32)((__u32)(clock >> FINE_SHIFT) - pressure->adopt_until) < 0;
 }
 
-static __always_inline enum outcome choose_candidate(struct packet *packet, const struct service *service,
-						     const struct slot *slot, const struct flow *flow,
-						     __u32 *backend)
+static __always_inline enum outcome choose_candidate(struct question *asked, const struct settings *all,
+						     const struct service *service, const struct slot *slot,
+						     struct newcomer *new, __u32 *backend)
 {
-	bool is_tcp = packet->protocol == PROTOCOL_TCP;
-	bool is_syn = is_new_connection(packet);
-	struct entry entry = find_entry(flow);
+	bool is_syn = asked->is_tcp && asked->is_new;
+	struct entry entry = find_entry(&new->flow);
 	__u32 owner = entry_backend(entry.word);
 	__u32 age = entry_age(entry.word, slot->now);
 	bool is_valid =
@@ -125,11 +134,11 @@ static __always_inline enum outcome choose_candidate(struct packet *packet, cons
 		return OUTCOME_TRACKED;
 	}
 	*backend = is_alive(slot->previous) ? slot->previous : slot->current;
-	if (packet->is_error || (is_tcp && !is_syn))
+	if (asked->is_error || (asked->is_tcp && !is_syn))
 		return OUTCOME_UNTRACKED;
-	is_adopted = !is_tcp && is_adopting(service, slot->clock);
+	is_adopted = !asked->is_tcp && is_adopting(service, new->clock);
 	target = !is_adopted && is_alive(slot->current) ? slot->current : *backend;
-	if (!target || !track(packet, service, slot, flow, &entry, is_valid, target))
+	if (!target || !track(asked, all, service, new, &entry, is_valid, target))
 		return OUTCOME_UNTRACKED;
 	*backend = target;
 	return is_adopted ? OUTCOME_ADOPTED : OUTCOME_NEW;
@@ -147,30 +156,49 @@ static __always_inline void fetch_early(__u32 bucket_index)
 		(void)*(volatile __u64 *)&bucket->entry[0];
 }
 
-/* `slot` has place and word. */
-static __always_inline enum outcome select_unsettled(struct packet *packet, const struct service *service,
-						     __u32 bucket_mask, struct slot *slot, __u64 h1, __u64 h2,
-						     struct choice *choice)
+/* Where the flow's entry may be. Gives the clock, too. */
+static __always_inline void begin_tracking(const struct question *asked, const struct settings *all,
+					   const struct service *service, __u32 generation,
+					   struct newcomer *new)
 {
-	enum outcome outcome;
-	struct flow flow;
+	new->flow.first_bucket = first_bucket_of(asked->h2, all->bucket_mask);
+	new->flow.second_bucket = second_bucket_of(asked->h1, new->flow.first_bucket, all->bucket_mask);
+	fetch_early(new->flow.first_bucket);
+	new->flow.fingerprint = fingerprint_of(asked->h2, service->salt, generation);
+	new->clock = clock_ns();
+}
 
-	flow.first_bucket = first_bucket_of(h2, bucket_mask);
-	flow.second_bucket = second_bucket_of(h1, flow.first_bucket, bucket_mask);
-	fetch_early(flow.first_bucket);
-	flow.fingerprint =
-	    fingerprint_of(h2, service->salt, slot->word >> SLOT_GENERATION_SHIFT & SLOT_GENERATION_MASK);
-	read_slot(slot);
-	outcome = choose_candidate(packet, service, slot, &flow, &choice->backend);
+/* Gives the outcome. `place`: of the slot. */
+__attribute__((noinline)) int select_unsettled(struct question *asked, const struct service *service,
+					       const struct settings *all, struct choice *choice,
+					       __u64 *place)
+{
+	struct newcomer new = {};
+	enum outcome outcome;
+	struct slot slot;
+	__u64 word;
+
+	if (!asked || !service || !all || !choice || !place)
+		return OUTCOME_NO_BACKEND;
+	word = *(volatile __u64 *)place;
+	begin_tracking(asked, all, service, word >> SLOT_GENERATION_SHIFT & SLOT_GENERATION_MASK, &new);
+	slot.current = word & INDEX_MASK;
+	slot.previous = word >> SLOT_PREVIOUS_SHIFT & INDEX_MASK;
+	slot.third = word >> SLOT_THIRD_SHIFT & INDEX_MASK;
+	slot.now = new.clock >> TICK_SHIFT;
+	choice->backend = slot.current;
+	if (!(word >> SLOT_TICK_SHIFT))
+		return choice->backend ? OUTCOME_SETTLED : OUTCOME_NO_BACKEND; /* a moment ago it was not */
+	outcome = choose_candidate(asked, all, service, &slot, &new, &choice->backend);
 	if (!choice->backend)
 		return OUTCOME_NO_BACKEND;
 	/* An untracked flow may live on another candidate, behind the second chance, wherever it is sent from
 	 * here. */
-	if (choice->backend != slot->current || outcome == OUTCOME_UNTRACKED)
-		write_tick(slot);
-	choice->key = other_candidates(slot, service, choice->backend);
+	if (choice->backend != slot.current || outcome == OUTCOME_UNTRACKED)
+		write_tick(place, word, slot.now);
+	choice->key = other_candidates(&slot, service, choice->backend);
 	if (choice->key)
-		packet->events |= 1 << EVENT_KEYED;
+		asked->events |= 1 << EVENT_KEYED;
 	return outcome;
 }
 

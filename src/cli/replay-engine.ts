@@ -114,6 +114,7 @@ function addOneService(
     newPerSecond: tracking.newPerSecond,
     shareEntries: Math.floor(balancer.connections * tracking.tableShare),
     salt: 0,
+    scheduler: 0,
   };
   const table = tableOf(config, balancer, indices, service);
   for (const vip of service.vips.get(balancer.site) ?? []) {

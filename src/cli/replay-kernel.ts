@@ -42,6 +42,7 @@ import {
   VIP,
 } from '../serve/vip/layout.gen.ts';
 import { closeFd, type MappedMemory, mapMemory } from '../serve/vip/libc.ts';
+import { openPickTable, type PickTable } from '../serve/vip/pick-table.ts';
 import { type OpenRing, openRing } from '../serve/vip/ring-buffer.ts';
 
 const MIN_FRAME_BYTES = 14;
@@ -56,6 +57,8 @@ interface KernelSlots {
 export interface KernelEngine {
   /** Two 32-bit words each, low first, as the model has them. */
   readonly connections: Uint32Array;
+  /** Active connections by backend index. */
+  readonly active: BigInt64Array;
   slotWords(subject: number): Uint32Array;
   pressureWords(subject: number): Uint32Array;
   /** Outcomes, then events, bytes and new connections, summed over the CPUs into `sums`. */
@@ -102,7 +105,9 @@ class LoadedEngine implements KernelEngine {
   readonly #programFd: number;
   readonly #memory: MappedMemory[] = [];
   readonly #slots = new Map<number, KernelSlots>();
+  readonly #picks = new Map<number, PickTable>();
   readonly connections: Uint32Array;
+  readonly active: BigInt64Array;
   readonly #pressures: Uint32Array;
   readonly #counters: Uint32Array;
   readonly #backends: BackendView;
@@ -121,6 +126,7 @@ class LoadedEngine implements KernelEngine {
     if (testClock === null) throw new Error('balancer.bpf.o was loaded without the test clock');
     this.#programFd = object.programFd('balancer');
     this.connections = new Uint32Array(this.#map(maps.connections, buckets * BUCKET.sizeBytes, 'connections'));
+    this.active = new BigInt64Array(this.#map(maps.active_connections, MAX_BACKENDS * 8, 'active connections'));
     this.#pressures = new Uint32Array(this.#map(maps.pressures, MAX_SUBJECTS * PRESSURE.sizeBytes, 'pressures'));
     this.#counters = new Uint32Array(this.#map(maps.counters, MAX_SUBJECTS * cpus * COUNTERS.sizeBytes, 'counters'));
     this.#backends = new BackendView(this.#map(maps.backends, MAX_BACKENDS * BACKEND.sizeBytes, 'backends'));
@@ -200,9 +206,15 @@ class LoadedEngine implements KernelEngine {
     this.#settings.probeIfindex = engine.probeIfindex;
     this.#settings.bucketMask = engine.bucketMask;
     this.#settings.cpus = this.#balancer.cpus;
+    this.#settings.reclaimTicks = engine.reclaimTicks;
     for (const [subject, slots] of engine.slots) this.slotWords(subject).set(slots.words);
     for (const [subject, pressure] of engine.pressures) this.pressureWords(subject).set(pressure);
     this.connections.set(engine.connections.words);
+    this.active.fill(0n);
+    engine.connections.active.forEach((count, index) => {
+      this.active[index] = BigInt(count);
+    });
+    for (const [subject, picks] of engine.picks) this.#writePicks(subject, picks);
     this.#settings.handUpBytes = engine.handUpBytes;
     engine.backends.forEach((backend, index) => {
       if (backend !== undefined) writeBackend(this.#backends.at(index), backend);
@@ -233,6 +245,16 @@ class LoadedEngine implements KernelEngine {
     const taken: HandedUp[] = [];
     this.#slowPath.ring.read(Number.POSITIVE_INFINITY, (bytes) => taken.push(readHandedUp(bytes)));
     return taken;
+  }
+
+  /** A pick table of the subject, made at its first use. */
+  #writePicks(subject: number, picks: Uint16Array): void {
+    let table = this.#picks.get(subject);
+    if (table === undefined) {
+      table = openPickTable(this.#balancer.maps.pick_tables, subject);
+      this.#picks.set(subject, table);
+    }
+    table.write(picks);
   }
 
   slotWords(subject: number): Uint32Array {
@@ -267,6 +289,7 @@ class LoadedEngine implements KernelEngine {
 
   close(): void {
     for (const slots of this.#slots.values()) slots.memory.unmap();
+    for (const picks of this.#picks.values()) picks.close();
     for (const memory of this.#memory) memory.unmap();
     this.#slowPath.unmap();
     this.#balancer.object.close();
@@ -283,6 +306,7 @@ function writeBackend(view: BackendView, backend: EngineBackend): void {
   view.flags = backend.flags;
   view.headerSum = headerSum(backend);
   view.mtu = backend.mtuBytes;
+  view.weight = backend.weight ?? 0;
   view.forwarding = backend.forwarding;
 }
 
@@ -317,6 +341,7 @@ function serviceElements(engine: Engine): [Uint8Array, Uint8Array][] {
     value.shareEntries = service.shareEntries;
     value.salt = service.salt;
     value.flags = service.flags;
+    value.scheduler = service.scheduler;
     if (VIP.sizeBytes !== 8) throw new Error('struct vip has changed');
     return [bytes, value.memory];
   });

@@ -214,6 +214,7 @@ function createRequest(balancer: BalancerState, lifetimeTicks: number): SelectRe
     clock: { high: 0, low: 0 },
     adopting: false,
     limits: { lifetimeTicks, newPerSecond: 0, shareEntries: UNLIMITED },
+    reclaimTicks: lifetimeTicks,
     connections: balancer.connections,
     pressure: balancer.pressure,
     backendFlags: balancer.backendFlags,
@@ -293,6 +294,7 @@ export function startBalancer(cluster: Cluster, balancer: BalancerState): void {
   balancer.isServing = false;
   balancer.isPressed = false;
   balancer.connections.words.fill(0);
+  balancer.connections.active.fill(0);
   balancer.pressure.fill(0);
   balancer.slots.unsettled.fill(0);
   balancer.declines.fill(0);

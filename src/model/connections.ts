@@ -3,9 +3,23 @@
  * age (12 bits, in ticks) and fingerprint (36 bits). Here a word is two 32-bit halves, low first, so that the memory of
  * a table is, on a little-endian machine, the memory of the kernel's map. A place is the index of an entry.
  */
-import { AGE_MASK, BUCKET_ENTRIES, INDEX_MASK, YOUNG_TICKS } from './layout.ts';
+import {
+  AGE_MASK,
+  BUCKET_ENTRIES,
+  CLOSING_TICKS,
+  INDEX_MASK,
+  MAX_BACKENDS,
+  OPENING_TICKS,
+  STATE_CLOSING,
+  STATE_COUNTED,
+  STATE_OPENING,
+  STATE_PHASE,
+  YOUNG_TICKS,
+} from './layout.ts';
 
 export interface ConnectionTable {
+  /** By backend index: entries that are counted, which are the active connections of least-connections. */
+  readonly active: Int32Array;
   /** Two for each entry: `backend | state << 12 | age << 16 | fingerprint << 28`, and the upper 32 bits of the fingerprint. */
   readonly words: Uint32Array;
 }
@@ -22,7 +36,7 @@ export interface FlowPlaces {
 
 /** `buckets`: a power of two, at least 2. */
 export function createConnectionTable(buckets: number): ConnectionTable {
-  return { words: new Uint32Array(buckets * BUCKET_ENTRIES * 2) };
+  return { active: new Int32Array(MAX_BACKENDS), words: new Uint32Array(buckets * BUCKET_ENTRIES * 2) };
 }
 
 /** The flow's entry: the lowest of the first bucket, then of the second. -1: none. */
@@ -43,18 +57,21 @@ function findIn(table: ConnectionTable, bucket: number, flow: FlowPlaces): numbe
   return -1;
 }
 
-/** A place for a new entry: of the first bucket, then of the second, an empty one, else an expired one. -1: none. */
-export function findRoom(table: ConnectionTable, flow: FlowPlaces, ticks: number, lifetimeTicks: number): number {
-  const place = findRoomIn(table, flow.firstBucket, ticks, lifetimeTicks);
-  return place >= 0 ? place : findRoomIn(table, flow.secondBucket, ticks, lifetimeTicks);
+/**
+ * A place for a new entry: of the first bucket, then of the second, an empty one, else an expired one. -1: none.
+ * `reclaimTicks`: the longest lifetime of any service, since all share the buckets.
+ */
+export function findRoom(table: ConnectionTable, flow: FlowPlaces, ticks: number, reclaimTicks: number): number {
+  const place = findRoomIn(table, flow.firstBucket, ticks, reclaimTicks);
+  return place >= 0 ? place : findRoomIn(table, flow.secondBucket, ticks, reclaimTicks);
 }
 
-function findRoomIn(table: ConnectionTable, bucket: number, ticks: number, lifetimeTicks: number): number {
+function findRoomIn(table: ConnectionTable, bucket: number, ticks: number, reclaimTicks: number): number {
   const begin = bucket * BUCKET_ENTRIES;
   let expired = -1;
   for (let place = begin; place < begin + BUCKET_ENTRIES; place++) {
     if ((table.words[2 * place] | table.words[2 * place + 1]) === 0) return place;
-    if (expired < 0 && entryAge(table, place, ticks) > lifetimeTicks) expired = place;
+    if (expired < 0 && entryAge(table, place, ticks) > entryLimit(table, place, reclaimTicks)) expired = place;
   }
   return expired;
 }
@@ -72,15 +89,51 @@ export function entryAge(table: ConnectionTable, place: number, ticks: number): 
   return age === AGE_MASK ? 0 : age;
 }
 
+/** STATE_*: the phase, and whether the entry is counted. */
+export function entryState(table: ConnectionTable, place: number): number {
+  return (table.words[2 * place] >>> 12) & 0xf;
+}
+
+/** The age above which the entry is expired. */
+export function entryLimit(table: ConnectionTable, place: number, lifetimeTicks: number): number {
+  const phase = entryState(table, place) & STATE_PHASE;
+  if (phase === STATE_OPENING) return OPENING_TICKS;
+  return phase === STATE_CLOSING ? CLOSING_TICKS : lifetimeTicks;
+}
+
+function countActive(table: ConnectionTable, place: number, change: 1 | -1): void {
+  if ((entryState(table, place) & STATE_COUNTED) !== 0) table.active[entryBackend(table, place)] += change;
+}
+
 export function writeEntry(
   table: ConnectionTable,
   place: number,
   flow: FlowPlaces,
   backend: number,
   ticks: number,
+  state = 0,
 ): void {
-  table.words[2 * place] = backend | ((ticks & AGE_MASK) << 16) | (flow.fingerprintLow << 28);
+  countActive(table, place, -1);
+  table.words[2 * place] = backend | (state << 12) | ((ticks & AGE_MASK) << 16) | (flow.fingerprintLow << 28);
   table.words[2 * place + 1] = flow.fingerprintHigh;
+  countActive(table, place, 1);
+}
+
+/** Ages as `touchEntry`, in any state; `ages`: also where the entry would not be touched for its age. */
+export function setState(
+  table: ConnectionTable,
+  place: number,
+  state: number,
+  ticks: number,
+  isNew: boolean,
+  ages: boolean,
+): void {
+  const age = isNew ? 0 : YOUNG_TICKS + 1;
+  const isAging = ages || entryAge(table, place, ticks) > age;
+  countActive(table, place, -1);
+  table.words[2 * place] = (table.words[2 * place] & 0xffff0fff) | (state << 12);
+  if (isAging) setAge(table, place, ticks - age);
+  countActive(table, place, 1);
 }
 
 /**
@@ -107,6 +160,7 @@ export function purgeBackend(table: ConnectionTable, backend: number): number {
   for (let place = 0; place * 2 < table.words.length; place++) {
     if ((table.words[2 * place] | table.words[2 * place + 1]) === 0) continue;
     if (entryBackend(table, place) !== backend) continue;
+    countActive(table, place, -1);
     table.words[2 * place] = 0;
     table.words[2 * place + 1] = 0;
     purged++;

@@ -31,6 +31,8 @@ export interface EngineService extends PressureLimits {
   readonly salt: number;
   /** SERVICE_*. */
   readonly flags: number;
+  /** SCHEDULER_*. */
+  readonly scheduler: number;
 }
 
 /** How packets are sent to a backend. */
@@ -48,6 +50,8 @@ export interface EngineBackend {
   readonly flags: number;
   /** FORWARDING_*; FORWARDING_UNSAID: as the service says. */
   readonly forwarding: number;
+  /** For least-connections; absent or 0: 1. */
+  readonly weight?: number;
 }
 
 /** The slots of a service: two 32-bit words each, low first (decide/slot-word.ts). */
@@ -69,6 +73,8 @@ export interface Engine {
   probeIfindex: number;
   /** Buckets of the connection table - 1. */
   readonly bucketMask: number;
+  /** The longest lifetime of any service; a service's own, where that is longer. */
+  reclaimTicks: number;
   /** By `addressKey` of the destination. */
   readonly vips: Map<string, EngineVip>;
   /** By `serviceKey`. */
@@ -76,6 +82,8 @@ export interface Engine {
   /** By the service's subject, as are `pressures`. */
   readonly slots: Map<number, EngineSlots>;
   readonly pressures: Map<number, PressureWords>;
+  /** Round robin: backend indices in the order of their turns. */
+  readonly picks: Map<number, Uint16Array>;
   readonly connections: ConnectionTable;
   /** By backend index; use `setBackend`. */
   readonly backends: (EngineBackend | undefined)[];
@@ -127,10 +135,12 @@ export function createEngine(key: Uint32Array, buckets: number): Engine {
     key,
     probeIfindex: 0,
     bucketMask: buckets - 1,
+    reclaimTicks: 0,
     vips: new Map(),
     services: new Map(),
     slots: new Map(),
     pressures: new Map(),
+    picks: new Map(),
     connections: createConnectionTable(buckets),
     backends: [],
     backendFlags: new Uint32Array(MAX_BACKENDS),

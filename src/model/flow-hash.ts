@@ -40,9 +40,26 @@ export function hashFlow(key: Uint32Array, frame: Uint8Array, ip: IpHeader, tran
   return hashAddresses(key, frame, ip.sourceOffset, ip.addressBytes, transport);
 }
 
-/** Slot in a table of `slots` (at most 2^21). */
+/** The slot that 32 bits of a hash name in a table of `slots` (at most 2^21). */
+export function slotOfHash(hash: number, slots: number): number {
+  return Math.floor((hash * slots) / 0x100000000);
+}
+
+/** Slot of the flow where it is hashed whole. */
 export function slotOf(hash: FlowHash, slots: number): number {
-  return Math.floor((hash.firstHigh * slots) / 0x100000000);
+  return slotOfHash(hash.firstHigh, slots);
+}
+
+/** Least-connections: the flow's other slot. */
+export function secondSlotOf(hash: FlowHash, slots: number): number {
+  return slotOfHash((hash.firstLow ^ hash.secondHigh) >>> 0, slots);
+}
+
+/** 32 bits for a slot, from the client's address alone. */
+export function hashSource(key: Uint32Array, bytes: Uint8Array, offset: number, addressBytes: 4 | 16): number {
+  for (let i = 0; i < addressBytes; i++) message[i] = bytes[offset + i];
+  sipHash(key, message, output, SIPHASH_1_3_128, addressBytes);
+  return output[1];
 }
 
 /** 20 bits for the flow label of an outer IPv6 header. */

@@ -78,6 +78,24 @@ export const INDEX_MASK = 0xfff;
 export const BUCKET_ENTRIES = 8;
 export const AGE_MASK = 0xfff;
 export const YOUNG_TICKS = 1;
+/** State of an entry, where every flow is tracked. */
+export const STATE_OPENING = 1;
+export const STATE_OPEN = 2;
+export const STATE_CLOSING = 3;
+export const STATE_PHASE = 3;
+export const STATE_COUNTED = 8;
+export const OPENING_TICKS = 14;
+export const CLOSING_TICKS = 4;
+export const MAX_PICKS = 4096;
+
+export const SERVICE_TRACK_ALL = 1;
+export const SERVICE_HASH_SOURCE = 2;
+
+/** By the value of `enum scheduler`. */
+export const SCHEDULERS = ['hash', 'round-robin', 'random', 'least-connections'] as const;
+export const SCHEDULER_ROUND_ROBIN = 1;
+export const SCHEDULER_RANDOM = 2;
+export const SCHEDULER_LEAST_CONNECTIONS = 3;
 
 export const BACKEND_ALIVE = 1;
 export const BACKEND_AGENT = 2;

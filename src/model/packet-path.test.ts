@@ -28,6 +28,7 @@ function smallEngine(): Engine {
     lifetimeTicks: 840,
     newPerSecond: 100,
     salt: 0,
+    scheduler: 0,
     shareEntries: 100,
   };
   addService(engine, serviceKey(1, 80, 6), service, { words: Uint32Array.of(5, 0) });
@@ -40,6 +41,7 @@ function smallEngine(): Engine {
     ifindex: 3,
     flags: BACKEND_ALIVE,
     forwarding: FORWARDING_UNSAID,
+    weight: 1,
   });
   return engine;
 }

@@ -27,7 +27,16 @@ import {
   type HandedUp,
   serviceKey,
 } from './engine.ts';
-import { type FlowHash, flowLabelOf, hashAddresses, hashFlow, placesOf, slotOf } from './flow-hash.ts';
+import {
+  type FlowHash,
+  flowLabelOf,
+  hashAddresses,
+  hashFlow,
+  hashSource,
+  placesOf,
+  secondSlotOf,
+  slotOfHash,
+} from './flow-hash.ts';
 import {
   type DatagramPlace,
   type Fragment,
@@ -57,6 +66,9 @@ import {
   FORWARDING_NAT,
   INDEX_MASK,
   type Outcome,
+  SCHEDULER_LEAST_CONNECTIONS,
+  SERVICE_HASH_SOURCE,
+  SERVICE_TRACK_ALL,
   SERVICE_UNREACHABLE,
   VIP_ECHO,
 } from './layout.ts';
@@ -65,6 +77,7 @@ import { type IpHeader, parseIp, parseTransport, type Transport } from './parse.
 import { ADOPT_UNTIL_WORD } from './pressure.ts';
 import { readQuote } from './quote.ts';
 import { createSelection, type PacketKind, type Selection, selectBackend } from './select.ts';
+import { selectTracked } from './tracked.ts';
 
 export type Verdict = 'pass' | 'drop' | 'tx' | 'redirect';
 
@@ -92,6 +105,16 @@ interface Packet {
   opensConnection: boolean;
   /** An ICMP error about a flow. */
   isError: boolean;
+}
+
+/** What the choice of a backend depends on. */
+interface HashedFlow {
+  readonly hash: FlowHash;
+  /** 32 bits that name the slot. */
+  readonly slotHash: number;
+  readonly kind: PacketKind;
+  /** FIN or RST. */
+  readonly isLast: boolean;
 }
 
 interface Choice {
@@ -149,7 +172,9 @@ function processIp(engine: Engine, packet: Packet, ip: IpHeader, clock: Clock): 
   packet.subject = service.subject;
   if (isExpired(packet.frame, ip)) return tellSender(packet, ip, 'ttl-expired');
   const hash = hashFlow(engine.key, packet.frame, ip, transport);
-  const choice = probedBackend(engine, packet, ip) ?? choose(engine, packet, service, kindOf(transport), hash, clock);
+  const choice =
+    probedBackend(engine, packet, ip) ??
+    choose(engine, packet, service, hashed(engine, packet, ip, service, transport, hash), clock);
   if (choice.outcome === 'no-backend') return withoutBackend(packet, ip, service);
   return forward(engine, packet, ip, service, choice, flowLabelOf(hash), clock);
 }
@@ -218,7 +243,9 @@ function processFirst(
   }
   packet.subject = service.subject;
   const hash = hashFlow(engine.key, packet.frame, ip, transport);
-  const chosen = probedBackend(engine, packet, ip) ?? choose(engine, packet, service, kindOf(transport), hash, clock);
+  const chosen =
+    probedBackend(engine, packet, ip) ??
+    choose(engine, packet, service, hashed(engine, packet, ip, service, transport, hash), clock);
   packet.events &= ~EVENT_KEYED;
   if (chosen.outcome === 'no-backend') return withoutBackend(packet, ip, service);
   const { protocol, destinationPort: port } = transport;
@@ -294,7 +321,11 @@ function processIcmpError(
   if (isExpired(packet.frame, ip)) return tellSender(packet, ip, 'ttl-expired');
   const hash = hashAddresses(engine.key, quoted.addresses, 0, ip.addressBytes, quoted);
   // Like any packet of TCP but a SYN: never a new flow, whatever the protocol.
-  const choice = choose(engine, packet, service, 'tcp', hash, clock);
+  const slotHash = hashesSource(service)
+    ? hashSource(engine.key, quoted.addresses, 0, ip.addressBytes)
+    : hash.firstHigh;
+  const flow: HashedFlow = { hash, slotHash, kind: 'tcp', isLast: false };
+  const choice = choose(engine, packet, service, flow, clock);
   if (choice.outcome === 'no-backend') return withoutBackend(packet, ip, service);
   return forward(engine, packet, ip, service, { ...choice, outcome: 'icmp-error' }, flowLabelOf(hash), clock);
 }
@@ -332,56 +363,115 @@ function probedBackend(engine: Engine, packet: Packet, ip: IpHeader): Choice | n
 
 const NO_BACKEND: Choice = { outcome: 'no-backend', backend: 0, key: 0 };
 
-function choose(
+function hashed(
+  engine: Engine,
+  { frame }: Packet,
+  ip: IpHeader,
+  service: EngineService,
+  transport: Transport,
+  hash: FlowHash,
+): HashedFlow {
+  return {
+    hash,
+    slotHash: hashesSource(service) ? hashSource(engine.key, frame, ip.sourceOffset, ip.addressBytes) : hash.firstHigh,
+    kind: kindOf(transport),
+    isLast: transport.protocol === PROTOCOL_TCP && (transport.tcpFlags & (TCP_FIN | TCP_RST)) !== 0,
+  };
+}
+
+function hashesSource(service: EngineService): boolean {
+  return (service.flags & SERVICE_HASH_SOURCE) !== 0;
+}
+
+function choose(engine: Engine, packet: Packet, service: EngineService, flow: HashedFlow, clock: Clock): Choice {
+  const slots = engine.slots.get(service.subject);
+  const slot = slotOfHash(flow.slotHash, service.slots);
+  if (slots === undefined || slot * 2 >= slots.words.length) return NO_BACKEND;
+  if ((service.flags & SERVICE_TRACK_ALL) !== 0)
+    return chooseTracked(engine, packet, service, flow, clock, slots, slot);
+  if (slots.words[2 * slot + 1] >>> 20 !== 0) return chooseUnsettled(engine, packet, service, flow, clock, slots, slot);
+  const backend = slots.words[2 * slot] & INDEX_MASK;
+  return backend === 0 ? NO_BACKEND : { outcome: 'settled', backend, key: 0 };
+}
+
+function chooseTracked(
   engine: Engine,
   packet: Packet,
   service: EngineService,
-  kind: PacketKind,
-  hash: FlowHash,
+  flow: HashedFlow,
   clock: Clock,
+  { words }: EngineSlots,
+  firstSlot: number,
 ): Choice {
-  const slots = engine.slots.get(service.subject);
-  const slot = slotOf(hash, service.slots);
-  if (slots === undefined || slot * 2 >= slots.words.length) return NO_BACKEND;
-  if (slots.words[2 * slot + 1] >>> 20 !== 0)
-    return chooseUnsettled(engine, packet, service, kind, hash, clock, slots, slot);
-  const backend = slots.words[2 * slot] & INDEX_MASK;
-  return backend === 0 ? NO_BACKEND : { outcome: 'settled', backend, key: 0 };
+  const isPair = service.scheduler === SCHEDULER_LEAST_CONNECTIONS;
+  selectTracked(
+    {
+      ...commonRequest(engine, service, clock),
+      scheduler: service.scheduler,
+      subject: service.subject,
+      key: engine.key,
+      slots: service.slots,
+      words,
+      picks: engine.picks.get(service.subject) ?? [],
+      active: engine.connections.active,
+      weightOf: (index) => engine.backends[index]?.weight || 1,
+      kind: flow.kind,
+      isLast: flow.isLast,
+      isError: packet.isError,
+      // Entries outlive changes of their slots, so no generation is in their fingerprints.
+      flow: placesOf(flow.hash, service.salt, 0, engine.bucketMask),
+      firstSlot,
+      secondSlot: isPair ? secondSlotOf(flow.hash, service.slots) : -1,
+    },
+    selection,
+  );
+  return selected(engine, packet, service);
+}
+
+function commonRequest(engine: Engine, service: EngineService, clock: Clock) {
+  const pressure = engine.pressures.get(service.subject);
+  if (pressure === undefined) throw new Error(`service ${service.subject} has no pressure windows`);
+  return {
+    clock,
+    limits: service,
+    reclaimTicks: Math.max(engine.reclaimTicks, service.lifetimeTicks),
+    connections: engine.connections,
+    pressure,
+    backendFlags: engine.backendFlags,
+  };
 }
 
 function chooseUnsettled(
   engine: Engine,
   packet: Packet,
   service: EngineService,
-  kind: PacketKind,
-  hash: FlowHash,
+  flow: HashedFlow,
   clock: Clock,
-  slots: EngineSlots,
+  { words }: EngineSlots,
   slot: number,
 ): Choice {
-  const pressure = engine.pressures.get(service.subject);
-  if (pressure === undefined) throw new Error(`service ${service.subject} has no pressure windows`);
-  const { words } = slots;
   const { current, previous, third, generation } = slotFields(words[2 * slot], words[2 * slot + 1]);
+  const common = commonRequest(engine, service, clock);
   selectBackend(
     {
+      ...common,
       current,
       previous,
       third,
-      kind,
-      flow: placesOf(hash, service.salt, generation, engine.bucketMask),
-      clock,
-      adopting: ((clockFine(clock) - pressure[ADOPT_UNTIL_WORD]) | 0) < 0,
-      limits: service,
-      connections: engine.connections,
-      pressure,
-      backendFlags: engine.backendFlags,
+      kind: flow.kind,
+      flow: placesOf(flow.hash, service.salt, generation, engine.bucketMask),
+      adopting: ((clockFine(clock) - common.pressure[ADOPT_UNTIL_WORD]) | 0) < 0,
     },
     selection,
   );
+  if (selection.touchesSlot) words[2 * slot + 1] = slotHigh(third, generation, tickOf(clock.high));
+  return selected(engine, packet, service);
+}
+
+/** What stands in `selection`. */
+function selected(engine: Engine, packet: Packet, service: EngineService): Choice {
   const isSilent = !canNameOthers(forwardingOf(engine.backends[selection.backend], service));
   packet.events |= isSilent ? selection.events & ~EVENT_KEYED : selection.events;
-  if (selection.touchesSlot) words[2 * slot + 1] = slotHigh(third, generation, tickOf(clock.high));
   const key = isSilent ? 0 : selection.firstOther * 0x10000 + selection.secondOther;
   return { outcome: selection.outcome, backend: selection.backend, key };
 }

@@ -4,12 +4,15 @@
  */
 import { type Clock, clockSecond } from './layout.ts';
 
-/** `struct pressure` as 32-bit words: second, four periods, each low half first; the end of the adoption time, turn, four of nothing. */
+/** `struct pressure` as 32-bit words: second, four periods, each low half first; the end of the adoption time, turn, picks, three of nothing. */
 export type PressureWords = Uint32Array;
 
 export const PRESSURE_WORDS = 16;
 /** Where the end of the adoption time stands: the low 32 bits of `clock >> 26`. */
 export const ADOPT_UNTIL_WORD = 10;
+/** Raised for every pick of the scheduler; and the length of its pick table. */
+export const TURN_WORD = 11;
+export const PICKS_WORD = 12;
 const PERIODS = 4;
 
 export interface PressureLimits {

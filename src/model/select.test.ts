@@ -29,6 +29,7 @@ function request(changes: Partial<SelectRequest> = {}): SelectRequest {
     clock: { high: NOW, low: 0 },
     adopting: false,
     limits: { lifetimeTicks: LIFETIME, newPerSecond: 1000, shareEntries: 1000 },
+    reclaimTicks: LIFETIME,
     connections: createConnectionTable(2),
     pressure: new Uint32Array(PRESSURE_WORDS),
     backendFlags: Uint32Array.of(0, BACKEND_ALIVE, BACKEND_ALIVE, BACKEND_ALIVE),

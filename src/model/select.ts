@@ -8,24 +8,12 @@ import {
   entryBackend,
   type FlowPlaces,
   findEntry,
-  findRoom,
   touchEntry,
   touchEntryFully,
-  writeEntry,
 } from './connections.ts';
-import {
-  BACKEND_AGENT,
-  BACKEND_ALIVE,
-  type Clock,
-  EVENT_INSERTED,
-  EVENT_KEYED,
-  EVENT_REFUSED_FULL,
-  EVENT_REFUSED_PRESSURE,
-  EVENT_REPLACED,
-  type Outcome,
-  YOUNG_TICKS,
-} from './layout.ts';
-import { countTracked, hasRoom, type PressureLimits, type PressureWords } from './pressure.ts';
+import { INSERTED_EVENTS, insertFlow } from './insert.ts';
+import { BACKEND_AGENT, BACKEND_ALIVE, type Clock, EVENT_KEYED, type Outcome, YOUNG_TICKS } from './layout.ts';
+import type { PressureLimits, PressureWords } from './pressure.ts';
 
 /** `syn`: TCP with SYN and without ACK, RST and FIN: a new connection. `tcp`: all other TCP. */
 export type PacketKind = 'syn' | 'tcp' | 'udp';
@@ -41,6 +29,8 @@ export interface SelectRequest {
   /** UDP: the slot's adoption time has not passed. */
   adopting: boolean;
   limits: PressureLimits;
+  /** The longest lifetime of any service. */
+  reclaimTicks: number;
   connections: ConnectionTable;
   pressure: PressureWords;
   /** BACKEND_ALIVE and so on, by backend index. */
@@ -118,37 +108,15 @@ function choose(request: SelectRequest, selection: Selection, rules: SelectRules
   if (kind === 'tcp') return;
   const adopts = kind === 'udp' && request.adopting;
   const target = !adopts && isAlive(request, current) ? current : fallback;
-  if (target === 0 || !insertFlow(request, selection, place, isValid, target)) return;
+  if (target === 0) return;
+  selection.events |= insertFlow(request, place, isValid, target, 0);
+  if ((selection.events & INSERTED_EVENTS) === 0) return;
   selection.backend = target;
   selection.outcome = adopts ? 'adopted' : 'new';
 }
 
 function isCandidate(request: SelectRequest, index: number): boolean {
   return index !== 0 && (index === request.current || index === request.previous || index === request.third);
-}
-
-/** `own`: the place of the flow's own older or invalid entry, which is written over; -1: none. */
-function insertFlow(
-  request: SelectRequest,
-  selection: Selection,
-  own: number,
-  isTakeover: boolean,
-  backend: number,
-): boolean {
-  const { connections, flow, clock, limits, pressure } = request;
-  if (own < 0 && !hasRoom(pressure, limits, clock)) {
-    selection.events |= EVENT_REFUSED_PRESSURE;
-    return false;
-  }
-  const place = own >= 0 ? own : findRoom(connections, flow, clock.high, limits.lifetimeTicks);
-  if (place < 0) {
-    selection.events |= EVENT_REFUSED_FULL;
-    return false;
-  }
-  writeEntry(connections, place, flow, backend, clock.high);
-  selection.events |= isTakeover ? EVENT_REPLACED : EVENT_INSERTED;
-  if (!isTakeover) countTracked(pressure, limits, clock);
-  return true;
 }
 
 /** The live candidates other than the chosen one, `previous` first: where a backend with the agent may hand the packet on to. */

@@ -65,6 +65,7 @@ function fieldName(field: number): string {
 function compareState(engine: Engine, kernel: KernelEngine): string | null {
   let what = compareWords('connection table', engine.connections.words, kernel.connections);
   what ??= compareHandedUp(engine, kernel);
+  what ??= compareActive(engine.connections.active, kernel.active);
   for (const [subject, slots] of engine.slots)
     what ??= compareWords(`slots of subject ${subject}`, slots.words, kernel.slotWords(subject));
   for (const [subject, pressure] of engine.pressures)
@@ -83,6 +84,12 @@ function compareHandedUp(engine: Engine, kernel: KernelEngine): string | null {
   }
   for (const [region, window] of engine.handUpWindows)
     if (!isDeepStrictEqual(kernel.handUpWindow(region), window)) return `hand-up window of region ${region}`;
+  return null;
+}
+
+function compareActive(model: Int32Array, kernel: BigInt64Array): string | null {
+  for (let i = 0; i < model.length; i++)
+    if (model[i] !== Number(kernel[i])) return `active connections of ${i}: model ${model[i]}, kernel ${kernel[i]}`;
   return null;
 }
 

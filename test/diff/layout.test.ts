@@ -41,6 +41,29 @@ test('the model has the numbers and names of bpf/layout.h', () => {
     [model.BACKEND_ALIVE, model.BACKEND_AGENT, model.BACKEND_IPV6],
     [kernel.BACKEND_ALIVE, kernel.BACKEND_AGENT, kernel.BACKEND_IPV6],
   );
+  assert.deepEqual(
+    [model.STATE_OPENING, model.STATE_OPEN, model.STATE_CLOSING, model.STATE_PHASE, model.STATE_COUNTED],
+    [kernel.STATE_OPENING, kernel.STATE_OPEN, kernel.STATE_CLOSING, kernel.STATE_PHASE, kernel.STATE_COUNTED],
+  );
+  assert.deepEqual(
+    [model.OPENING_TICKS, model.CLOSING_TICKS, model.MAX_PICKS],
+    [kernel.OPENING_TICKS, kernel.CLOSING_TICKS, kernel.MAX_PICKS],
+  );
+  assert.deepEqual(
+    [model.SERVICE_TRACK_ALL, model.SERVICE_HASH_SOURCE],
+    [kernel.SERVICE_TRACK_ALL, kernel.SERVICE_HASH_SOURCE],
+  );
+  const { ROUND_ROBIN, RANDOM, LEAST_CONNECTIONS } = kernel.SCHEDULER;
+  assert.deepEqual(model.SCHEDULERS, kernel.SCHEDULER_NAMES);
+  assert.deepEqual(
+    [model.SCHEDULER_ROUND_ROBIN, model.SCHEDULER_RANDOM, model.SCHEDULER_LEAST_CONNECTIONS],
+    [ROUND_ROBIN, RANDOM, LEAST_CONNECTIONS],
+  );
+  assert.deepEqual(
+    [kernel.SLOT_TICK_SHIFT, kernel.SLOT_GENERATION_SHIFT, kernel.SLOT_THIRD_SHIFT, kernel.SLOT_PREVIOUS_SHIFT],
+    [52, 36, 24, 12],
+    'decide/slot-word.ts has them as numbers',
+  );
   assert.deepEqual(model.FORWARDINGS, kernel.FORWARDING_NAMES);
   const { UNSAID, GRE, IPIP, GUE, L2, NAT } = kernel.FORWARDING;
   assert.deepEqual(

@@ -16,11 +16,12 @@ import {
   BACKEND_IPV6,
   type Clock,
   clockFine,
+  SCHEDULER_ROUND_ROBIN,
   SERVICE_UNREACHABLE,
   VIP_ECHO,
   VIP_OWN,
 } from '../../src/model/layout.ts';
-import { ADOPT_UNTIL_WORD } from '../../src/model/pressure.ts';
+import { ADOPT_UNTIL_WORD, PICKS_WORD, TURN_WORD } from '../../src/model/pressure.ts';
 import { toMapped } from '../../src/net/address.ts';
 import type { Dice } from './dice.ts';
 
@@ -30,6 +31,7 @@ const BACKEND_INDICES = [1, 2, 3, 4, 5, 6, 4095];
 /** By service; fixed, so that the kernel's inner maps are made once. */
 const TABLE_SIZES = [1, 2, 3, 5, 7, 13, 31, 64, 1, 2, 3, 5, 7, 13];
 const FIRST_SERVICE = 10;
+const PICKS = 5;
 
 export interface World {
   readonly engine: Engine;
@@ -103,13 +105,15 @@ function addServices(dice: Dice, engine: Engine): void {
     const service = {
       subject: FIRST_SERVICE + number,
       slots,
-      flags: dice.chance(50) ? SERVICE_UNREACHABLE : 0,
       forwarding: dice.pick([0, 1, 1, 2, 2, 3, 3, 4, 4, 5]),
       lifetimeTicks: dice.pick([0, 1, 3, 4, 7, 100, 840, 3000, 3000]),
       newPerSecond: dice.pick([0, 1, 5, 100_000, 100_000, 100_000]),
       shareEntries: dice.pick([0, 3, 20, 100_000, 100_000, 100_000]),
       salt: dice.pick([0, dice.bits()]),
+      flags: dice.pick([0, 0, 0, 1, 1, 2, 3]) | (dice.chance(50) ? SERVICE_UNREACHABLE : 0),
+      scheduler: number % 4,
     };
+    if (service.scheduler === SCHEDULER_ROUND_ROBIN) engine.picks.set(service.subject, new Uint16Array(PICKS));
     addService(engine, key, service, { words: new Uint32Array(slots * 2) });
   });
 }
@@ -124,8 +128,15 @@ export function perturb(dice: Dice, world: World, isFirst = false): void {
   }
   for (const pressure of engine.pressures.values()) {
     if (dice.chance(10)) pressure.fill(0);
+    if (dice.chance(20)) pressure[PICKS_WORD] = dice.pick([0, 1, 3, PICKS, PICKS + 1, 5000]);
+    if (dice.chance(5)) pressure[TURN_WORD] = dice.pick([0, 0xffffffff]);
     pressure[ADOPT_UNTIL_WORD] = clockFine(clock) + dice.pick([-100, -1, 0, 1, 2, 100, 0x7fffffff]);
   }
+  engine.reclaimTicks = dice.pick([0, 840, 3000]);
+  for (const index of BACKEND_INDICES) if (dice.chance(30)) engine.connections.active[index] = dice.below(5);
+  for (const picks of engine.picks.values())
+    for (let i = 0; i < picks.length; i++)
+      if (isFirst || dice.chance(10)) picks[i] = dice.pick([0, ...BACKEND_INDICES]);
   changeEntries(dice, world);
 }
 
@@ -148,6 +159,7 @@ function randomBackend(dice: Dice): EngineBackend {
     ifindex,
     flags,
     forwarding,
+    weight: dice.pick([0, 1, 1, 2, 5, 0xffff]),
   };
 }
 
@@ -176,15 +188,17 @@ function changeEntries(dice: Dice, world: World): void {
   for (let at = 0; at < words.length; at += 2) {
     if ((words[at] | words[at + 1]) === 0) {
       if (!dice.chance(density)) continue;
-      words[at] = (dice.bits() & 0xf000ffff) | (((world.clock.high - dice.below(3)) & 0xfff) << 16);
+      const state = dice.pick([0, 0, 1, 2, 3, 9, 10, 11]) << 12;
+      words[at] = (dice.bits() & 0xf0000fff) | state | (((world.clock.high - dice.below(3)) & 0xfff) << 16);
       words[at + 1] = dice.bits();
       continue;
     }
     if (dice.chance(density === 0 ? 20 : 3)) words[at] = words[at + 1] = 0;
     else if (dice.chance(40)) {
-      const age = dice.pick([0, 1, 2, 3, 4, 5, 8, 101, 841, 3001, 4094, 4095]);
+      const age = dice.pick([0, 1, 2, 3, 4, 5, 8, 14, 15, 101, 841, 3001, 4094, 4095]);
+      const state = (dice.chance(80) ? words[at] >>> 12 : dice.pick([0, 1, 2, 3, 9, 10])) & 0xf;
       const backend = dice.chance(70) ? words[at] & 0xfff : dice.pick(BACKEND_INDICES);
-      words[at] = (words[at] & 0xf0000000) | (((world.clock.high - age) & 0xfff) << 16) | backend;
+      words[at] = (words[at] & 0xf0000000) | (((world.clock.high - age) & 0xfff) << 16) | (state << 12) | backend;
     }
   }
 }

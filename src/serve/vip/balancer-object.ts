@@ -12,6 +12,8 @@ const MAP_NAMES = [
   'vips',
   'services',
   'slot_tables',
+  'pick_tables',
+  'active_connections',
   'connections',
   'backends',
   'counters',

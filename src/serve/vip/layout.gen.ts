@@ -3,7 +3,7 @@ import { StructView } from './struct-view.ts';
 
 /** SHA-256 of all that follows from the header: pinned maps of another layout are not adopted. */
 export const LAYOUT_DIGEST =
-  '9cd4435002517f26dda9f5f61430e101dbc637836499eb2bf776aa9b41588b78';
+  '19dd17365b7d93792b918d1df8dbcb0ff9be8806943b1ff91db83b2ec28ea734';
 
 export const MAX_SUBJECTS = 2048;
 export const MAX_BACKENDS = 4096;
@@ -22,6 +22,14 @@ export const SLOT_TICK_MASK = 4095;
 export const ENTRY_STATE_SHIFT = 12;
 export const ENTRY_AGE_SHIFT = 16;
 export const ENTRY_FINGERPRINT_SHIFT = 28;
+export const STATE_OPENING = 1;
+export const STATE_OPEN = 2;
+export const STATE_CLOSING = 3;
+export const STATE_PHASE = 3;
+export const STATE_COUNTED = 8;
+export const OPENING_TICKS = 14;
+export const CLOSING_TICKS = 4;
+export const MAX_PICKS = 4096;
 export const BACKEND_ALIVE = 1;
 export const BACKEND_AGENT = 2;
 export const BACKEND_IPV6 = 4;
@@ -555,7 +563,9 @@ export const PRESSURE = {
     period: 8,
     adoptUntil: 40,
     turn: 44,
-    zero: 48,
+    picks: 48,
+    zero: 52,
+    zeros: 56,
   },
 } as const;
 
@@ -588,12 +598,23 @@ export class PressureView extends StructView {
   set turn(value: number) {
     this.view.setUint32(this.start + 44, value, true);
   }
-  /** Element `i` of 2. */
-  zero(i: number): bigint {
-    return this.view.getBigUint64(this.start + 48 + i * 8, true);
+  get picks(): number {
+    return this.view.getUint32(this.start + 48, true);
   }
-  setZero(i: number, value: bigint): void {
-    this.view.setBigUint64(this.start + 48 + i * 8, value, true);
+  set picks(value: number) {
+    this.view.setUint32(this.start + 48, value, true);
+  }
+  get zero(): number {
+    return this.view.getUint32(this.start + 52, true);
+  }
+  set zero(value: number) {
+    this.view.setUint32(this.start + 52, value, true);
+  }
+  get zeros(): bigint {
+    return this.view.getBigUint64(this.start + 56, true);
+  }
+  set zeros(value: bigint) {
+    this.view.setBigUint64(this.start + 56, value, true);
   }
 }
 
@@ -670,7 +691,7 @@ export class AgentCountersView extends StructView {
 
 /** `struct settings`: size and offsets in bytes. */
 export const SETTINGS = {
-  sizeBytes: 56,
+  sizeBytes: 64,
   offsets: {
     key: 0,
     probeIfindex: 16,
@@ -680,12 +701,14 @@ export const SETTINGS = {
     handUpBytes: 32,
     captureEvery: 36,
     captureAddress: 40,
+    reclaimTicks: 56,
+    zero: 60,
   },
 } as const;
 
 export class SettingsView extends StructView {
-  constructor(buffer: ArrayBuffer = new ArrayBuffer(56)) {
-    super(buffer, 56);
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(64)) {
+    super(buffer, 64);
   }
   /** Element `i` of 2. */
   key(i: number): bigint {
@@ -739,6 +762,18 @@ export class SettingsView extends StructView {
   setCaptureAddress(source: Uint8Array): void {
     if (source.length !== 16) throw new RangeError('captureAddress: 16 bytes');
     this.memory.set(source, this.start + 40);
+  }
+  get reclaimTicks(): number {
+    return this.view.getUint32(this.start + 56, true);
+  }
+  set reclaimTicks(value: number) {
+    this.view.setUint32(this.start + 56, value, true);
+  }
+  get zero(): number {
+    return this.view.getUint32(this.start + 60, true);
+  }
+  set zero(value: number) {
+    this.view.setUint32(this.start + 60, value, true);
   }
 }
 

@@ -54,13 +54,13 @@ function innerDefinition(name: string, entries: number) {
 }
 
 /** Inner map of `outer` for a subject; null: there is none. The descriptor is the caller's. */
-function openInner(outer: number, subject: number): number | null {
+export function openInner(outer: number, subject: number): number | null {
   const id = new Uint32Array(1);
   const key = new Uint8Array(new Uint32Array([subject]).buffer);
   return lookupElement(outer, key, new Uint8Array(id.buffer)) ? mapFdById(id[0]) : null;
 }
 
-function putInner(outer: number, subject: number, fd: number): void {
+export function putInner(outer: number, subject: number, fd: number): void {
   const bytes = (value: number) => new Uint8Array(new Uint32Array([value]).buffer);
   updateElement(outer, bytes(subject), bytes(fd));
 }
