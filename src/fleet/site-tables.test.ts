@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { SlotTable } from '../decide/slots.ts';
 import { SiteTables, type SlotChange, type TableMember, type TableTarget } from './site-tables.ts';
+import { LISTING_WAIT_MS, LISTINGS_APART_MS, SlotReports } from './slot-reports.ts';
 
 const SLOTS = 101;
 const SETTLE_MS = 60_000;
@@ -242,4 +243,85 @@ test('an ordinary change is not held, also when weights wait; nor are slots of s
   assert.ok((tables.summary('web')?.unsettled ?? 0) > SLOTS / 10);
   await set([b(2, 9)], [], true);
   assert.equal(tables.summary('web')?.slotsByIndex.get(1), undefined, 'a drain goes on beside it');
+});
+
+/** A site in which b1 is drained, with agents that list their connections: `live` are the slots of b1 that have one. */
+async function reportedDrain() {
+  const { tables, pass } = await site('x', 'y');
+  const options = { subject: SUBJECT, slots: SLOTS, settleAfterMs: SETTLE_MS, adopted: null, settlesByReports: true };
+  await tables.setMembers('web', options, members(1), new Set());
+  await tables.setMembers('web', options, members(2), new Set());
+  const reports = new SlotReports();
+  const live = new Set<number>();
+  let now = 0;
+  const wait = (ms: number) => {
+    pass(ms);
+    now += ms;
+  };
+  const list = () => {
+    const slots = new Uint8Array(Math.ceil(SLOTS / 8));
+    for (const slot of live) slots[slot >>> 3] = (slots[slot >>> 3] as number) | (1 << (slot & 7));
+    reports.take('web', 1, now, { slots, count: live.size, oldestMs: null, topClients: [] });
+  };
+  const settle = () => tables.settle((...asked) => reports.isEmpty(...asked));
+  const unsettled = () => tables.summary('web')?.unsettled;
+  return { tables, live, wait, list, settle, unsettled };
+}
+
+test('listings without a connection settle slots long before the silence is over, and only those', async () => {
+  const { live, wait, list, settle, unsettled } = await reportedDrain();
+  live.add(7);
+  for (let step = 0; step < 2; step++) {
+    wait(LISTING_WAIT_MS);
+    list();
+    assert.equal(await settle(), 0, 'one listing is not enough');
+    wait(LISTINGS_APART_MS);
+    list();
+    await settle();
+  }
+  assert.equal(unsettled(), 1);
+  live.clear();
+  for (let step = 0; step < 12; step++) {
+    wait(LISTING_WAIT_MS / 2);
+    list();
+    await settle();
+  }
+  assert.equal(unsettled(), 0);
+});
+
+test('listings of before the last change, or of before a balancer left, settle nothing', async () => {
+  const { tables, wait, list, settle, unsettled } = await reportedDrain();
+  wait(1_000);
+  list();
+  wait(LISTING_WAIT_MS - 2_000);
+  list();
+  wait(1_500);
+  await settle();
+  assert.equal(unsettled(), SLOTS, 'they began before everything on its way had arrived');
+  wait(1_000);
+  list();
+  await tables.removeTarget('y');
+  wait(LISTINGS_APART_MS);
+  list();
+  await settle();
+  assert.equal(unsettled(), SLOTS);
+});
+
+test('a balancer that is asked alone settles nothing, and says what it has seen', async () => {
+  const { tables, targets, set, pass } = await site('x', 'y');
+  await set(members(1));
+  await set(members(2));
+  (targets[1] as Recorder).busy.add(5);
+  assert.deepEqual(await tables.settleNow('web', null), { unsettled: SLOTS, silent: 0, settled: 0, notAsked: [] });
+  pass(2 * SETTLE_MS);
+  assert.deepEqual(await tables.settleNow('web', 'x'), {
+    unsettled: SLOTS,
+    silent: SLOTS,
+    settled: 0,
+    notAsked: ['y'],
+  });
+  assert.equal(tables.summary('web')?.unsettled, SLOTS);
+  const all = await tables.settleNow('web', null);
+  assert.deepEqual(all, { unsettled: SLOTS, silent: SLOTS - 1, settled: SLOTS - 1, notAsked: [] });
+  assert.equal(await tables.settleNow('nobody', null), null);
 });

@@ -4,6 +4,7 @@
  */
 import { populateTable } from '../decide/maglev.ts';
 import {
+  candidates,
   createSlotTable,
   killBackend,
   markSlot,
@@ -13,6 +14,7 @@ import {
   switchSlot,
   type WeightLimit,
 } from '../decide/slots.ts';
+import { LISTING_WAIT_MS } from './slot-reports.ts';
 
 export interface TableMember {
   readonly name: string;
@@ -29,7 +31,25 @@ export interface TableOptions {
   readonly adopted: SlotTable | null;
   /** Only weights differ from the last members, by a controller or slow start: the change may wait, and moves few slots at a time. */
   readonly weightsOnly?: boolean;
+  /**
+   * True if agents' listings may settle slots: every packet of the service is of TCP and carries the other candidates, and agents can tell
+   * of every connection (docs/vip.md).
+   */
+  readonly settlesByReports?: boolean;
 }
+
+/** What `settleNow` has found and done. */
+export interface SettleAnswer {
+  readonly unsettled: number;
+  /** Unsettled slots that every balancer that was asked has seen silent. */
+  readonly silent: number;
+  readonly settled: number;
+  /** Balancers that were not asked: nothing settles without them. */
+  readonly notAsked: readonly string[];
+}
+
+/** Whether two listings of the backend's agent, both begun at `sinceMs` or later, have no connection of the slot. */
+export type IsReportedEmpty = (service: string, index: number, slot: number, sinceMs: number) => boolean;
 
 export type SlotChange = 'load' | 'mark' | 'switch' | 'death' | 'settle';
 
@@ -47,11 +67,15 @@ export interface TableTarget {
 }
 
 interface ServiceTable {
+  readonly name: string;
   readonly subject: number;
   readonly table: SlotTable;
   desired: Uint16Array<ArrayBuffer>;
   members: readonly TableMember[];
   settleAfterMs: number;
+  settlesByReports: boolean;
+  /** When the last change of its slots was acknowledged by all. */
+  publishedMs: number;
   /** Slots whose planned change would need a fourth candidate. */
   waiting: number;
   weightsOnly: boolean;
@@ -77,6 +101,9 @@ export interface TableSummary {
 /** Share of a service's slots that may be unsettled because weights changed. */
 const UNSETTLED_BY_WEIGHT = 0.1;
 
+/** So many steps bring any slot to rest. */
+const MAX_SETTLE_STEPS = 4;
+
 /** A balancer that takes longer than this to acknowledge is given up for this change and reported. */
 const ACKNOWLEDGE_MS = 2_000;
 
@@ -90,6 +117,8 @@ export class SiteTables {
   readonly #nowMs: () => number;
   /** Ticks do not tell of what happened before: a balancer that left took its own along. */
   #silentSinceMs: number;
+  /** When a balancer last left; what it had sent is on its way for a while. */
+  #departedMs: number;
   #queue: Promise<void> = Promise.resolve();
   /** The number of changes published so far. */
   epoch = 0;
@@ -99,6 +128,7 @@ export class SiteTables {
     this.#nowMs = nowMs;
     this.#onUnresponsive = onUnresponsive;
     this.#silentSinceMs = nowMs();
+    this.#departedMs = nowMs();
   }
 
   /**
@@ -139,7 +169,7 @@ export class SiteTables {
     return this.#serially(async () => {
       let entry = this.#services.get(service);
       if (entry === undefined) {
-        entry = this.#create(options, members);
+        entry = this.#create(service, options, members);
         this.#services.set(service, entry);
         await this.#publishAll(entry, 'load');
         if (options.adopted === null) return;
@@ -147,6 +177,7 @@ export class SiteTables {
       entry.settleAfterMs = options.settleAfterMs;
       entry.members = members;
       entry.weightsOnly = options.weightsOnly === true;
+      entry.settlesByReports = options.settlesByReports === true;
       if (members.length > 0) populateTable(entry.table.current.length, members, entry.desired);
       else entry.desired.fill(0);
       await this.#bury(entry, dead);
@@ -160,13 +191,38 @@ export class SiteTables {
     });
   }
 
-  /** One settling step for every table, then the changes that waited for it. Returns the slots settled. */
-  async settle(): Promise<number> {
+  /** One settling step for every table, then the changes that waited for it. Returns the slots settled. `isEmpty`: what agents report. */
+  async settle(isEmpty: IsReportedEmpty = () => false): Promise<number> {
     let settled = 0;
     await this.#serially(async () => {
-      for (const entry of this.#services.values()) settled += await this.#settleOne(entry);
+      for (const entry of this.#services.values()) {
+        settled += (await this.#settleReported(entry, isEmpty)) + (await this.#settleSilent(entry));
+        if (entry.waiting + entry.held > 0) await this.#change(entry);
+      }
     });
     return settled;
+  }
+
+  /**
+   * Settles what may be settled now. `only`: one balancer is asked alone; then nothing settles unless it is the site's only one, and the
+   * answer says what it has seen. Null: there is no such service.
+   */
+  async settleNow(service: string, only: string | null): Promise<SettleAnswer | null> {
+    let answer: SettleAnswer | null = null;
+    await this.#serially(async () => {
+      const entry = this.#services.get(service);
+      if (entry === undefined) return;
+      const count = (flags: Uint8Array): number => flags.reduce((sum, one) => sum + one, 0);
+      const unsettled = count(entry.table.unsettled);
+      const notAsked = only === null ? [] : [...this.#targets.keys()].filter((name) => name !== only);
+      const silent = count(await this.#silentSlots(entry, only));
+      let settled = 0;
+      for (let step = 0; step < MAX_SETTLE_STEPS && notAsked.length === 0; step++)
+        settled += await this.#settleSilent(entry);
+      if (entry.waiting + entry.held > 0) await this.#change(entry);
+      answer = { unsettled, silent, settled, notAsked };
+    });
+    return answer;
   }
 
   /** True while any slot names the backend. */
@@ -222,17 +278,20 @@ export class SiteTables {
     return this.#queue;
   }
 
-  #create(options: TableOptions, members: readonly TableMember[]): ServiceTable {
+  #create(name: string, options: TableOptions, members: readonly TableMember[]): ServiceTable {
     const table = options.adopted ?? createSlotTable(options.slots);
     const desired = new Uint16Array(options.slots);
     if (members.length > 0) populateTable(options.slots, members, desired);
     if (options.adopted === null) table.current.set(desired);
     return {
+      name,
       subject: options.subject,
       table,
       desired,
       members,
       settleAfterMs: options.settleAfterMs,
+      settlesByReports: options.settlesByReports === true,
+      publishedMs: this.#nowMs(),
       waiting: 0,
       weightsOnly: false,
       held: 0,
@@ -270,17 +329,23 @@ export class SiteTables {
     if (slots.length > 0) await this.#publish(entry, slots, 'switch');
   }
 
-  /** One step for each slot that every balancer has seen silent; a slot needs up to three rounds (decide/slots.ts). */
-  async #settleOne(entry: ServiceTable): Promise<number> {
-    const { table } = entry;
-    const silenceMs = entry.settleAfterMs + SILENCE_MARGIN_MS;
-    if (this.#nowMs() - this.#silentSinceMs < silenceMs) return 0;
+  /** 1 for each unsettled slot that was silent for long enough on the targets, or on `only` one of them. */
+  async #silentSlots({ subject, table, settleAfterMs }: ServiceTable, only: string | null): Promise<Uint8Array> {
+    const silenceMs = settleAfterMs + SILENCE_MARGIN_MS;
+    const none = new Uint8Array(table.unsettled.length);
     const may = table.unsettled.slice();
-    if (!may.includes(1)) return 0;
+    if (this.#nowMs() - this.#silentSinceMs < silenceMs || !may.includes(1)) return none;
     for (const target of [...this.#targets.values()])
-      await this.#ask(target, () => target.vetoSettling(entry.subject, silenceMs, may));
+      if (only === null || only === target.name)
+        await this.#ask(target, () => target.vetoSettling(subject, silenceMs, may));
     // Whoever was given up just now took its ticks along.
-    if (this.#nowMs() - this.#silentSinceMs < silenceMs) return 0;
+    return this.#nowMs() - this.#silentSinceMs < silenceMs ? none : may;
+  }
+
+  /** One step for each slot that every balancer has seen silent; a slot needs up to three rounds (decide/slots.ts). */
+  async #settleSilent(entry: ServiceTable): Promise<number> {
+    const { table } = entry;
+    const may = await this.#silentSlots(entry, null);
     const written: number[] = [];
     let settled = 0;
     for (let slot = 0; slot < may.length; slot++) {
@@ -292,8 +357,30 @@ export class SiteTables {
       else written.push(slot);
     }
     if (written.length > 0) await this.#publish(entry, written, 'settle');
-    await this.#close(entry, silenceMs);
-    if (entry.waiting + entry.held > 0) await this.#change(entry);
+    await this.#close(entry, entry.settleAfterMs + SILENCE_MARGIN_MS);
+    return settled;
+  }
+
+  /**
+   * One step for each slot of whose other candidates every agent has listed its connections, and none was of the slot. Each step is a
+   * change like any other, so the next one waits for listings of after it (src/model/cluster-controller.ts).
+   */
+  async #settleReported(entry: ServiceTable, isEmpty: IsReportedEmpty): Promise<number> {
+    const { table, name } = entry;
+    const sinceMs = Math.max(entry.publishedMs, this.#departedMs) + LISTING_WAIT_MS;
+    if (!entry.settlesByReports || this.#nowMs() < sinceMs) return 0;
+    const written: number[] = [];
+    let settled = 0;
+    for (let slot = 0; slot < table.current.length; slot++) {
+      if (table.unsettled[slot] === 0 || entry.closing.has(slot)) continue;
+      const isOver = candidates(table, slot).every(
+        (index) => index === table.current[slot] || isEmpty(name, index, slot, sinceMs),
+      );
+      if (!isOver) continue;
+      if (settleSlot(table, slot) === 'settled') settled++;
+      written.push(slot);
+    }
+    if (written.length > 0) await this.#publish(entry, written, 'settle');
     return settled;
   }
 
@@ -321,9 +408,10 @@ export class SiteTables {
     );
   }
 
-  #publish(entry: ServiceTable, slots: readonly number[], change: SlotChange): Promise<void> {
+  async #publish(entry: ServiceTable, slots: readonly number[], change: SlotChange): Promise<void> {
     this.epoch++;
-    return this.#publishTo([...this.#targets.values()], entry.subject, entry.table, slots, change);
+    await this.#publishTo([...this.#targets.values()], entry.subject, entry.table, slots, change);
+    entry.publishedMs = this.#nowMs();
   }
 
   async #publishTo(
@@ -358,7 +446,9 @@ export class SiteTables {
   }
 
   #drop(name: string): void {
-    if (this.#targets.delete(name)) this.doubtSilence();
+    if (!this.#targets.delete(name)) return;
+    this.doubtSilence();
+    this.#departedMs = this.#nowMs();
   }
 
   #serially(step: () => Promise<void>): Promise<void> {

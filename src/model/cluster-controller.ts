@@ -4,6 +4,7 @@ import { candidates, killBackend, markResult, markSlot, settleSlot, switchSlot }
 import {
   allAcknowledged,
   type Cluster,
+  MAX_SLOTS,
   pick,
   REPORT_WAIT_TICKS,
   SILENCE_TICKS,
@@ -88,9 +89,19 @@ export function readmit(cluster: Cluster, index: number): void {
   publish(cluster, `${index} lives again`);
 }
 
-/** Looks whether anything is left on the slot's other candidates; the settling step comes later, or never. */
-export function look(cluster: Cluster, slot: number): void {
+/**
+ * Looks whether anything is left on the slot's other candidates; the settling step comes later, or never. Where agents report, most
+ * looks are listings: `random` says of whom.
+ */
+export function look(cluster: Cluster, slot: number, random: number): void {
   const { controller } = cluster;
+  if (cluster.settlesBy === 'reports' && (random & 3) !== 0) {
+    listSome(cluster, random);
+    if ((random & 8) === 0) return;
+    cluster.now++;
+    listSome(cluster, random);
+    return;
+  }
   controller.lookedAt[slot] = -1;
   if (controller.table.unsettled[slot] === 0 || !slotAcknowledged(cluster, slot)) return;
   const isOver = cluster.settlesBy === 'silence' ? isSilent(cluster, slot) : isReportedEmpty(cluster, slot);
@@ -111,21 +122,60 @@ function isSilent(cluster: Cluster, slot: number): boolean {
 }
 
 /**
- * The agents' listings, taken when no entry can be young any more. To close a slot they need not be asked for
- * `previous`: it stays a candidate.
+ * The agents of all other candidates have listed their connections twice, none was of the slot, and the first listing was taken when
+ * every balancer had the slot as it is now, no entry was young any more, and what had been sent before had arrived. Twice, because a
+ * listing takes its time: it may miss what opens meanwhile. To close a slot `previous` need not be asked: it stays a candidate.
  */
 function isReportedEmpty(cluster: Cluster, slot: number): boolean {
-  const { controller, balancers } = cluster;
-  for (let b = 0; b < cluster.balancerCount; b++)
-    if (balancers[b].isServing && cluster.now - controller.acknowledgedAt[b] < REPORT_WAIT_TICKS) return false;
+  const { controller, faults } = cluster;
+  const since = listedFrom(cluster);
   const current = controller.table.current[slot];
   const previous = controller.table.previous[slot];
   for (const index of candidates(controller.table, slot)) {
-    if (index === current || (index === previous && !cluster.faults.settlesInOneGo)) continue;
-    for (let f = 0; f < cluster.flowCount; f++)
-      if (cluster.flows[f].slot === slot && cluster.flows[f].owner === cluster.machine[index]) return false;
+    if (index === current || (index === previous && previous !== current && !faults.settlesInOneGo)) continue;
+    const place = index * MAX_SLOTS + slot;
+    const first = controller.emptySince[place];
+    if (first < 0 || (!faults.takesOldReports && first < since)) return false;
+    if (!faults.takesOneReport && controller.emptyAt[place] === first) return false;
   }
   return true;
+}
+
+function listSome(cluster: Cluster, random: number): void {
+  for (let index = 1; index <= cluster.indexCount; index++)
+    if ((random & 4) !== 0 || index === 1 + pick(random >>> 4, cluster.indexCount)) listConnections(cluster, index);
+}
+
+/** The agent of a backend lists its connections. What opens in the same tick is not seen. */
+function listConnections(cluster: Cluster, index: number): void {
+  if (cluster.runs[index] === 0) return;
+  const { emptySince, emptyAt } = cluster.controller;
+  for (let slot = 0; slot < cluster.slotCount; slot++) {
+    const place = index * MAX_SLOTS + slot;
+    const isEmpty = !hasConnection(cluster, index, slot);
+    if (!isEmpty) emptySince[place] = -1;
+    else if (emptySince[place] < 0) emptySince[place] = cluster.now;
+    // Only listings of which the first is young enough count; older ones begin the row anew.
+    else if (emptySince[place] < listedFrom(cluster)) emptySince[place] = cluster.now;
+    emptyAt[place] = cluster.now;
+    cluster.trace?.(`  backend ${index} has ${isEmpty ? 'no' : 'a'} connection of slot ${slot}`);
+  }
+}
+
+function listedFrom({ controller, balancers, balancerCount, faults }: Cluster): number {
+  if (faults.takesOldReports) return 0;
+  let since = faults.forgetsDepartures ? 0 : controller.departedAt;
+  for (let b = 0; b < balancerCount; b++)
+    if (balancers[b].isServing) since = Math.max(since, controller.acknowledgedAt[b]);
+  return since + (faults.reportsAtOnce ? 0 : REPORT_WAIT_TICKS);
+}
+
+function hasConnection(cluster: Cluster, index: number, slot: number): boolean {
+  for (let f = 0; f < cluster.flowCount; f++) {
+    const flow = cluster.flows[f];
+    if (flow.slot === slot && flow.owner === cluster.machine[index] && flow.openedAt < cluster.now) return true;
+  }
+  return false;
 }
 
 /** One settling step, if the last look at the slot as it is now found nothing left. */
@@ -150,5 +200,6 @@ export function restartController(cluster: Cluster): void {
   controller.acknowledged.fill(0);
   controller.declined.fill(1);
   controller.lookedAt.fill(-1);
+  controller.emptySince.fill(-1);
   controller.departedAt = cluster.now;
 }

@@ -1,17 +1,59 @@
 /** Packets of the model's flows: balancer, second chance on the backends, and the invariant after every delivery. */
 import { tickOf } from '../decide/slot-word.ts';
-import { type BalancerState, type Cluster, type FlowState, SILENCE_TICKS, slotText } from './cluster-state.ts';
+import {
+  type BalancerState,
+  type Cluster,
+  FLIGHT_TICKS,
+  type FlowState,
+  QUICK_SYNS,
+  SILENCE_TICKS,
+  slotText,
+} from './cluster-state.ts';
+import { YOUNG_TICKS } from './layout.ts';
 import { type PacketKind, selectBackend } from './select.ts';
 
 const UNLIMITED = 0x7fffffff;
 
-/** A SYN: only of a flow that has no connection. Whoever gets it accepts it. */
-export function openConnection(cluster: Cluster, f: number): void {
+/**
+ * A SYN: only of a flow that has no connection. Whoever gets it accepts it. Silence is counted from when a packet leaves a balancer, so
+ * only where agents' reports settle slots does it matter that a SYN may take its time.
+ */
+export function openConnection(cluster: Cluster, f: number, random: number): void {
   const flow = cluster.flows[f];
-  if (flow.owner !== 0) return;
+  if (flow.owner !== 0 || (cluster.settlesBy === 'reports' && !maySendSyn(cluster, flow))) return;
   const index = sendThrough(cluster, f, 'syn');
   if (index === 0 || cluster.runs[index] === 0) return;
+  if (cluster.settlesBy === 'reports' && (random & 3) === 0) {
+    flow.flightIndex = index;
+    flow.flightMachine = cluster.machine[index];
+    flow.flightAt = cluster.now;
+  } else accept(cluster, f, index);
+}
+
+function maySendSyn({ now }: Cluster, flow: FlowState): boolean {
+  if (now - flow.synAt > YOUNG_TICKS) flow.quickSyns = 0;
+  if (flow.quickSyns >= QUICK_SYNS) return false;
+  flow.quickSyns++;
+  flow.synAt = now;
+  return true;
+}
+
+/** The SYN on its way arrives, if it is not lost by now, and nobody has accepted another one of the flow. */
+function arrive(cluster: Cluster, f: number): void {
+  const flow = cluster.flows[f];
+  const { flightIndex, flightMachine, flightAt } = flow;
+  flow.flightIndex = 0;
+  if (flightIndex === 0 || flow.owner !== 0 || cluster.now - flightAt > FLIGHT_TICKS) return;
+  if (cluster.runs[flightIndex] === 0 || cluster.machine[flightIndex] !== flightMachine) return;
+  accept(cluster, f, flightIndex);
+}
+
+function accept(cluster: Cluster, f: number, index: number): void {
+  const flow = cluster.flows[f];
   flow.owner = cluster.machine[index];
+  flow.openedAt = cluster.now;
+  flow.flightIndex = 0;
+  cluster.trace?.(`  flow ${f} is accepted by ${index}`);
   flow.lastPacket = cluster.now;
   flow.isCovered = true;
 }
@@ -19,6 +61,7 @@ export function openConnection(cluster: Cluster, f: number): void {
 /** Any other packet; of a live connection it must reach its own backend, or nobody. */
 export function sendData(cluster: Cluster, f: number): void {
   const flow = cluster.flows[f];
+  if (flow.flightIndex !== 0) arrive(cluster, f);
   if (flow.owner !== 0 && cluster.settlesBy === 'silence' && cluster.now - flow.lastPacket >= SILENCE_TICKS)
     flow.isCovered = false;
   const index = sendThrough(cluster, f, 'tcp');

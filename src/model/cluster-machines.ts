@@ -114,8 +114,12 @@ export function reshuffle(cluster: Cluster, f: number, random: number): void {
 
 export function killMachine(cluster: Cluster, index: number): void {
   cluster.runs[index] = 0;
-  for (let f = 0; f < cluster.flowCount; f++)
-    if (cluster.flows[f].owner === cluster.machine[index]) cluster.flows[f].owner = 0;
+  for (let f = 0; f < cluster.flowCount; f++) {
+    const flow = cluster.flows[f];
+    if (flow.owner === cluster.machine[index]) flow.owner = 0;
+    // It takes longer to come back than a packet is on its way.
+    if (flow.flightIndex === index) flow.flightIndex = 0;
+  }
 }
 
 /** A machine is back: either nobody noticed, or every balancer has heard of its death. */
@@ -136,6 +140,7 @@ export function replaceMachine(cluster: Cluster, index: number): void {
   }
   for (let b = 0; b < cluster.balancerCount; b++) purgeBackend(cluster.balancers[b].connections, index);
   cluster.machine[index] += 10;
+  controller.emptySince.fill(-1, index * MAX_SLOTS, (index + 1) * MAX_SLOTS);
 }
 
 /** Other flows fill the connection table of a balancer, or leave it again. */

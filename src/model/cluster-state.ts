@@ -25,8 +25,18 @@ const BUCKETS = 2;
 
 /** The silence that the site waits for before it settles, in ticks. */
 export const SILENCE_TICKS = 6;
-/** What agents' reports wait for after the last acknowledgement: no young entry is left. */
-export const REPORT_WAIT_TICKS = 3;
+/**
+ * What agents' listings wait for after the last acknowledgement and the last departure: no entry is young any more, and what was
+ * sent by one has arrived.
+ */
+export const REPORT_WAIT_TICKS = 2;
+/** For so long a SYN may be on its way to a backend. */
+export const FLIGHT_TICKS = 1;
+/**
+ * So many SYNs of a flow come so quickly one after the other that each finds the entry of the last young: first retransmissions, of which
+ * the gaps double, or ports that are used again at once. This and FLIGHT_TICKS is what REPORT_WAIT_TICKS waits for.
+ */
+export const QUICK_SYNS = 2;
 
 /** Rules that can be taken out, to show that each is needed. */
 export interface ClusterFaults extends SelectRules {
@@ -44,6 +54,12 @@ export interface ClusterFaults extends SelectRules {
   readonly keepsTickOnSwitch: boolean;
   /** Settling by silence does not ask whether agents have passed packets on. */
   readonly ignoresSecondChances: boolean;
+  /** Agents' listings need not be younger than the acknowledgements. */
+  readonly takesOldReports: boolean;
+  /** They need to be, but need not wait for what is on its way. */
+  readonly reportsAtOnce: boolean;
+  /** One listing without a connection is enough, although it is not taken in one instant. */
+  readonly takesOneReport: boolean;
   /** Of entries. The age of one that data touches may lag by two ticks, so it is more than the silence. */
   readonly lifetimeTicks: number;
 }
@@ -58,6 +74,9 @@ export const NO_FAULTS: ClusterFaults = {
   neverDeclines: false,
   keepsTickOnSwitch: false,
   ignoresSecondChances: false,
+  takesOldReports: false,
+  reportsAtOnce: false,
+  takesOneReport: false,
   lifetimeTicks: 7,
 };
 
@@ -99,6 +118,9 @@ export interface ControllerState {
   /** Slot epoch of the last look that found nothing left; -1: none. */
   readonly lookedAt: Int32Array;
   departedAt: number;
+  /** By index and slot: when the first and the last of the agent's listings in a row without a connection was taken; -1: the last had one. */
+  readonly emptySince: Int32Array;
+  readonly emptyAt: Int32Array;
   /** When any agent last passed a packet on to another backend. */
   passedOnAt: number;
 }
@@ -113,6 +135,14 @@ export interface FlowState {
   lastPacket: number;
   /** False: was silent for longer than the site waits; the promise does not cover it. */
   isCovered: boolean;
+  openedAt: number;
+  /** When its last SYN was sent, and how many came quickly one after the other. */
+  synAt: number;
+  quickSyns: number;
+  /** A SYN on its way: to which machine under which index (0: none), sent when. */
+  flightIndex: number;
+  flightMachine: number;
+  flightAt: number;
 }
 
 export interface Cluster {
@@ -167,6 +197,8 @@ export function createCluster(maxEpochs: number, faults: ClusterFaults = NO_FAUL
       declined: new Uint8Array(MAX_BALANCERS * MAX_SLOTS),
       lookedAt: new Int32Array(MAX_SLOTS),
       departedAt: 0,
+      emptySince: new Int32Array((MAX_INDEX + 1) * MAX_SLOTS),
+      emptyAt: new Int32Array((MAX_INDEX + 1) * MAX_SLOTS),
       passedOnAt: 0,
     },
     flows: Array.from({ length: MAX_FLOWS }, (_, flow) => createFlow(flow)),
@@ -201,7 +233,17 @@ function createBalancer(): BalancerState {
 /** Flows 0 and 2 share slot 0; all share the two buckets. */
 function createFlow(flow: number): FlowState {
   const places = { firstBucket: flow & 1, secondBucket: (flow & 1) ^ 1, fingerprintLow: 0, fingerprintHigh: 0 };
-  return { slot: flow % MAX_SLOTS, places, route: 0, owner: 0, lastPacket: 0, isCovered: false };
+  const flight = { flightIndex: 0, flightMachine: 0, flightAt: 0, synAt: 0, quickSyns: 0 };
+  return {
+    slot: flow % MAX_SLOTS,
+    places,
+    route: 0,
+    owner: 0,
+    lastPacket: 0,
+    isCovered: false,
+    openedAt: 0,
+    ...flight,
+  };
 }
 
 function createRequest(balancer: BalancerState, lifetimeTicks: number): SelectRequest {
@@ -244,6 +286,9 @@ export function resetCluster(cluster: Cluster, shape: number): void {
     flow.owner = 0;
     flow.lastPacket = 0;
     flow.isCovered = false;
+    flow.flightIndex = 0;
+    flow.synAt = 0;
+    flow.quickSyns = 0;
   }
 }
 
@@ -258,6 +303,7 @@ function resetController(cluster: Cluster): void {
   controller.acknowledgedAt.fill(0);
   controller.declined.fill(0);
   controller.lookedAt.fill(-1);
+  controller.emptySince.fill(-1);
   for (let index = 1; index <= MAX_INDEX; index++) {
     const exists = index <= cluster.indexCount ? 1 : 0;
     cluster.machine[index] = index;

@@ -45,7 +45,11 @@ interface Operation {
 const CLIMATES = 4;
 
 const OPERATIONS: readonly Operation[] = [
-  { name: 'SYN of flow', weights: [28, 30, 36, 28], run: (cluster, a) => openConnection(cluster, flowOf(cluster, a)) },
+  {
+    name: 'SYN of flow',
+    weights: [28, 30, 36, 28],
+    run: (cluster, a, b) => openConnection(cluster, flowOf(cluster, a), b),
+  },
   { name: 'packet of flow', weights: [50, 50, 44, 50], run: (cluster, a) => sendData(cluster, flowOf(cluster, a)) },
   { name: 'FIN of flow', weights: [10, 8, 16, 8], run: (cluster, a) => closeConnection(cluster, flowOf(cluster, a)) },
   {
@@ -63,9 +67,9 @@ const OPERATIONS: readonly Operation[] = [
   { name: 'all caught up', weights: [6, 20, 16, 10], run: (cluster) => catchUp(cluster) },
   { name: 'pressure', weights: [6, 4, 8, 4], run: press },
   { name: 'wish for slot', weights: [10, 22, 10, 10], run: (cluster, a, b) => wish(cluster, slotOf(cluster, a), b) },
-  { name: 'advance slot', weights: [22, 40, 24, 20], run: (cluster, a) => advance(cluster, slotOf(cluster, a)) },
-  { name: 'look at slot', weights: [8, 2, 16, 6], run: (cluster, a) => look(cluster, slotOf(cluster, a)) },
-  { name: 'settle slot', weights: [8, 2, 16, 6], run: (cluster, a) => settle(cluster, slotOf(cluster, a)) },
+  { name: 'advance slot', weights: [22, 40, 24, 20], run: advanceSome },
+  { name: 'look at slot', weights: [8, 2, 16, 6], run: (cluster, a, b) => look(cluster, slotOf(cluster, a), b) },
+  { name: 'settle slot', weights: [8, 2, 16, 6], run: settleSome },
   { name: 'kill backend', weights: [5, 1, 0, 10], run: (cluster, a) => killMachine(cluster, indexOf(cluster, a)) },
   { name: 'bury backend', weights: [8, 2, 0, 14], run: (cluster, a) => bury(cluster, indexOf(cluster, a)) },
   { name: 'revive backend', weights: [5, 2, 0, 8], run: (cluster, a) => reviveMachine(cluster, indexOf(cluster, a)) },
@@ -117,6 +121,25 @@ function catchUp(cluster: Cluster): void {
     progressBalancer(cluster, b, 0, true);
     acknowledge(cluster, b);
   }
+}
+
+/** A phase of a slot's change; where agents report, now and then both with everybody caught up: settling is what is tried there. */
+function advanceSome(cluster: Cluster, a: number, b: number): void {
+  const slot = slotOf(cluster, a);
+  advance(cluster, slot);
+  if (cluster.settlesBy !== 'reports' || (b & 3) !== 0) return;
+  catchUp(cluster);
+  advance(cluster, slot);
+  catchUp(cluster);
+}
+
+/** A settling step; where agents report, now and then right after a look, and with everybody caught up. */
+function settleSome(cluster: Cluster, a: number, b: number): void {
+  const slot = slotOf(cluster, a);
+  const isQuick = cluster.settlesBy === 'reports' && (b & 1) !== 0;
+  if (isQuick) look(cluster, slot, 0);
+  settle(cluster, slot);
+  if (isQuick) catchUp(cluster);
 }
 
 function passTime(cluster: Cluster, a: number): void {

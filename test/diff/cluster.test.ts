@@ -36,6 +36,8 @@ const MUTANTS: readonly (readonly [string, Partial<ClusterFaults>])[] = [
   ['a slot is settled without being closed first', { settlesInOneGo: true }],
   ['a balancer closes a slot that is not silent any more', { neverDeclines: true }],
   ['the tick stays when current changes', { keepsTickOnSwitch: true }],
+  ['agents may have listed their connections before the last change', { takesOldReports: true }],
+  ['agents list their connections while SYNs are still on their way', { reportsAtOnce: true }],
   ['entries expire with the silence', { lifetimeTicks: SILENCE_TICKS }],
   ['data makes an entry young', { youngBy: 'any packet' }],
   // Second chances show the same flows, but only to the site as a whole.
