@@ -112,6 +112,7 @@ export class FakeSource implements ApiSource {
           slots: SLOTS,
           unsettledSlots: site.name === 'eu' ? 21_845 : 0,
           waitingSlots: 0,
+          heldSlots: 0,
           backends,
         },
       ],
@@ -129,7 +130,21 @@ export class FakeSource implements ApiSource {
       diagnosis: broken ? 'decapsulation misconfigured' : 'healthy',
       reason: broken ? 'no answer within 400 ms' : null,
       drained,
+      drain: drained
+        ? {
+            leftMs: 540_000,
+            givenUp: false,
+            slots: 812,
+            lastPacketAgoMs: 4_300,
+            connections: 37,
+            oldestMs: 7_260_000,
+            topClients: [{ client: '203.0.113.9', connections: 5 }],
+          }
+        : null,
       weight: 1,
+      effectiveWeight: 1,
+      weightReason: 'configured',
+      utilisation: null,
       slots: broken || drained ? 0 : Math.floor(SLOTS / (site.name === 'us' ? 2 : 3)),
     };
   }
@@ -252,6 +267,12 @@ export class FakeSource implements ApiSource {
     this.epoch++;
     this.tell('info', `${kind} ${name} is ${drained ? 'drained' : 'in use again'}`, { kind, name });
     return { ok: true, value: { kind, name, drained, epoch: this.epoch } };
+  }
+
+  async settle(service: string): Promise<ApiResult<object>> {
+    if (service !== 'www')
+      return { ok: false, error: `there is no service ${service}`, remedy: 'GET /status names them' };
+    return { ok: true, value: { service, sites: [] } };
   }
 
   async reload(): Promise<ApiResult<object>> {

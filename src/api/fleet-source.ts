@@ -67,35 +67,46 @@ export class FleetSource implements ApiSource {
     );
   }
 
-  drain(kind: DrainKind, name: string): Promise<ApiResult<object>> {
-    return this.#setDrained(kind, name, true);
+  async drain(kind: DrainKind, name: string, deadlineMs: number | null = null): Promise<ApiResult<object>> {
+    if (deadlineMs !== null && kind !== 'backend')
+      return {
+        ok: false,
+        error: `a ${kind} is drained without a deadline`,
+        remedy: 'only connections of a backend can be given up; leave the deadline out',
+      };
+    return this.#setDrained(kind, name, true, deadlineMs);
   }
 
   undrain(kind: DrainKind, name: string): Promise<ApiResult<object>> {
-    return this.#setDrained(kind, name, false);
+    return this.#setDrained(kind, name, false, null);
   }
 
-  async #setDrained(kind: DrainKind, name: string, drained: boolean): Promise<ApiResult<object>> {
+  async #setDrained(
+    kind: DrainKind,
+    name: string,
+    drained: boolean,
+    deadlineMs: number | null,
+  ): Promise<ApiResult<object>> {
     const { config } = this.#runtime;
     const known = { backend: config.backends, balancer: config.balancers, site: config.sites }[kind];
     if (!known.has(name))
       return { ok: false, error: `there is no ${kind} ${name}`, remedy: `known: ${[...known.keys()].join(', ')}` };
     const done = await {
-      backend: () => this.#drainBackend(name, drained),
+      backend: () => this.#drainBackend(name, drained, deadlineMs),
       balancer: () => this.#drainBalancer(name, drained),
       site: () => this.#drainSite(name, drained),
     }[kind]();
     if (!done.ok) return done;
-    this.#journal.info({ kind, name }, drained ? 'drained' : 'drain taken back');
+    this.#journal.info({ kind, name, deadlineMs }, drained ? 'drained' : 'drain taken back');
     try {
       this.#runtime.keepDrains();
     } catch (error) {
       this.#journal.error({ reason: (error as Error).message }, 'drains will not outlive this process');
     }
-    return { ok: true, value: { kind, name, drained } };
+    return { ok: true, value: { kind, name, drained, deadlineMs } };
   }
 
-  async #drainBackend(name: string, drained: boolean): Promise<ApiResult<object>> {
+  async #drainBackend(name: string, drained: boolean, deadlineMs: number | null): Promise<ApiResult<object>> {
     const backend = this.#runtime.config.backends.get(name);
     const site = backend === undefined ? undefined : this.#runtime.sites.get(backend.site);
     // Drains are made by those who have the tables.
@@ -112,8 +123,7 @@ export class FleetSource implements ApiSource {
         error: `${name} is the last backend in service of one of its services at ${site.name}`,
         remedy: `bring another backend into service first, or drain the site: portico drain site ${site.name}`,
       };
-    if (drained) site.drainedBackends.add(name);
-    else site.drainedBackends.delete(name);
+    site.setDrained(name, drained, deadlineMs);
     try {
       await site.refresh();
     } catch (error) {
@@ -160,6 +170,42 @@ export class FleetSource implements ApiSource {
     if (drained) drainedSites.add(name);
     else drainedSites.delete(name);
     return { ok: true, value: {} };
+  }
+
+  async settle(service: string, balancer: string | null): Promise<ApiResult<object>> {
+    const { config, sites } = this.#runtime;
+    const known = config.services.get(service);
+    if (known === undefined)
+      return {
+        ok: false,
+        error: `there is no service ${service}`,
+        remedy: `known: ${[...config.services.keys()].join(', ')}`,
+      };
+    const here = [...sites.values()].filter(({ name, balancers }) => known.vips.has(name) && balancers.size > 0);
+    const ofSite = balancer === null ? null : config.balancers.get(balancer)?.site;
+    if (ofSite === undefined)
+      return {
+        ok: false,
+        error: `there is no balancer ${balancer}`,
+        remedy: `known: ${[...config.balancers.keys()].join(', ')}`,
+      };
+    const asked = here.filter(({ name }) => ofSite === null || name === ofSite);
+    if (asked.length === 0) return notHere(balancer === null ? `a balancer of ${service}` : `balancer ${balancer}`);
+    const others = [...config.balancers.values()].filter(({ site, name }) =>
+      asked.some((one) => one.name === site && !one.balancers.has(name)),
+    );
+    if (others.length > 0)
+      return {
+        ok: false,
+        error: `settling is decided for the whole site, and ${others.map(({ name }) => name).join(', ')} is run by another process`,
+        remedy: 'slots settle by themselves after settleAfter',
+      };
+    const answers = [];
+    for (const site of asked) {
+      const answer = await site.settleNow(service, balancer);
+      if (answer !== null) answers.push({ site: site.name, ...answer });
+    }
+    return { ok: true, value: { service, sites: answers } };
   }
 
   async reload(): Promise<ApiResult<object>> {

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import type { Balancer, Config, Service } from '../config/model.ts';
 import type { BalancerRole } from '../fleet/balancer-role.ts';
+import { drainHolders } from '../fleet/drain-holders.ts';
 import type { Runtime } from '../fleet/runtime.ts';
 import type { SiteRuntime } from '../fleet/site-runtime.ts';
 import { formatAddress } from '../net/address.ts';
@@ -9,6 +10,7 @@ import type {
   BackendStatus,
   BalancerState,
   BalancerStatus,
+  DrainStatus,
   NameServerStatus,
   SiteServiceStatus,
   SiteStatus,
@@ -27,14 +29,14 @@ export function fleetStatus(runtime: Runtime): Status {
     version: VERSION,
     epoch: runtime.epoch,
     uptimeSeconds: Math.round((performance.now() - runtime.startedMs) / 1000),
-    problems: sites.flatMap((site) => problemsOf(site)),
+    problems: sites.flatMap((site) => problemsOf(runtime, site)),
     sites,
     nameServers: [...config.nameServers.keys()].map((name) => nameServerStatus(runtime, name)),
   };
 }
 
-function problemsOf(site: SiteStatus): string[] {
-  const problems: string[] = [];
+function problemsOf(runtime: Runtime, site: SiteStatus): string[] {
+  const problems: string[] = [...(runtime.sites.get(site.name)?.weights.problems() ?? [])];
   if (!site.up) problems.push(`site ${site.name} ${site.drained ? 'is drained' : 'is not reached'}`);
   for (const balancer of site.balancers)
     if (balancer.state === 'failed' || balancer.state === 'withdrawn')
@@ -101,7 +103,9 @@ function serviceStatus(runtime: Runtime, site: SiteRuntime, service: Service, co
       address: backend === undefined ? '' : formatAddress(backend.address),
       ...runtime.health.backend(service.name, name),
       drained: site.isDrained(name),
+      drain: site.isDrained(name) ? drainStatus(site, service.name, name) : null,
       weight: backend?.weight ?? 0,
+      ...weightStatus(site, service.name, name, backend?.weight ?? 0),
       slots: index === undefined ? 0 : (summary?.slotsByIndex.get(index) ?? 0),
     };
   });
@@ -119,7 +123,31 @@ function serviceStatus(runtime: Runtime, site: SiteRuntime, service: Service, co
     slots: summary?.slots ?? service.slots,
     unsettledSlots: summary?.unsettled ?? 0,
     waitingSlots: summary?.waiting ?? 0,
+    heldSlots: summary?.held ?? 0,
     backends,
+  };
+}
+
+function weightStatus(
+  site: SiteRuntime,
+  service: string,
+  backend: string,
+  weight: number,
+): Pick<BackendStatus, 'effectiveWeight' | 'weightReason' | 'utilisation'> {
+  const status = site.weights.status(service, backend);
+  return {
+    effectiveWeight: status?.effective ?? weight,
+    weightReason: status?.reason ?? 'gets no new flows',
+    utilisation: status?.utilisation ?? null,
+  };
+}
+
+function drainStatus(site: SiteRuntime, service: string, backend: string): DrainStatus {
+  const deadline = site.drainDeadlines.get(backend);
+  return {
+    leftMs: deadline === undefined ? null : Math.max(0, deadline - Date.now()),
+    givenUp: site.isGivenUp(backend),
+    ...drainHolders(site, service, backend),
   };
 }
 

@@ -259,6 +259,7 @@ function serviceGauges(registry: Registry): ((status: Status) => void)[] {
     ofService('portico_service_slots', 'Slots of the lookup table.', ({ slots }) => slots),
     ofService('portico_service_unsettled_slots', 'Slots whose flows are tracked.', (one) => one.unsettledSlots),
     ofService('portico_service_waiting_slots', 'Slots whose change waits for room.', (one) => one.waitingSlots),
+    ofService('portico_service_held_slots', 'Slots that a change of weights waits for.', (one) => one.heldSlots),
     ofService(
       'portico_service_vips_announced',
       'VIPs that are announced.',
@@ -271,6 +272,9 @@ function serviceGauges(registry: Registry): ((status: Status) => void)[] {
     ),
     ofBackend('portico_backend_drained', '1: gets no new flows.', ({ drained }) => Number(drained)),
     ofBackend('portico_backend_weight', 'Configured weight.', ({ weight }) => weight),
+    ofBackend('portico_backend_effective_weight', 'Weight that counts now.', (one) => one.effectiveWeight),
+    ofBackend('portico_backend_utilisation', 'Load as it reports, 1 is full.', (one) => one.utilisation),
+    ofBackend('portico_backend_drain_slots', 'Slots that hold its drain open.', ({ drain }) => drain?.slots ?? null),
     ofBackend('portico_backend_slots', 'Slots that send new flows to it.', ({ slots }) => slots),
   ];
 }

@@ -52,8 +52,15 @@ export function openApiDocument(version: string): object {
         balancer: { ...text, description: 'Only through this balancer' },
         every: { ...text, default: '1', description: 'One packet in so many' },
       }),
-      '/drain': post('Stop new work of a backend, balancer or site', ['kind', 'name'], drainBody),
+      '/drain': post('Stop new work of a backend, balancer or site', ['kind', 'name'], {
+        ...drainBody,
+        deadline: { ...text, description: 'Backends: then their last connections are given up', examples: ['10m'] },
+      }),
       '/undrain': post('Take a drain back', ['kind', 'name'], drainBody),
+      '/settle': post('Settle the slots of a service that may be settled now', ['service'], {
+        service: text,
+        balancer: { ...text, description: 'Ask this one alone: tells what it has seen, settles nothing' },
+      }),
       '/reload': post('Read the configuration file again', [], {}),
     },
     components: {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { formatAddress } from '../net/address.ts';
-import { parseEndpoint, readDnsQuery, readDrainOrder, readFlowQuery } from './requests.ts';
+import { parseEndpoint, readDnsQuery, readDrainOrder, readFlowQuery, readSettleOrder } from './requests.ts';
 
 test('a flow is read, with IPv4 and with IPv6 in brackets; tcp is meant where nothing is said', () => {
   const read = readFlowQuery({ source: '203.0.113.5:40000', destination: '192.0.2.10:80' });
@@ -50,6 +50,9 @@ test('every wrong request gets a sentence that says what is wrong and one that h
     readDrainOrder({ kind: 'planet', name: 'earth' }),
     readDrainOrder({ kind: 'backend' }),
     readDrainOrder({ kind: ['backend'], name: 'eu-1' }),
+    readDrainOrder({ kind: 'backend', name: 'eu-1', deadline: '10' }),
+    readDrainOrder({ kind: 'backend', name: 'eu-1', deadline: '400d' }),
+    readSettleOrder({}),
   ];
   for (const [i, result] of wrong.entries()) {
     assert.ok(!result.ok, `case ${i}`);
@@ -65,10 +68,18 @@ test('a DNS query is read; type A and no client subnet where nothing is said', (
   assert.ok(full.ok && full.value.type === 'AAAA' && full.value.ecs?.length === 24);
 });
 
+test('a drain may have a deadline, and settling may ask one balancer alone', () => {
+  const drain = readDrainOrder({ kind: 'backend', name: 'eu-1', deadline: '10m' });
+  assert.deepEqual(drain, { ok: true, value: { kind: 'backend', name: 'eu-1', deadlineMs: 600_000 } });
+  const settle = readSettleOrder({ service: 'www', balancer: 'eu-b1' });
+  assert.deepEqual(settle, { ok: true, value: { service: 'www', balancer: 'eu-b1' } });
+});
+
 test('no body whatever makes reading throw', () => {
   fc.assert(
     fc.property(fc.oneof(fc.jsonValue(), fc.object()), (body) => {
-      for (const read of [readFlowQuery, readDnsQuery, readDrainOrder]) assert.equal(typeof read(body).ok, 'boolean');
+      for (const read of [readFlowQuery, readDnsQuery, readDrainOrder, readSettleOrder])
+        assert.equal(typeof read(body).ok, 'boolean');
     }),
   );
 });

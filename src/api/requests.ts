@@ -1,4 +1,5 @@
 /** Reads the bodies of requests: untrusted, so everything is checked and errors say what would be right. */
+import { readDuration } from '../config/units.ts';
 import { type Address, parseAddress, parseLoosePrefix } from '../net/address.ts';
 import {
   type ApiResult,
@@ -104,9 +105,30 @@ export function readDnsQuery(body: unknown): ApiResult<DnsQuery> {
   return { ok: true, value: { name, type: (textOf(fields.value, 'type') ?? 'A').toUpperCase(), from, ecs } };
 }
 
-/** `{kind: "backend" | "balancer" | "site", name}`. */
-export function readDrainOrder(body: unknown): ApiResult<{ readonly kind: DrainKind; readonly name: string }> {
-  const fields = readFields(body, ['kind', 'name']);
+export interface DrainOrder {
+  readonly kind: DrainKind;
+  readonly name: string;
+  /** Null: none. */
+  readonly deadlineMs: number | null;
+}
+
+/** Of a drain: 30 days. */
+const MAX_DEADLINE_MS = 30 * 24 * 60 * 60 * 1000;
+
+/** `{service, balancer}`; all balancers where it is absent. */
+export function readSettleOrder(
+  body: unknown,
+): ApiResult<{ readonly service: string; readonly balancer: string | null }> {
+  const fields = readFields(body, ['service', 'balancer']);
+  if (!fields.ok) return fields;
+  const service = textOf(fields.value, 'service');
+  if (service === null) return refuse('"service" is missing', 'name the service as the configuration does');
+  return { ok: true, value: { service, balancer: textOf(fields.value, 'balancer') } };
+}
+
+/** `{kind: "backend" | "balancer" | "site", name, deadline: "10m"}`; no deadline where it is absent. */
+export function readDrainOrder(body: unknown): ApiResult<DrainOrder> {
+  const fields = readFields(body, ['kind', 'name', 'deadline']);
   if (!fields.ok) return fields;
   const kind = DRAIN_KINDS.find((one) => one === fields.value.kind);
   if (kind === undefined) {
@@ -114,7 +136,11 @@ export function readDrainOrder(body: unknown): ApiResult<{ readonly kind: DrainK
   }
   const name = textOf(fields.value, 'name');
   if (name === null) return refuse('"name" is missing', `name the ${kind} as the configuration does`);
-  return { ok: true, value: { kind, name } };
+  const text = textOf(fields.value, 'deadline');
+  if (text === null) return { ok: true, value: { kind, name, deadlineMs: null } };
+  const deadline = readDuration(text, 0, MAX_DEADLINE_MS);
+  if (!deadline.ok) return refuse(`"deadline" ${deadline.message}: ${text}`, deadline.remedy);
+  return { ok: true, value: { kind, name, deadlineMs: deadline.value } };
 }
 
 const MAX_EVERY = 1_000_000;

@@ -9,7 +9,7 @@ import { openApiDocument } from './openapi.ts';
 import { PAGE_HEADERS, readPageFiles } from './page-files.ts';
 import { refuseChange } from './permission.ts';
 import { RateMeter } from './rates.ts';
-import { readCaptureQuery, readDnsQuery, readDrainOrder, readFlowQuery } from './requests.ts';
+import { readCaptureQuery, readDnsQuery, readDrainOrder, readFlowQuery, readSettleOrder } from './requests.ts';
 import type { ApiResult, ApiSource } from './source.ts';
 
 export interface ApiOptions {
@@ -156,7 +156,7 @@ function serveOrders(app: FastifyInstance, { source, token }: ApiOptions): void 
     answer(reply, readDnsQuery(request.body), (query) => source.explainDns(query)),
   );
   app.post('/drain', { preHandler: mayChange }, (request, reply) =>
-    answer(reply, readDrainOrder(request.body), ({ kind, name }) => source.drain(kind, name)),
+    answer(reply, readDrainOrder(request.body), ({ kind, name, deadlineMs }) => source.drain(kind, name, deadlineMs)),
   );
   app.post('/undrain', { preHandler: mayChange }, (request, reply) =>
     answer(reply, readDrainOrder(request.body), ({ kind, name }) => source.undrain(kind, name)),
@@ -172,6 +172,9 @@ function serveOrders(app: FastifyInstance, { source, token }: ApiOptions): void 
       : query;
     return started.ok ? undefined : reply.code(400).send({ error: started.error, remedy: started.remedy });
   });
+  app.post('/settle', { preHandler: mayChange }, (request, reply) =>
+    answer(reply, readSettleOrder(request.body), ({ service, balancer }) => source.settle(service, balancer)),
+  );
   app.post('/reload', { preHandler: mayChange }, (_request, reply) =>
     answer(reply, { ok: true, value: null }, () => source.reload()),
   );

@@ -14,9 +14,14 @@ export interface ApiSource {
   counters(): Counters;
   explainFlow(query: FlowQuery): Promise<ApiResult<object>>;
   explainDns(query: DnsQuery): Promise<ApiResult<object>>;
-  /** Stops new work of it; resolves when that is decided, not when the last connection has ended. */
-  drain(kind: DrainKind, name: string): Promise<ApiResult<object>>;
+  /**
+   * Stops new work of it; resolves when that is decided, not when the last connection has ended. `deadlineMs`: after that its last connections
+   * are given up (backends only); null or absent: they have all the time that they need.
+   */
+  drain(kind: DrainKind, name: string, deadlineMs?: number | null): Promise<ApiResult<object>>;
   undrain(kind: DrainKind, name: string): Promise<ApiResult<object>>;
+  /** Settles the slots of a service that may be settled now, site by site. `balancer`: it alone is asked. */
+  settle(service: string, balancer: string | null): Promise<ApiResult<object>>;
   /** Reads the configuration file again. */
   reload(): Promise<ApiResult<object>>;
   /**
@@ -143,6 +148,8 @@ export interface SiteServiceStatus {
   readonly unsettledSlots: number;
   /** Slots whose change waits for room for another candidate. */
   readonly waitingSlots: number;
+  /** Slots that a change of weights alone waits for: a tenth of the slots may be unsettled for that reason. */
+  readonly heldSlots: number;
   readonly backends: readonly BackendStatus[];
 }
 
@@ -158,9 +165,32 @@ export interface BackendStatus {
   /** Why the last failed probe failed; null: none did. */
   readonly reason: string | null;
   readonly drained: boolean;
+  /** While it is drained. */
+  readonly drain: DrainStatus | null;
+  /** As configured. */
   readonly weight: number;
+  /** What counts now, by slow start or reported load. */
+  readonly effectiveWeight: number;
+  readonly weightReason: string;
+  /** As it reports its load, 1 is full; null: it does not. */
+  readonly utilisation: number | null;
   /** Slots of the lookup table that send new flows to it. */
   readonly slots: number;
+}
+
+export interface DrainStatus {
+  /** Until its last connections are given up; null: never. */
+  readonly leftMs: number | null;
+  /** That has happened. */
+  readonly givenUp: boolean;
+  /** Slots of the service that hold the drain open; 0: it is over. */
+  readonly slots: number;
+  /** Since the last packet in one of these slots that went elsewhere than to the new backend; null: nobody knows. */
+  readonly lastPacketAgoMs: number | null;
+  /** As its agent lists them; null: no agent tells. */
+  readonly connections: number | null;
+  readonly oldestMs: number | null;
+  readonly topClients: readonly { readonly client: string; readonly connections: number }[];
 }
 
 export interface NameServerStatus {

@@ -15,6 +15,7 @@ const COMMANDS: Readonly<Record<string, string>> = {
   lab: 'a small internet on this machine, to try Portico in',
   drain: 'stop new work for a backend, balancer or site',
   undrain: 'take a drain back',
+  settle: "settle a service's slots that may be settled now",
   status: 'what runs, epoch, health',
   explain: 'why a packet or a DNS answer goes where it goes',
   capture: 'record live packets with what became of them',

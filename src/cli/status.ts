@@ -1,5 +1,7 @@
 /** `portico status`: what runs, where traffic goes, what is wrong. */
 import type { LiveSite, LiveStatus } from '../api/live-status.ts';
+import type { DrainStatus } from '../api/source.ts';
+import { formatDuration } from '../config/units.ts';
 import { API_OPTION, callApi } from './api-client.ts';
 import { takePositionals } from './arguments.ts';
 import { type Command, type CommandArguments, printJson } from './command.ts';
@@ -32,6 +34,26 @@ function statusLines(status: LiveStatus): string[] {
   return lines;
 }
 
+function drainText({
+  slots,
+  leftMs,
+  givenUp,
+  lastPacketAgoMs,
+  connections,
+  oldestMs,
+  topClients,
+}: DrainStatus): string {
+  if (givenUp) return 'drained, given up at its deadline';
+  const parts = [slots === 0 ? 'drained, nothing holds it open' : `drained, ${slots} slots hold it open`];
+  if (connections !== null) parts.push(`${connections} connections`);
+  if (oldestMs !== null) parts.push(`the oldest for ${formatDuration(oldestMs)}`);
+  if (topClients.length > 0)
+    parts.push(`most by ${topClients.map((one) => `${one.client} (${one.connections})`).join(', ')}`);
+  if (slots > 0 && lastPacketAgoMs !== null) parts.push(`last packet ${Math.round(lastPacketAgoMs / 1_000)} s ago`);
+  if (leftMs !== null) parts.push(`given up in ${Math.round(leftMs / 1_000)} s`);
+  return parts.join(', ');
+}
+
 function rate(value: number): string {
   return value < 10 ? value.toFixed(1) : Math.round(value).toString();
 }
@@ -48,14 +70,18 @@ function siteLines(site: LiveSite): string[] {
   for (const service of site.services) {
     const vips = service.vips.map((vip) => `${vip.address}${vip.announced ? '' : ' (not announced)'}`).join(', ');
     lines.push(
-      `  service ${service.name}: ${service.reached}, ${vips}, ${service.ports.join(', ')}; ${rate(service.answersPerSecond)} answers/s; ${service.unsettledSlots} of ${service.slots} slots unsettled`,
+      `  service ${service.name}: ${service.reached}, ${vips}, ${service.ports.join(', ')}; ${rate(service.answersPerSecond)} answers/s; ${service.unsettledSlots} of ${service.slots} slots unsettled${service.heldSlots === 0 ? '' : `, ${service.heldSlots} wait to follow weights`}`,
     );
     for (const backend of service.backends) {
-      const drained = backend.drained ? ', drained' : '';
+      const drained = backend.drain === null ? '' : `, ${drainText(backend.drain)}`;
+      const weight =
+        backend.effectiveWeight === backend.weight
+          ? ''
+          : `, weight ${backend.effectiveWeight.toFixed(2)} (${backend.weightReason})`;
       const packets = backend.packetsPerSecond === null ? '' : `, ${rate(backend.packetsPerSecond)} packets/s`;
       const reason = backend.reason === null ? '' : ` (${backend.reason})`;
       lines.push(
-        `    ${backend.name} ${backend.address}: ${backend.diagnosis}${reason}${drained}, ${(100 * backend.share).toFixed(1)} % of new flows${packets}`,
+        `    ${backend.name} ${backend.address}: ${backend.diagnosis}${reason}${drained}, ${(100 * backend.share).toFixed(1)} % of new flows${weight}${packets}`,
       );
     }
   }

@@ -8,7 +8,8 @@ import { forEachAtMost } from './at-most.ts';
 import type { Log } from './log.ts';
 import type { Machine } from './machine.ts';
 import { SaidOnce } from './said-once.ts';
-import type { PlannedBackend, SitePlan } from './site-plan.ts';
+import type { PlannedBackend, PlannedService, SitePlan } from './site-plan.ts';
+import type { SlotReport } from './slot-reports.ts';
 
 /** Each costs three processes. */
 const RESOLVED_AT_ONCE = 8;
@@ -80,6 +81,11 @@ export class BackendRole {
     } catch (error) {
       this.#said.trouble(trouble, fields, (error as Error).message);
     }
+  }
+
+  /** The connections of a service on this machine, by slot; null: the agent cannot tell. */
+  async slotReport(_service: PlannedService): Promise<SlotReport | null> {
+    return null;
   }
 
   /** Packets that got their second chance elsewhere, since the agent was made. */

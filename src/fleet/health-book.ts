@@ -97,6 +97,26 @@ export class HealthBook {
     };
   }
 
+  /** A backend as one observer sees it. */
+  seenBy(observer: string, service: string, backend: string): Verdict {
+    const targets = this.#observers.get(observer);
+    const vip = targets?.get(`${service}/${backend}/vip`)?.health ?? null;
+    const direct = targets?.get(`${service}/${backend}/direct`)?.health ?? null;
+    return vip === null && direct === null ? 'unknown' : diagnose(vip, direct).verdict;
+  }
+
+  /** Backends that one observer finds dead, with the time in which every other observer should have come to the same verdict, or this one to another. */
+  *unhealthyFor(
+    observer: string,
+  ): Generator<{ readonly service: string; readonly backend: string; readonly agreedMs: number }> {
+    for (const { probe, health, thresholds } of this.#observers.get(observer)?.values() ?? []) {
+      const { service, backend, target } = probe;
+      if (backend === null || health.verdict !== 'unhealthy') continue;
+      const agreedMs = 2 * target.intervalMs * (Math.max(thresholds.rise, thresholds.fall) + 1);
+      if (this.seenBy(observer, service, backend) === 'unhealthy') yield { service, backend, agreedMs };
+    }
+  }
+
   /** A site as a service's users see it: up if one observer reaches its VIP. */
   site(service: string, site: string): Verdict {
     const seen: Verdict[] = [];

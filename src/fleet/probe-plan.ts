@@ -56,18 +56,23 @@ function directPort({ health, ports, forwarding, backendPort }: Service, backend
   return ports.some(({ protocol, port }) => protocol === 'tcp' && port === health.port) ? backendPort : health.port;
 }
 
-/** What a balancer's prober watches: every backend of every service of its site. */
+/** Backends that the configuration no longer names, but that flows of the service may still be on. */
+export type LeavingOf = (service: string) => readonly Backend[];
+
+/** What a balancer's prober watches: every backend of every service of its site, also those that leave. */
 export function planBackendProbes(
   config: Config,
   balancer: Balancer,
   indexOf: (backend: string) => number | undefined,
+  leaving: LeavingOf = () => [],
 ): PlannedProbe[] {
   const plan: PlannedProbe[] = [];
   for (const service of config.services.values()) {
     const { health } = service;
     const vip = vipForProbes(service, balancer);
-    for (const name of service.backends.get(balancer.site) ?? []) {
-      const backend = config.backends.get(name);
+    const left = new Map(leaving(service.name).map((backend) => [backend.name, backend]));
+    for (const name of [...(service.backends.get(balancer.site) ?? []), ...left.keys()]) {
+      const backend = left.get(name) ?? config.backends.get(name);
       const index = indexOf(name);
       if (backend === undefined || index === undefined) continue;
       const source = probeSource(balancer, index);

@@ -275,7 +275,12 @@ export class Runtime {
       for (const role of site.balancers.values()) {
         const balancer = config.balancers.get(role.name);
         if (balancer === undefined) continue;
-        const plan = planBackendProbes(config, balancer, (name) => site.indices.numberOf(name));
+        const plan = planBackendProbes(
+          config,
+          balancer,
+          (name) => site.indices.numberOf(name),
+          (service) => site.leavingFrom(service),
+        );
         const polls = planLoadPolls(config, balancer, (name) => site.indices.numberOf(name));
         for (const poll of polls) this.#loadPolls.set(poll.target.id, poll);
         watch(role.name, role.prober, plan, 0, polls);
@@ -417,7 +422,7 @@ export class Runtime {
   async #maintain(): Promise<void> {
     const maintainOne = async (site: SiteRuntime): Promise<void> => {
       try {
-        await site.maintain();
+        if ((await site.maintain()).hasLeft) this.#plan();
         await this.#endAgents(site);
       } catch (error) {
         if (!this.#closed) this.#log.error({ site: site.name, reason: (error as Error).message }, 'maintenance failed');

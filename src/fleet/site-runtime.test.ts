@@ -93,7 +93,12 @@ function world(config = fixtureConfig()) {
     if (balancer === undefined) return;
     health.watch(
       'eu-b1',
-      planBackendProbes(now, balancer, (name) => site.indices.numberOf(name)),
+      planBackendProbes(
+        now,
+        balancer,
+        (name) => site.indices.numberOf(name),
+        (service) => site.leavingFrom(service),
+      ),
       () => ({ rise: 1, fall: 1 }),
     );
   };
@@ -112,7 +117,18 @@ function world(config = fixtureConfig()) {
   const pass = (ms: number) => {
     nowMs += ms;
   };
-  return { site, balancers: balancers as [FakeBalancer, FakeBalancer], errors, apply, say, served, join, pass, config };
+  return {
+    site,
+    health,
+    balancers: balancers as [FakeBalancer, FakeBalancer],
+    errors,
+    apply,
+    say,
+    served,
+    join,
+    pass,
+    config,
+  };
 }
 
 const without = (name: string) =>
@@ -324,4 +340,40 @@ test('where all are drained, with or without deadline, all go on: an answer is b
   pass(2_000);
   await site.look();
   assert.deepEqual(served(), ['eu-1', 'eu-2', 'eu-3']);
+});
+
+test('a service without any backend has no table: nobody whom it names serves on, not even while alive', async () => {
+  const { site, apply, say, balancers } = world();
+  await apply(fixtureConfig());
+  for (const name of ['eu-1', 'eu-2', 'eu-3']) await say(name, null);
+  // `check` refuses such a file; a reload that it does not see must not leave the old table either.
+  const whole = fixtureConfig();
+  const services = [...whole.services].map(([name, one]) => [name, { ...one, backends: new Map() }] as const);
+  await apply({ ...whole, services: new Map(services) });
+  const table = site.tables.table('www') as SlotTable;
+  assert.deepEqual([...candidatesOf(table)], [0]);
+  assert.deepEqual(new Set(balancers[0].tables.get(2)), new Set([0]));
+  await apply(fixtureConfig());
+  for (const name of ['eu-1', 'eu-2', 'eu-3']) await say(name, null);
+  assert.ok(!table.current.includes(0), 'and comes back with them');
+});
+
+test('a backend that leaves is probed until it has left; one that dies meanwhile is given up at once', async () => {
+  const { site, balancers, apply, say, health } = world();
+  await apply(fixtureConfig());
+  for (const name of ['eu-1', 'eu-2', 'eu-3']) await say(name, null);
+  const index = site.indices.numberOf('eu-3') as number;
+  await apply(without('eu-3'));
+  const table = site.tables.table('www') as SlotTable;
+  assert.ok(table.previous.includes(index), 'its connections go on');
+  const [leaving] = site.leavingFrom('www');
+  assert.equal(leaving?.name, 'former 10.1.2.3');
+  for (let i = 0; i < 2; i++)
+    for (const path of ['vip', 'direct'])
+      health.take('eu-b1', { id: `www/former 10.1.2.3/${path}`, reason: 'refused', tookMs: 1 });
+  await site.refresh();
+  assert.ok(!candidatesOf(table).has(index));
+  assert.equal(balancers[0].alive.get(index), false);
+  await site.maintain();
+  assert.deepEqual(balancers[0].purged, [index], 'and has left');
 });

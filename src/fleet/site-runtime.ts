@@ -1,5 +1,5 @@
 /** One site: its balancers and backends, held to what the configuration, the operator and health say. */
-import type { Config, Service } from '../config/model.ts';
+import type { Backend, Config, Service } from '../config/model.ts';
 import { createSlotTable, type SlotTable } from '../decide/slots.ts';
 import { type Address, sameAddress } from '../net/address.ts';
 import { MAX_BACKENDS, MAX_SUBJECTS } from '../serve/vip/layout.gen.ts';
@@ -10,9 +10,12 @@ import type { BalancerRole } from './balancer-role.ts';
 import { type Choice, chooseMembers } from './choose-members.ts';
 import type { HealthBook } from './health-book.ts';
 import type { Log } from './log.ts';
+import { ReachWatch } from './reach.ts';
 import { ServiceWeights } from './service-weights.ts';
 import { assertRoom, type PlannedBackend, planSite, type SitePlan } from './site-plan.ts';
-import { SiteTables } from './site-tables.ts';
+import { type SettleAnswer, SiteTables } from './site-tables.ts';
+import { otherCandidates, slotsNaming } from './slot-counts.ts';
+import { SlotReports } from './slot-reports.ts';
 
 export interface SiteRuntimeOptions {
   readonly site: string;
@@ -38,8 +41,14 @@ export class SiteRuntime {
   /** When the drain of a backend is over and its last flows are given up, in milliseconds since 1970. */
   readonly drainDeadlines = new Map<string, number>();
   readonly weights: ServiceWeights;
+  /** What agents say of their connections. */
+  readonly reports = new SlotReports();
   /** Drains whose end has been told. */
   readonly #givenUp = new Set<string>();
+  /** No other process runs a balancer of the site. */
+  #hasAllBalancers = true;
+  readonly #nowMs: () => number;
+  readonly #reach: ReachWatch;
   readonly #wallMs: () => number;
   readonly #health: HealthBook;
   readonly #log: Log;
@@ -60,8 +69,10 @@ export class SiteRuntime {
     this.name = options.site;
     this.#health = options.health;
     this.#log = options.log;
+    this.#nowMs = options.nowMs;
     this.#wallMs = options.wallMs;
     this.weights = new ServiceWeights(options);
+    this.#reach = new ReachWatch(options);
     this.tables = new SiteTables(options.nowMs, (target, error) => void this.#lostBalancer(target, error));
   }
 
@@ -101,11 +112,13 @@ export class SiteRuntime {
     const others = [...config.balancers.values()].filter(
       ({ site, name }) => site === this.name && !this.balancers.has(name),
     );
-    this.weights.mayFollowLoad = others.length === 0;
+    this.#hasAllBalancers = others.length === 0;
+    this.weights.mayFollowLoad = this.#hasAllBalancers;
     // No table may be published any more whose place in the kernels goes.
     const services = new Set(plan.services.map(({ service }) => service.name));
     for (const name of this.tables.services()) if (!services.has(name)) await this.tables.removeService(name);
     this.weights.keep(services);
+    this.reports.keep(services);
     const known = this.#known();
     await Promise.all([
       ...[...this.balancers.values()].map((balancer) => balancer.setPlan(plan, known)),
@@ -215,7 +228,7 @@ export class SiteRuntime {
   /** Rejects with the first thing that could not be done, after everything else is. */
   async #refreshNow(): Promise<void> {
     if (this.#config === null) return;
-    const dead = new Set(this.#plan.backends.map(({ index }) => index));
+    const dead = new Set(this.#known().map(({ index }) => index));
     const choices = this.#plan.services.map((planned) => {
       const known = this.tables.table(planned.service.name);
       const adopted = known === undefined ? this.#adoptedTable(planned.subject) : null;
@@ -234,7 +247,8 @@ export class SiteRuntime {
       const serving = new Set(table?.current);
       const { members, weightsOnly } = this.weights.weigh(service, choice.members, (index) => serving.has(index));
       const { settleAfterMs } = service.tracking;
-      const options = { subject, slots: service.slots, settleAfterMs, adopted, weightsOnly };
+      const settlesByReports = this.#settlesByReports(service);
+      const options = { subject, slots: service.slots, settleAfterMs, adopted, weightsOnly, settlesByReports };
       await this.tables.setMembers(service.name, options, members, choice.dead).catch((error) => failures.push(error));
       this.#notePanic(service.name, choice.panic);
     }
@@ -285,7 +299,28 @@ export class SiteRuntime {
         serving: serving.has(index),
       };
     });
-    return chooseMembers(candidates, service.panicShare);
+    const choice = chooseMembers(candidates, service.panicShare);
+    // Who leaves takes no new flows, and is given up when probes say so.
+    const leaving = [...this.#leaving]
+      .filter(([, { index }]) => table !== null && slotsNaming(table, index).length > 0)
+      .map(([name, { index }]) => ({
+        index,
+        isDead: this.#health.backend(service.name, name).verdict === 'unhealthy',
+      }));
+    const [gone, going] = [leaving.filter(({ isDead }) => isDead), leaving.filter(({ isDead }) => !isDead)];
+    return {
+      ...choice,
+      alive: [...choice.alive, ...going.map(({ index }) => index)],
+      dead: new Set([...choice.dead, ...gone.map(({ index }) => index)]),
+    };
+  }
+
+  /** Backends that flows of the service may be on although the configuration no longer names them. */
+  leavingFrom(service: string): Backend[] {
+    const table = this.tables.table(service);
+    return [...this.#leaving.values()].flatMap(({ backend, index }) =>
+      table !== undefined && slotsNaming(table, index).length > 0 ? [backend] : [],
+    );
   }
 
   isDrained(backend: string): boolean {
@@ -320,7 +355,9 @@ export class SiteRuntime {
     const over = [...this.drainDeadlines.keys()].filter((name) => this.isGivenUp(name) && !this.#givenUp.has(name));
     for (const backend of over) {
       this.#givenUp.add(backend);
-      const slots = this.tables.slotsOf(this.indices.numberOf(backend) ?? 0);
+      const index = this.indices.numberOf(backend) ?? 0;
+      const tables = this.tables.services().flatMap((service) => this.tables.table(service) ?? []);
+      const slots = tables.reduce((sum, table) => sum + slotsNaming(table, index).length, 0);
       const fields = { site: this.name, backend, slots };
       this.#log.warn(
         fields,
@@ -351,25 +388,30 @@ export class SiteRuntime {
   }
 
   /** The slow round: ways and sessions, balancers that come back, settling, and numbers of backends that nothing refers to any more. */
-  async maintain(): Promise<void> {
+  async maintain(): Promise<{ hasLeft: boolean }> {
     // Asking takes its time: not while deaths wait.
     await Promise.all([
       ...[...this.balancers.values()].flatMap((role) => [role.resolveBackends(), role.lookAtSessions()]),
       ...[...this.backends.values()].map((role) => role.resolveCandidates()),
     ]);
-    await this.#exclusively(() => this.#settleAndFree());
+    return { hasLeft: await this.#exclusively(() => this.#settleAndFree()) };
   }
 
-  async #settleAndFree(): Promise<void> {
+  /** True: some backend has left. */
+  async #settleAndFree(): Promise<boolean> {
     await this.#rejoin();
+    await this.#reach.look([...this.balancers.values()]);
     this.#countSecondChances();
-    const settled = await this.tables.settle();
+    await this.#askAgents();
+    const settled = await this.tables.settle((...asked) => this.reports.isEmpty(...asked));
     if (settled > 0) this.#log.info({ site: this.name, slots: settled }, 'slots settled');
     // Who has no tables cannot know what they name.
     const hasAll = this.#plan.services.every(({ service }) => this.tables.table(service.name) !== undefined);
-    if (this.balancers.size === 0 || !hasAll) return;
+    if (this.balancers.size === 0 || !hasAll) return false;
+    let hasLeft = false;
     for (const [name, { index }] of [...this.#leaving]) {
       if (this.tables.refersTo(index)) continue;
+      hasLeft = true;
       this.#leaving.delete(name);
       for (const balancer of this.balancers.values()) balancer.purgeBackend(index);
       for (const backend of this.backends.values()) backend.forget(index);
@@ -377,6 +419,44 @@ export class SiteRuntime {
       this.indices.release(index);
       this.#log.info({ site: this.name, backend: name }, 'backend has left');
     }
+    return hasLeft;
+  }
+
+  /** Whose connections may hold slots unsettled is asked for them. */
+  async #askAgents(): Promise<void> {
+    await Promise.all(
+      this.#plan.services.flatMap((planned) => {
+        const { name } = planned.service;
+        const table = this.tables.table(name);
+        const others = table === undefined ? new Set<number>() : otherCandidates(table);
+        return [...this.backends.values()].map(async (role) => {
+          const index = this.indices.numberOf(role.name);
+          if (index === undefined || !others.has(index)) return;
+          const beganMs = this.#nowMs();
+          const report = await role.slotReport(planned).catch(() => null);
+          if (report === null) this.reports.forget(name, index);
+          else this.reports.take(name, index, beganMs, report);
+        });
+      }),
+    );
+  }
+
+  /**
+   * Listings tell of every connection, and packets find a second chance meanwhile: TCP only, with the other candidates in the encapsulation, and
+   * no balancer of the site elsewhere, which would not be asked whether it has taken the change.
+   */
+  #settlesByReports(service: Service): boolean {
+    if (!this.#hasAllBalancers || service.ports.some(({ protocol }) => protocol !== 'tcp')) return false;
+    return (service.backends.get(this.name) ?? []).every((name) => {
+      const backend = this.#config?.backends.get(name);
+      const mode = backend?.forwarding ?? service.forwarding;
+      return backend?.agent === true && (mode === 'gre' || mode === 'gue');
+    });
+  }
+
+  /** Settles what may be settled now (`portico settle`); null: there is no such service here. */
+  settleNow(service: string, only: string | null): Promise<SettleAnswer | null> {
+    return this.#exclusively(() => this.tables.settleNow(service, only));
   }
 
   #countSecondChances(): void {

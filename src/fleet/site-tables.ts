@@ -180,7 +180,8 @@ export class SiteTables {
       entry.settlesByReports = options.settlesByReports === true;
       if (members.length > 0) populateTable(entry.table.current.length, members, entry.desired);
       else entry.desired.fill(0);
-      await this.#bury(entry, dead);
+      // Where nobody serves no old table does: whoever the slots name leaves, be it alive.
+      await this.#bury(entry, members.length > 0 ? dead : namedIn(entry.table));
       if (members.length > 0) await this.#change(entry);
     });
   }
@@ -237,15 +238,6 @@ export class SiteTables {
         )
           return true;
     return false;
-  }
-
-  /** Slots, of all services, in which flows of the backend may be. */
-  slotsOf(index: number): number {
-    let count = 0;
-    for (const { table } of this.#services.values())
-      for (let slot = 0; slot < table.current.length; slot++)
-        if (table.current[slot] === index || table.previous[slot] === index || table.third[slot] === index) count++;
-    return index === 0 ? 0 : count;
   }
 
   /** Names of the services that have a table. */
@@ -456,6 +448,12 @@ export class SiteTables {
     this.#queue = done.catch(() => {});
     return done;
   }
+}
+
+function namedIn({ current, previous, third }: SlotTable): Set<number> {
+  const named = new Set([...current, ...previous, ...third]);
+  named.delete(0);
+  return named;
 }
 
 /** What a change of weights may still make unsettled. */

@@ -249,6 +249,12 @@ export class SlotTable {
     }
   }
 
+  /** Since the last packet of an unsettled slot that went elsewhere than to `current`, to a tick (4.29 s); null: the slot is settled. */
+  silenceMs(i: number): number | null {
+    const tick = this.#halves[2 * i + 1] >>> 20;
+    return tick === 0 ? null : (silenceTicks(this.#ticksNow(), tick) * 2 ** TICK_SHIFT) / 1e6;
+  }
+
   countUnsettled(): number {
     let count = 0;
     for (let at = 1; at < this.#halves.length; at += 2) if (this.#halves[at] >>> 20 !== 0) count++;
