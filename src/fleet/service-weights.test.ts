@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Service } from '../config/model.ts';
 import { fixtureConfig } from './fleet-fixture.ts';
-import { POLLS_A_ROUND, ServiceWeights } from './service-weights.ts';
+import { roundMs, ServiceWeights } from './service-weights.ts';
 
 const POLL_MS = 1_000;
 
@@ -67,7 +67,7 @@ test('weights follow reported load, in rounds, and not while slots wait for the 
   weigh();
   const round = (held: boolean) => {
     let changed = false;
-    for (let poll = 0; poll < POLLS_A_ROUND; poll++) {
+    for (let poll = 0; poll < roundMs(POLL_MS) / POLL_MS; poll++) {
       pass(POLL_MS);
       weights.takeReport('www', 'b1', 0.9, null);
       weights.takeReport('www', 'b2', 0.3, null);
@@ -88,7 +88,7 @@ test('weights follow reported load, in rounds, and not while slots wait for the 
 test('without reports the weight stays, and an alarm says so once, with the reason', () => {
   const { weights, service, base, pass, said } = weightsOf(LOAD);
   weights.weigh(service, base('b1', 'b2'), nobody);
-  for (let poll = 0; poll < 3 * POLLS_A_ROUND; poll++) {
+  for (let poll = 0; poll < (3 * roundMs(POLL_MS)) / POLL_MS; poll++) {
     pass(POLL_MS);
     weights.takeReport('www', 'b1', 0.9, null);
     weights.takeReport('www', 'b2', null, 'ECONNREFUSED');

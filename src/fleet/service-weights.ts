@@ -9,8 +9,17 @@ import { slowStartShare } from '../decide/weights/slow-start.ts';
 import type { Log } from './log.ts';
 import type { TableMember } from './site-tables.ts';
 
-/** Rounds of a controller are so many polls apart: connections take a while to come and go. */
-export const POLLS_A_ROUND = 10;
+/**
+ * Rounds of a controller are so far apart, and so many polls: connections take a while to come and go, and a controller that is quicker
+ * than they are swings. Simulated days (decide/weights) have connections of ten rounds.
+ */
+const ROUND_MS = 120_000;
+const POLLS_A_ROUND = 10;
+
+export function roundMs(pollMs: number): number {
+  return Math.max(ROUND_MS, POLLS_A_ROUND * pollMs);
+}
+
 /** A backend that has not reported for so many polls is silent. */
 const SILENT_POLLS = 3;
 
@@ -151,7 +160,7 @@ export class ServiceWeights {
       }
       if (service.load === null) continue;
       this.#watchSilence(state, now);
-      if (now - state.roundMs < POLLS_A_ROUND * service.load.intervalMs) continue;
+      if (now - state.roundMs < roundMs(service.load.intervalMs)) continue;
       state.roundMs = now;
       if (this.mayFollowLoad && !isHeld(service.name) && this.#round(state)) hasChanged = true;
       for (const member of members.values()) {
