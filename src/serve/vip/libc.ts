@@ -18,6 +18,7 @@ const cListen = libc.func('int listen(int fd, int backlog)');
 const cSendto = libc.func(
   'long sendto(int fd, void *bytes, size_t length, int flags, void *address, uint32_t addressLength)',
 );
+const cRecv = libc.func('long recv(int fd, void *bytes, size_t length, int flags)');
 const cSetsockopt = libc.func('int setsockopt(int fd, int level, int name, void *value, uint32_t length)');
 const cClockGettime = libc.func('int clock_gettime(int clock, void *time)');
 const cIfNametoindex = libc.func('unsigned int if_nametoindex(const char *name)');
@@ -108,6 +109,11 @@ export function setSocketOption(fd: number, level: number, name: number, value: 
 export function sendTo(fd: number, bytes: Uint8Array, address: Uint8Array): number {
   const sent: number = cSendto(fd, bytes, bytes.length, MSG_DONTWAIT, address, address.length);
   return sent < 0 ? koffi.errno() : 0;
+}
+
+/** Receives one message, waiting for it; gives its length. What does not fit into `bytes` is lost. */
+export function receive(fd: number, bytes: Uint8Array, what: string): number {
+  return check(cRecv(fd, bytes, bytes.length, 0), `receive ${what}`);
 }
 
 /** Index of an interface of this thread's namespace; 0: there is none of that name. */
