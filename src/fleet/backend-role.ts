@@ -4,12 +4,12 @@ import { type Address, sameAddress } from '../net/address.ts';
 import { type Agent, openAgent } from '../serve/vip/agent.ts';
 import { AGENT_OUTCOME, AGENT_OUTCOME_COUNT } from '../serve/vip/layout.gen.ts';
 import { resolveNextHop } from '../serve/vip/next-hop.ts';
+import { SlotReader, type SlotReports } from '../serve/vip/slot-report.ts';
 import { forEachAtMost } from './at-most.ts';
 import type { Log } from './log.ts';
 import type { Machine } from './machine.ts';
 import { SaidOnce } from './said-once.ts';
 import type { PlannedBackend, PlannedService, SitePlan } from './site-plan.ts';
-import type { SlotReport } from './slot-reports.ts';
 
 /** Each costs three processes. */
 const RESOLVED_AT_ONCE = 8;
@@ -22,6 +22,7 @@ export class BackendRole {
   readonly #backend: Backend;
   readonly #said: SaidOnce;
   readonly #outcomes = new Float64Array(AGENT_OUTCOME_COUNT);
+  readonly #sockets: SlotReader;
   #others: readonly PlannedBackend[] = [];
   #turn = 0;
   #closed = false;
@@ -32,6 +33,7 @@ export class BackendRole {
     this.machine = machine;
     this.agent = agent;
     this.#backend = backend;
+    this.#sockets = new SlotReader(machine.netns, () => performance.now());
     this.#said = new SaidOnce(log);
   }
 
@@ -83,9 +85,18 @@ export class BackendRole {
     }
   }
 
-  /** The connections of a service on this machine, by slot; null: the agent cannot tell. */
-  async slotReport(_service: PlannedService): Promise<SlotReport | null> {
-    return null;
+  /** The connections of these services on this machine, by slot, from the kernel's list of sockets. */
+  listConnections(services: readonly PlannedService[], hashKey: Uint8Array): Promise<SlotReports> {
+    return this.#sockets.read(
+      services.map(({ service, vips }) => ({
+        service: service.name,
+        slots: service.slots,
+        vips: vips.map(({ address }) => address),
+        ports: service.ports,
+        hashesSource: service.scheduler === 'source-hash',
+      })),
+      hashKey,
+    );
   }
 
   /** Packets that got their second chance elsewhere, since the agent was made. */

@@ -73,7 +73,14 @@ test('a service that is removed leaves nothing behind in the kernel', { skip: ca
     () => 0,
     () => {},
   );
-  const site = new SiteRuntime({ site: 'eu', health, nowMs: () => performance.now(), wallMs: Date.now, log });
+  const site = new SiteRuntime({
+    site: 'eu',
+    health,
+    nowMs: () => performance.now(),
+    wallMs: Date.now,
+    hashKey: () => undefined,
+    log,
+  });
   t.after(async () => {
     await site.close(() => false);
     network.remove();

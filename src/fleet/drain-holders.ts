@@ -1,4 +1,5 @@
 /** Who holds a drain open: what is known of the flows that may still be on a drained backend. Reads, changes nothing. */
+import { formatAddress } from '../net/address.ts';
 import type { SiteRuntime } from './site-runtime.ts';
 import { slotsNaming } from './slot-counts.ts';
 
@@ -34,6 +35,9 @@ export function drainHolders(site: SiteRuntime, service: string, backend: string
     lastPacketAgoMs,
     connections: report?.count ?? null,
     oldestMs: report?.oldestMs ?? null,
-    topClients: report?.topClients ?? [],
+    topClients: (report?.topClients ?? []).map(({ address, connections }) => ({
+      client: formatAddress(address),
+      connections,
+    })),
   };
 }

@@ -1,4 +1,6 @@
-/** Until the routers know the balancers. */
+/** Until the routers know the balancers, and clients reach the services. */
+import type { Config } from '../config/model.ts';
+import type { HealthBook } from './health-book.ts';
 import type { Log } from './log.ts';
 import type { SiteRuntime } from './site-runtime.ts';
 
@@ -12,4 +14,13 @@ export async function untilRouted(sites: Iterable<SiteRuntime>, log: Log): Promi
   const waits = announcers.map((announcer) => announcer.untilEstablished(ROUTED_LIMIT_MS));
   for (const result of await Promise.allSettled(waits))
     if (result.status === 'rejected') log.warn({ reason: (result.reason as Error).message }, 'no BGP session yet');
+}
+
+/** Services that are not reached through their VIP, as the name servers' probes see it, with the site. */
+export function unreached({ services }: Config, health: HealthBook): string[] {
+  return [...services.values()].flatMap((service) =>
+    [...service.vips.keys()]
+      .filter((site) => health.site(service.name, site) !== 'healthy')
+      .map((site) => `${service.name} at ${site}`),
+  );
 }

@@ -21,7 +21,7 @@ import type { Log } from './log.ts';
 import type { Folders, Machine } from './machine.ts';
 import { type LoadPoll, type PlannedProbe, planBackendProbes, planLoadPolls, planSiteProbes } from './probe-plan.ts';
 import { reloadProblems } from './reload-limits.ts';
-import { untilRouted } from './routed.ts';
+import { unreached, untilRouted } from './routed.ts';
 import { SiteLoad } from './site-load.ts';
 import { SiteRuntime } from './site-runtime.ts';
 import { SteeringWatch } from './steering-watch.ts';
@@ -95,6 +95,7 @@ export class Runtime {
       health: this.health,
       nowMs: steadyMs,
       wallMs: Date.now,
+      hashKey: () => this.#hashKeys.get(name),
       log: this.#log,
     });
     this.sites.set(name, site);
@@ -455,11 +456,7 @@ export class Runtime {
   async untilServing(limitMs: number): Promise<void> {
     const limitAt = steadyMs() + limitMs;
     for (;;) {
-      const missing = [...this.config.services.values()].flatMap((service) =>
-        [...service.vips.keys()]
-          .filter((site) => this.health.site(service.name, site) !== 'healthy')
-          .map((site) => `${service.name} at ${site}`),
-      );
+      const missing = unreached(this.config, this.health);
       if (missing.length === 0 || this.nameServers.size === 0) return this.idle();
       if (steadyMs() > limitAt) throw new Error(`not reached within ${limitMs} ms: ${missing.join(', ')}`);
       await sleep(SERVING_POLL_MS);

@@ -84,7 +84,14 @@ function world(config = fixtureConfig()) {
     () => nowMs,
     () => {},
   );
-  const site = new SiteRuntime({ site: 'eu', health, nowMs: () => nowMs, wallMs: () => nowMs, log });
+  const site = new SiteRuntime({
+    site: 'eu',
+    health,
+    nowMs: () => nowMs,
+    wallMs: () => nowMs,
+    hashKey: () => undefined,
+    log,
+  });
   const balancers = ['eu-b1', 'eu-b2'].map((name) => new FakeBalancer(name));
   const join = (balancer: FakeBalancer) => site.addBalancer(balancer as unknown as BalancerRole, config);
   for (const balancer of balancers) join(balancer);

@@ -5,6 +5,7 @@ import { type Address, sameAddress } from '../net/address.ts';
 import { MAX_BACKENDS, MAX_SUBJECTS } from '../serve/vip/layout.gen.ts';
 import { adoptNumbers, formerBackend, formerName } from './adopt.ts';
 import { Allocation } from './allocation.ts';
+import { askAgents } from './ask-agents.ts';
 import type { BackendRole } from './backend-role.ts';
 import type { BalancerRole } from './balancer-role.ts';
 import { type Choice, chooseMembers } from './choose-members.ts';
@@ -14,8 +15,8 @@ import { ReachWatch } from './reach.ts';
 import { ServiceWeights } from './service-weights.ts';
 import { assertRoom, type PlannedBackend, planSite, type SitePlan } from './site-plan.ts';
 import { type SettleAnswer, SiteTables } from './site-tables.ts';
-import { otherCandidates, slotsNaming } from './slot-counts.ts';
-import { SlotReports } from './slot-reports.ts';
+import { slotsNaming } from './slot-counts.ts';
+import { SlotListings } from './slot-listings.ts';
 
 export interface SiteRuntimeOptions {
   readonly site: string;
@@ -24,6 +25,8 @@ export interface SiteRuntimeOptions {
   readonly nowMs: () => number;
   /** Milliseconds since 1970. */
   readonly wallMs: () => number;
+  /** The site's, once it is known. */
+  readonly hashKey: () => Uint8Array | undefined;
   readonly log: Log;
 }
 
@@ -42,13 +45,13 @@ export class SiteRuntime {
   readonly drainDeadlines = new Map<string, number>();
   readonly weights: ServiceWeights;
   /** What agents say of their connections. */
-  readonly reports = new SlotReports();
+  readonly reports = new SlotListings();
   /** Drains whose end has been told. */
   readonly #givenUp = new Set<string>();
   /** No other process runs a balancer of the site. */
   #hasAllBalancers = true;
-  readonly #nowMs: () => number;
   readonly #reach: ReachWatch;
+  readonly #hashKey: () => Uint8Array | undefined;
   readonly #wallMs: () => number;
   readonly #health: HealthBook;
   readonly #log: Log;
@@ -69,8 +72,8 @@ export class SiteRuntime {
     this.name = options.site;
     this.#health = options.health;
     this.#log = options.log;
-    this.#nowMs = options.nowMs;
     this.#wallMs = options.wallMs;
+    this.#hashKey = options.hashKey;
     this.weights = new ServiceWeights(options);
     this.#reach = new ReachWatch(options);
     this.tables = new SiteTables(options.nowMs, (target, error) => void this.#lostBalancer(target, error));
@@ -402,7 +405,8 @@ export class SiteRuntime {
     await this.#rejoin();
     await this.#reach.look([...this.balancers.values()]);
     this.#countSecondChances();
-    await this.#askAgents();
+    const hashKey = this.#hashKey();
+    if (hashKey !== undefined) await askAgents(this, hashKey, this.#log);
     const settled = await this.tables.settle((...asked) => this.reports.isEmpty(...asked));
     if (settled > 0) this.#log.info({ site: this.name, slots: settled }, 'slots settled');
     // Who has no tables cannot know what they name.
@@ -420,25 +424,6 @@ export class SiteRuntime {
       this.#log.info({ site: this.name, backend: name }, 'backend has left');
     }
     return hasLeft;
-  }
-
-  /** Whose connections may hold slots unsettled is asked for them. */
-  async #askAgents(): Promise<void> {
-    await Promise.all(
-      this.#plan.services.flatMap((planned) => {
-        const { name } = planned.service;
-        const table = this.tables.table(name);
-        const others = table === undefined ? new Set<number>() : otherCandidates(table);
-        return [...this.backends.values()].map(async (role) => {
-          const index = this.indices.numberOf(role.name);
-          if (index === undefined || !others.has(index)) return;
-          const beganMs = this.#nowMs();
-          const report = await role.slotReport(planned).catch(() => null);
-          if (report === null) this.reports.forget(name, index);
-          else this.reports.take(name, index, beganMs, report);
-        });
-      }),
-    );
   }
 
   /**

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { SlotTable } from '../decide/slots.ts';
 import { SiteTables, type SlotChange, type TableMember, type TableTarget } from './site-tables.ts';
-import { LISTING_WAIT_MS, LISTINGS_APART_MS, SlotReports } from './slot-reports.ts';
+import { LISTING_WAIT_MS, LISTINGS_APART_MS, SlotListings } from './slot-listings.ts';
 
 const SLOTS = 101;
 const SETTLE_MS = 60_000;
@@ -251,7 +251,7 @@ async function reportedDrain() {
   const options = { subject: SUBJECT, slots: SLOTS, settleAfterMs: SETTLE_MS, adopted: null, settlesByReports: true };
   await tables.setMembers('web', options, members(1), new Set());
   await tables.setMembers('web', options, members(2), new Set());
-  const reports = new SlotReports();
+  const reports = new SlotListings();
   const live = new Set<number>();
   let now = 0;
   const wait = (ms: number) => {
@@ -261,7 +261,14 @@ async function reportedDrain() {
   const list = () => {
     const slots = new Uint8Array(Math.ceil(SLOTS / 8));
     for (const slot of live) slots[slot >>> 3] = (slots[slot >>> 3] as number) | (1 << (slot & 7));
-    reports.take('web', 1, now, { slots, count: live.size, oldestMs: null, topClients: [] });
+    reports.take('web', 1, now, {
+      service: 'web',
+      slots,
+      count: live.size,
+      oldestMs: null,
+      topClients: [],
+      isComplete: true,
+    });
   };
   const settle = () => tables.settle((...asked) => reports.isEmpty(...asked));
   const unsettled = () => tables.summary('web')?.unsettled;

@@ -14,7 +14,7 @@ import {
   switchSlot,
   type WeightLimit,
 } from '../decide/slots.ts';
-import { LISTING_WAIT_MS } from './slot-reports.ts';
+import { LISTING_WAIT_MS } from './slot-listings.ts';
 
 export interface TableMember {
   readonly name: string;

@@ -4,16 +4,7 @@
  * it is taken.
  */
 
-/** A listing of a backend's connections to one service. */
-export interface SlotReport {
-  /** A bit for each slot, the lowest of a byte first: 1 where a connection hashes to it. */
-  readonly slots: Uint8Array;
-  readonly count: number;
-  /** Age of the oldest connection; null: nobody tells. */
-  readonly oldestMs: number | null;
-  /** Who has the most, the most first. */
-  readonly topClients: readonly { readonly client: string; readonly connections: number }[];
-}
+import type { SlotReport } from '../serve/vip/slot-report.ts';
 
 interface Listing extends SlotReport {
   readonly beganMs: number;
@@ -32,7 +23,7 @@ export const LISTINGS_APART_MS = 2_000;
  */
 export const LISTING_WAIT_MS = 15_000;
 
-export class SlotReports {
+export class SlotListings {
   /** Service, then index of the backend. */
   readonly #listings = new Map<string, Map<number, Listings>>();
 
@@ -63,6 +54,7 @@ export class SlotReports {
   isEmpty(service: string, index: number, slot: number, sinceMs: number): boolean {
     const listings = this.#listings.get(service)?.get(index);
     if (listings === undefined || listings.first === null || listings.first.beganMs < sinceMs) return false;
+    if (!listings.first.isComplete || !listings.last.isComplete) return false;
     return !hasSlot(listings.first, slot) && !hasSlot(listings.last, slot);
   }
 
