@@ -146,6 +146,14 @@ static __always_inline void hand_over_relayed(struct xdp_md *ctx)
 {
 }
 
+static __always_inline void hand_over_nat(struct xdp_md *ctx)
+{
+}
+
+static __always_inline void hand_over_nat_reply(struct xdp_md *ctx)
+{
+}
+
 SEC("xdp.frags")
 int classic(struct xdp_md *ctx)
 {

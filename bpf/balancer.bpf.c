@@ -4,6 +4,7 @@
 #include <bpf/bpf_helpers.h>
 #include "fragments.h"
 #include "icmp-error.h"
+#include "nat-reply.h"
 #include "probe.h"
 #include "process.h"
 #include "relayed.h"
@@ -34,8 +35,19 @@ int answer(struct xdp_md *ctx);
 int fragment(struct xdp_md *ctx);
 int relayed(struct xdp_md *ctx);
 int hand_up_noted(struct xdp_md *ctx);
+int nat(struct xdp_md *ctx);
+int nat_reply(struct xdp_md *ctx);
 
-enum part { PART_ICMP, PART_ANSWER, PART_FRAGMENT, PART_RELAYED, PART_HAND_UP, PART_COUNT };
+enum part {
+	PART_ICMP,
+	PART_ANSWER,
+	PART_FRAGMENT,
+	PART_RELAYED,
+	PART_HAND_UP,
+	PART_NAT,
+	PART_NAT_REPLY,
+	PART_COUNT
+};
 
 /* What few packets need: programs of their own, so that the verifier judges each alone and the stack
  * suffices. */
@@ -48,7 +60,9 @@ struct {
 				   [PART_ANSWER] = (void *)&answer,
 				   [PART_FRAGMENT] = (void *)&fragment,
 				   [PART_RELAYED] = (void *)&relayed,
-				   [PART_HAND_UP] = (void *)&hand_up_noted}};
+				   [PART_HAND_UP] = (void *)&hand_up_noted,
+				   [PART_NAT] = (void *)&nat,
+				   [PART_NAT_REPLY] = (void *)&nat_reply}};
 
 static __always_inline void hand_over_icmp(struct xdp_md *ctx)
 {
@@ -73,6 +87,16 @@ static __always_inline void hand_over_relayed(struct xdp_md *ctx)
 static __always_inline void hand_over_up(struct xdp_md *ctx)
 {
 	bpf_tail_call(ctx, &parts, PART_HAND_UP);
+}
+
+static __always_inline void hand_over_nat(struct xdp_md *ctx)
+{
+	bpf_tail_call(ctx, &parts, PART_NAT);
+}
+
+static __always_inline void hand_over_nat_reply(struct xdp_md *ctx)
+{
+	bpf_tail_call(ctx, &parts, PART_NAT_REPLY);
 }
 
 /* What is not for a VIP may be for another role of this machine. */
@@ -119,6 +143,18 @@ SEC("xdp.frags")
 int hand_up_noted(struct xdp_md *ctx)
 {
 	return hand_up_and_count(ctx);
+}
+
+SEC("xdp.frags")
+int nat(struct xdp_md *ctx)
+{
+	return process_and_count_nat(ctx);
+}
+
+SEC("xdp.frags")
+int nat_reply(struct xdp_md *ctx)
+{
+	return offer_to_others(ctx, process_and_count_nat_reply(ctx));
 }
 
 /* Run once by the loader: starts the sweeper, or hands a running one over to this version of the program. */

@@ -7,12 +7,14 @@
 #include "hops.h"
 #include "maps.h"
 #include "mtu.h"
+#include "nat.h"
 #include "packet.h"
 
 struct choice {
 	__u32 backend;
 	__u32 key; /* other candidates; 0: none */
 	__u32 flow_label;
+	__u32 outcome; /* enum outcome, if it is sent */
 };
 
 /* A backend's own mode goes before its service's. */
@@ -71,12 +73,10 @@ static __always_inline int forward_by(__u32 protocol, struct packet *packet, con
 }
 
 /* Direct routing: the next hop is the backend itself, which has the VIP on its loopback. */
-static __always_inline int forward_l2(struct packet *packet, const struct backend *backend)
+static __always_inline int forward_by_l2(struct packet *packet, const struct backend *backend)
 {
 	if (packet->frame + ETHERNET_BYTES > packet_end(packet))
 		return XDP_ABORTED;
-	if (!fits(packet, backend, 0))
-		return RARE(does_not_fit(packet, backend, 0));
 	take_hop(packet);
 	copy_bytes_12(packet->frame, backend->next_hop_mac);
 	return send_out(packet->ctx, backend->ifindex);
@@ -87,11 +87,14 @@ static __always_inline int forward_otherwise(struct packet *packet, const struct
 {
 	__u32 forwarding = forwarding_of(backend, service);
 
+	if (forwarding < FORWARDING_L2)
+		return forward_by(protocol_of(forwarding, packet->is_ipv6), packet, backend, choice);
+	if (!fits(packet, backend, 0))
+		return RARE(does_not_fit(packet, backend, 0));
 	if (forwarding == FORWARDING_L2)
-		return forward_l2(packet, backend);
-	if (forwarding == FORWARDING_NAT)
-		return XDP_ABORTED;
-	return forward_by(protocol_of(forwarding, packet->is_ipv6), packet, backend, choice);
+		return forward_by_l2(packet, backend);
+	forward_by_nat(packet, service, choice->backend, choice->outcome);
+	return XDP_ABORTED;
 }
 
 /* XDP_ABORTED: not possible, or it does not fit; then packet->limit says what would. */

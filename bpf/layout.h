@@ -15,6 +15,8 @@
 #define MAX_SUBJECTS 2048 /* VIPs and services together; index 0 is "no VIP" */
 #define MAX_BACKENDS 4096 /* machines of a site; index 0 is "none"; an index has 12 bits */
 #define INDEX_MASK 0xfff
+#define MAX_NAT_REPLIES 65536
+#define MAX_NAT_TUPLES 65536
 #define BUCKET_ENTRIES 8 /* connection table: 8 x 8 bytes is one cache line */
 
 /* The clock: bpf_ktime_get_coarse_ns() shifted right. Ages and slot ticks count 2^32 ns (4.29 s). */
@@ -75,6 +77,7 @@ enum outcome {
 	OUTCOME_ADOPTED,     /* unsettled slot, UDP within the adoption time, inserted, to previous */
 	OUTCOME_UNTRACKED,   /* unsettled slot, not in the table and not inserted, to previous */
 	OUTCOME_PROBE,       /* from the prober, to the backend that its source address forces */
+	OUTCOME_NAT_REPLY,   /* from a backend behind nat, its source made the VIP: tx, redirect or pass */
 	OUTCOME_TOO_BIG,   /* does not fit on the way to its backend, DF or IPv6: drop, the sender is told */
 	OUTCOME_OVERSIZED, /* does not fit, may be fragmented: handed up */
 	OUTCOME_FRAGMENT_RELAYED, /* to the balancer that owns its datagram */
@@ -213,6 +216,34 @@ struct service {
 	__u32 salt; /* mixed into fingerprints: entries of an earlier service of this subject never match */
 };
 
+/* nat: where replies come from. */
+struct nat_source {
+	__u8 address[16]; /* of the backend */
+	__be16 port;      /* 0: any */
+	__u8 protocol;
+	__u8 zero;
+};
+
+/* nat: what they must seem to come from. */
+struct nat_reply {
+	__u8 address[16]; /* the VIP */
+	__be16 port;      /* 0: as it came */
+	__u16 has_tuples; /* 1: `nat_tuples` is asked first, since other VIPs reach the same source */
+	__u32 subject;    /* whose counters: the service's */
+};
+
+/* nat: a flow as its replies show it, where the source alone does not tell the VIP. Begins as struct
+ * nat_source. */
+struct nat_tuple {
+	__u8 address[16];
+	__be16 port;
+	__u8 protocol;
+	__u8 zero;
+	__be16 client_port;
+	__u16 zero_port;
+	__u8 client[16];
+};
+
 /* One cache line. */
 struct backend {
 	__u8 address[16]; /* outer destination */
@@ -270,7 +301,7 @@ struct settings {
 	__u8 capture_address[16]; /* only those to it; zeros: to any VIP */
 	__u32
 	    reclaim_ticks; /* longest lifetime of any service: entries not touched for longer are nobody's */
-	__u32 zero;
+	__u32 nat_replies; /* elements of that map; 0: what is for no VIP is no reply */
 };
 
 /* Where the slow path may look a datagram up: in a bucket of `fragments`. */

@@ -112,6 +112,24 @@ struct {
 	__type(value, __u32);
 } probe_sources SEC(".maps");
 
+/* Who answers behind nat, and for which VIP. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, MAX_NAT_REPLIES);
+	__type(key, struct nat_source);
+	__type(value, struct nat_reply);
+} nat_replies SEC(".maps");
+
+/* Flows of services with SERVICE_NAT_TUPLES. Full: the least recently used goes, and its replies seem to come
+ * from the VIP that `nat_replies` says. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, MAX_NAT_TUPLES);
+	__type(key, struct nat_tuple);
+	__type(value, struct nat_reply);
+} nat_tuples SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);

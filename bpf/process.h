@@ -22,18 +22,25 @@ static __always_inline enum outcome choose(struct packet *packet, const struct s
 /* ICMP other than echo, to a VIP: comes back only if no other program takes it over. */
 static __always_inline void hand_over_icmp(struct xdp_md *ctx);
 
+/* To no VIP, where backends answer through us: the same. */
+static __always_inline void hand_over_nat_reply(struct xdp_md *ctx);
+
 /* Fragments to a VIP, and GRE to this balancer: the same. */
 static __always_inline void hand_over_fragment(struct xdp_md *ctx);
 static __always_inline void hand_over_relayed(struct xdp_md *ctx);
 
-/* Not for a VIP; but a fragment may come from another balancer, wrapped in GRE. */
-static __always_inline enum outcome process_other(const struct packet *packet, struct vip vip)
+/* Not for a VIP; but a fragment may come from another balancer, wrapped in GRE,
+ * or be what a backend behind nat answers. */
+static __always_inline enum outcome process_other(const struct packet *packet, const struct settings *all,
+						  struct vip vip)
 {
 	__u8 *ip = packet->ip;
 
 	if (vip.flags & VIP_OWN && packet->ip + IPV4_BYTES <= packet_end(packet) &&
 	    ip[packet->is_ipv6 ? 6 : 9] == PROTOCOL_GRE)
 		hand_over_relayed(packet->ctx);
+	if (all->nat_replies)
+		hand_over_nat_reply(packet->ctx);
 	return OUTCOME_NOT_VIP;
 }
 
@@ -68,9 +75,9 @@ static __always_inline enum outcome unsent(struct packet *packet, const struct c
 
 /* To the backend that was chosen with that outcome; gives what became of it. */
 static __always_inline enum outcome send_chosen(struct packet *packet, const struct service *service,
-						const struct choice *choice, enum outcome outcome,
-						int *verdict)
+						struct choice *choice, enum outcome outcome, int *verdict)
 {
+	choice->outcome = outcome;
 	if (outcome == OUTCOME_NO_BACKEND)
 		return RARE(without_backend(packet, service));
 	packet->backend = choice->backend;
@@ -94,7 +101,7 @@ static __always_inline enum outcome process(struct packet *packet, const struct 
 		return RARE(OUTCOME_NOT_IP);
 	vip = find_vip(packet, recent, all->generation);
 	if (!vip.subject)
-		return RARE(process_other(packet, vip));
+		return RARE(process_other(packet, all, vip));
 	packet->subject = vip.subject;
 	*verdict = XDP_DROP;
 	parsed = parse_transport(packet);

@@ -19,6 +19,8 @@ struct quoted {
 	__u32 ports;        /* source and destination */
 	__u8 protocol;
 	__u8 zero[3];
+	__u32 offset;    /* of the quoted IP header from the packet's own */
+	__u32 transport; /* and of the quoted transport header */
 };
 
 static __always_inline bool is_error_type(const struct packet *packet, __u8 type)
@@ -57,6 +59,8 @@ static __always_inline bool read_quoted_ipv4(const struct packet *packet, __u32 
 	quoted->addresses[0] = ip.destination | (__u64)ip.source << 32;
 	quoted->ports = reverse_ports(ports);
 	quoted->protocol = ip.protocol;
+	quoted->offset = offset;
+	quoted->transport = transport;
 	return true;
 }
 
@@ -89,6 +93,8 @@ static __always_inline bool read_quoted_ipv6(const struct packet *packet, __u32 
 	copy_bytes_16(quoted->addresses + 2, header + 1);
 	quoted->ports = reverse_ports(ports);
 	quoted->protocol = inner.protocol;
+	quoted->offset = offset;
+	quoted->transport = offset + inner.transport;
 	return true;
 }
 

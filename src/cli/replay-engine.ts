@@ -1,6 +1,7 @@
 /** A balancer's state as its configuration alone says it: all backends healthy, every slot settled, no connections. */
 import type { Balancer, Config, ForwardingMode, Service } from '../config/model.ts';
 import { populateTable } from '../decide/maglev.ts';
+import { type NatReply, type NatService, natReplies } from '../decide/nat-replies.ts';
 import {
   addressKey,
   addService,
@@ -16,9 +17,11 @@ import {
   BACKEND_IPV6,
   FORWARDING_UNSAID,
   FORWARDINGS,
+  SERVICE_NAT_TUPLES,
   SERVICE_UNREACHABLE,
   VIP_ECHO,
 } from '../model/layout.ts';
+import { natSourceKey } from '../model/nat.ts';
 import { sipHashKey } from '../model/siphash.ts';
 import { sameAddress, toMapped } from '../net/address.ts';
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../net/packet.ts';
@@ -86,14 +89,28 @@ function addServices(
     engine.vips.set(addressKey(toMapped(vip), 0, 16), { subject: i + 1, flags: VIP_ECHO });
   });
   const names = new Map<number, string>();
+  const services: NatService[] = [];
   let subject = unique.length;
   for (const service of config.services.values()) {
-    if (!service.vips.has(balancer.site)) continue;
+    const vips = service.vips.get(balancer.site);
+    if (vips === undefined) continue;
     subject++;
     names.set(subject, service.name);
+    services.push({ service, vips, subject });
     addOneService(config, balancer, engine, indices, service, subject);
   }
+  for (const reply of natReplies(balancer.site, services, config.backends).values()) addNatReply(engine, reply);
   return names;
+}
+
+function addNatReply(engine: Engine, { backend, port, protocol, vip, vipPort, subject, hasTuples }: NatReply): void {
+  const number = protocol === 'tcp' ? PROTOCOL_TCP : PROTOCOL_UDP;
+  engine.natReplies.set(natSourceKey(addressKey(toMapped(backend), 0, 16), port, number), {
+    address: toMapped(vip),
+    port: vipPort,
+    hasTuples,
+    subject,
+  });
 }
 
 function addOneService(
@@ -109,12 +126,15 @@ function addOneService(
     subject,
     slots,
     forwarding: forwardingIndex(service.forwarding),
-    flags: service.withoutBackends === 'unreachable' ? SERVICE_UNREACHABLE : 0,
     lifetimeTicks: Math.min(3000, Math.max(4, Math.ceil((tracking.settleAfterMs * 1e6) / NS_PER_TICK))),
     newPerSecond: tracking.newPerSecond,
     shareEntries: Math.floor(balancer.connections * tracking.tableShare),
     salt: 0,
     scheduler: 0,
+    flags:
+      (service.withoutBackends === 'unreachable' ? SERVICE_UNREACHABLE : 0) |
+      (service.natTuples ? SERVICE_NAT_TUPLES : 0),
+    natPort: service.backendPort ?? 0,
   };
   const table = tableOf(config, balancer, indices, service);
   for (const vip of service.vips.get(balancer.site) ?? []) {

@@ -2,7 +2,7 @@
  * The balancer's kernel program without any interface: loaded with the state of a model engine, run by test-run, its maps
  * open to be compared. Needs root. Used by `replay` and by the differential test.
  */
-import type { Engine, EngineBackend, HandedUp } from '../model/engine.ts';
+import type { Engine, EngineBackend, EngineNatReply, HandedUp } from '../model/engine.ts';
 import { headerSum } from '../model/engine.ts';
 import type { Clock } from '../model/layout.ts';
 import { EVENTS, OUTCOMES } from '../model/layout.ts';
@@ -32,6 +32,11 @@ import {
   MAX_BACKENDS,
   MAX_BALANCERS,
   MAX_SUBJECTS,
+  NAT_SOURCE,
+  NAT_TUPLE,
+  NatReplyView,
+  NatSourceView,
+  NatTupleView,
   OWNER_SLOTS,
   PRESSURE,
   ROLE_COUNT,
@@ -170,6 +175,8 @@ class LoadedEngine implements KernelEngine {
     this.#windows.fill(0);
     this.#balancers.memory.fill(0);
     this.takeHandedUp();
+    replaceElements(maps.nat_replies, NAT_SOURCE.sizeBytes, [...engine.natReplies].map(natReplyElement));
+    replaceElements(maps.nat_tuples, NAT_TUPLE.sizeBytes, [...engine.natTuples].map(natTupleElement));
     for (const [subject, slots] of engine.slots) this.#makeSlots(subject, slots.words.length / 2);
     this.#settings.generation++;
     this.#counters.fill(0);
@@ -208,6 +215,7 @@ class LoadedEngine implements KernelEngine {
     this.#settings.cpus = this.#balancer.cpus;
     this.#settings.reclaimTicks = engine.reclaimTicks;
     for (const [subject, slots] of engine.slots) this.slotWords(subject).set(slots.words);
+    this.#settings.natReplies = engine.natReplies.size;
     for (const [subject, pressure] of engine.pressures) this.pressureWords(subject).set(pressure);
     this.connections.set(engine.connections.words);
     this.active.fill(0n);
@@ -342,9 +350,40 @@ function serviceElements(engine: Engine): [Uint8Array, Uint8Array][] {
     value.salt = service.salt;
     value.flags = service.flags;
     value.scheduler = service.scheduler;
+    value.natPort = service.natPort;
     if (VIP.sizeBytes !== 8) throw new Error('struct vip has changed');
     return [bytes, value.memory];
   });
+}
+
+/** Address of 16 bytes, port and protocol of a key of `natSourceKey`. */
+function writeNatSource(key: string, view: { memory: Uint8Array; port: number; protocol: number }): void {
+  view.memory.set(addressBytes(key));
+  view.port = key.charCodeAt(8);
+  view.protocol = key.charCodeAt(9);
+}
+
+function natReplyValue({ address, port, hasTuples, subject }: EngineNatReply): Uint8Array {
+  const value = new NatReplyView();
+  value.setAddress(address);
+  value.port = port;
+  value.hasTuples = hasTuples ? 1 : 0;
+  value.subject = subject;
+  return value.memory;
+}
+
+function natReplyElement([key, reply]: readonly [string, EngineNatReply]): [Uint8Array, Uint8Array] {
+  const source = new NatSourceView();
+  writeNatSource(key, source);
+  return [source.memory, natReplyValue(reply)];
+}
+
+function natTupleElement([key, reply]: readonly [string, EngineNatReply]): [Uint8Array, Uint8Array] {
+  const tuple = new NatTupleView();
+  writeNatSource(key, tuple);
+  tuple.setClient(addressBytes(key.slice(10)));
+  tuple.clientPort = key.charCodeAt(18);
+  return [tuple.memory, natReplyValue(reply)];
 }
 
 function replaceElements(

@@ -4,12 +4,19 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Announcer, type AnnouncerOptions, openAnnouncer, type RouterSession } from '../announce/bird.ts';
 import type { Backend, Balancer, Service } from '../config/model.ts';
+import { natReplies } from '../decide/nat-replies.ts';
 import type { SlotTable as Slots } from '../decide/slots.ts';
 import { type Address, formatAddress, sameAddress } from '../net/address.ts';
 import type { ProbeResult } from '../observe/probe-target.ts';
 import { type Prober, startProber } from '../observe/prober.ts';
 import { type Forwarder, openForwarder } from '../serve/vip/forwarder.ts';
-import { BACKEND_ALIVE, SERVICE_UNREACHABLE, TICK_SHIFT, VIP_ECHO } from '../serve/vip/layout.gen.ts';
+import {
+  BACKEND_ALIVE,
+  SERVICE_NAT_TUPLES,
+  SERVICE_UNREACHABLE,
+  TICK_SHIFT,
+  VIP_ECHO,
+} from '../serve/vip/layout.gen.ts';
 import { MAX_LIFETIME_TICKS } from '../serve/vip/limits.ts';
 import { inNamespace } from '../serve/vip/netns.ts';
 import { type NextHop, resolveNextHop, sameNextHop } from '../serve/vip/next-hop.ts';
@@ -108,7 +115,22 @@ export class BalancerRole implements TableTarget {
     this.#vips = plan.vips;
     for (const vip of plan.vips) this.#writeVip(vip);
     for (const planned of plan.services) this.#setService(planned);
+    this.#setNatReplies(plan);
     this.#removeOthers(plan);
+  }
+
+  /** Replies of backends that leave are rewritten until nothing refers to them any more. */
+  #setNatReplies(plan: SitePlan): void {
+    const services = plan.services.map(({ service, vips, subject }) => {
+      return { service, subject, vips: vips.map(({ address }) => address) };
+    });
+    const backends = new Map(plan.backends.map(({ backend }) => [backend.name, backend]));
+    const isKnown = (address: Address) => this.#known.some(({ backend }) => sameAddress(backend.address, address));
+    const isServed = (subject: number) => plan.services.some((planned) => planned.subject === subject);
+    this.forwarder.natReplies.setAll(
+      natReplies(this.site, services, backends),
+      ({ backend, subject }) => !isKnown(backend) || !isServed(subject),
+    );
   }
 
   /** Writes an entry with the way that is known for it. False: none is known. */
@@ -155,7 +177,8 @@ export class BalancerRole implements TableTarget {
       newPerSecond: Math.min(tracking.newPerSecond, 0xffffffff),
       shareEntries: Math.floor(tracking.tableShare * this.balancer.connections),
       salt: this.saltOf(subject),
-      flags: service.withoutBackends === 'unreachable' ? SERVICE_UNREACHABLE : 0,
+      flags: serviceFlags(service),
+      natPort: service.backendPort,
     };
     for (const vip of vips)
       for (const { protocol, port } of service.ports)
@@ -266,6 +289,8 @@ export class BalancerRole implements TableTarget {
 
   /** Nothing refers to the index any more: its entries go, and it may be given out again. */
   purgeBackend(index: number): void {
+    const leaving = this.#known.find((planned) => planned.index === index);
+    if (leaving !== undefined) this.forwarder.natReplies.removeBackend(leaving.backend.address);
     this.#known = this.#known.filter((planned) => planned.index !== index);
     const from = probeSource(this.balancer, index);
     if (from !== null) this.forwarder.removeProbeSource(from);
@@ -448,4 +473,8 @@ export async function startBalancer(options: BalancerOptions): Promise<BalancerR
     forwarder.close({ keep: forwarder.adopted });
     throw error;
   }
+}
+
+function serviceFlags({ withoutBackends, natTuples }: Service): number {
+  return (withoutBackends === 'unreachable' ? SERVICE_UNREACHABLE : 0) | (natTuples ? SERVICE_NAT_TUPLES : 0);
 }

@@ -33,6 +33,20 @@ export interface EngineService extends PressureLimits {
   readonly flags: number;
   /** SCHEDULER_*. */
   readonly scheduler: number;
+  /** Of backends behind nat; 0: as it came. */
+  readonly natPort: number;
+}
+
+/** What replies of backends behind nat must seem to come from. */
+export interface EngineNatReply {
+  /** The VIP, 16 bytes, IPv4-mapped. */
+  readonly address: Uint8Array;
+  /** 0: as it came. */
+  readonly port: number;
+  /** `natTuples` is asked first. */
+  readonly hasTuples: boolean;
+  /** Of the service. */
+  readonly subject: number;
 }
 
 /** How packets are sent to a backend. */
@@ -104,6 +118,10 @@ export interface Engine {
   handUpBytes: number;
   /** Handed up to the slow path; whoever handles them takes them out. */
   readonly handedUp: HandedUp[];
+  /** By `natSourceKey`. */
+  readonly natReplies: Map<string, EngineNatReply>;
+  /** By `natTupleKey`. Without the kernel's bound. */
+  readonly natTuples: Map<string, EngineNatReply>;
   /** By subject. */
   readonly counters: Map<number, EngineCounters>;
 }
@@ -152,6 +170,8 @@ export function createEngine(key: Uint32Array, buckets: number): Engine {
     handUpWindows: new Map(),
     handUpBytes: 512 * 1024,
     handedUp: [],
+    natReplies: new Map(),
+    natTuples: new Map(),
     counters: new Map(),
   };
 }

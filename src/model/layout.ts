@@ -21,6 +21,7 @@ export const OUTCOMES = [
   'adopted',
   'untracked',
   'probe',
+  'nat-reply',
   'too-big',
   'oversized',
   'fragment-relayed',
@@ -112,6 +113,7 @@ export const FRAGMENT_LIFETIME = 80;
 export const FRAGMENT_TCP = 0x1000;
 export const FRAGMENT_KNOWN = 0x2000;
 export const FRAGMENT_AGE_MASK = 0xfff;
+export const SERVICE_NAT_TUPLES = 16;
 
 /** By the value of `enum forwarding`. */
 export const FORWARDINGS = ['unsaid', 'gre', 'ipip', 'gue', 'l2', 'nat'] as const;

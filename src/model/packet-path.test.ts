@@ -30,6 +30,7 @@ function smallEngine(): Engine {
     salt: 0,
     scheduler: 0,
     shareEntries: 100,
+    natPort: 0,
   };
   addService(engine, serviceKey(1, 80, 6), service, { words: Uint32Array.of(5, 0) });
   setBackend(engine, 5, {

@@ -73,9 +73,10 @@ import {
   VIP_ECHO,
 } from './layout.ts';
 import { isSendersPart, limitOf, mostOuterBytes } from './mtu.ts';
+import { readNatReply, rewriteToBackend } from './nat.ts';
 import { type IpHeader, parseIp, parseTransport, type Transport } from './parse.ts';
 import { ADOPT_UNTIL_WORD } from './pressure.ts';
-import { readQuote } from './quote.ts';
+import { type QuotedFlow, readQuote } from './quote.ts';
 import { createSelection, type PacketKind, type Selection, selectBackend } from './select.ts';
 import { selectTracked } from './tracked.ts';
 
@@ -103,8 +104,9 @@ interface Packet {
   subject: number;
   events: number;
   opensConnection: boolean;
-  /** An ICMP error about a flow. */
-  isError: boolean;
+  transport: Transport | null;
+  /** Of an ICMP error about a flow. */
+  quoted: QuotedFlow | null;
 }
 
 /** What the choice of a backend depends on. */
@@ -137,7 +139,8 @@ export function processFrame(engine: Engine, frame: Uint8Array, ingressIfindex: 
     subject: 0,
     events: 0,
     opensConnection: false,
-    isError: false,
+    transport: null,
+    quoted: null,
   };
   const result = ip === null ? end(packet, 'pass', 'not-ip') : processIp(engine, packet, ip, clock);
   const counters = countersOf(engine, result.subject);
@@ -155,12 +158,13 @@ function end(packet: Packet, verdict: Verdict, outcome: Outcome, backend = 0, fr
 
 function processIp(engine: Engine, packet: Packet, ip: IpHeader, clock: Clock): PacketResult {
   const vip = engine.vips.get(addressKey(packet.frame, ip.destinationOffset, ip.addressBytes));
-  if (vip === undefined) return end(packet, 'pass', 'not-vip');
+  if (vip === undefined) return processReply(engine, packet, ip);
   if (vip.subject === 0) return processRelayed(engine, packet, ip, clock);
   packet.subject = vip.subject;
   const transport = parseTransport(packet.frame, ip);
   if (transport === 'malformed') return end(packet, 'drop', 'malformed');
   if (transport === 'fragment') return processFragment(engine, packet, ip, false, clock);
+  packet.transport = transport;
   packet.opensConnection = kindOf(transport) === 'syn';
   if (isIcmp(ip, transport)) {
     const answer = (vip.flags & VIP_ECHO) === 0 ? null : answerEcho(packet.frame, ip, transport);
@@ -236,6 +240,7 @@ function processFirst(
   const transport = firstTransport(packet.frame, ip, fragment);
   if (transport === 'malformed') return end(packet, 'drop', 'malformed');
   packet.opensConnection = kindOf(transport) === 'syn';
+  packet.transport = transport;
   const service = findService(engine, packet.subject, transport);
   if (service === undefined) {
     rememberHome(engine, place, { backend: 0, port: 0, isTcp: false }, clock);
@@ -305,6 +310,14 @@ function handUp(engine: Engine, packet: Packet, ip: IpHeader, about: About, cloc
   return may;
 }
 
+/** To no VIP: maybe from a backend behind nat. The kernel's tables, which know the way to clients, are not asked: it is the host's. */
+function processReply(engine: Engine, packet: Packet, ip: IpHeader): PacketResult {
+  const reply = readNatReply(engine, packet.frame, ip);
+  if (reply === null) return end(packet, 'pass', 'not-vip');
+  packet.subject = reply.subject;
+  return end(packet, 'pass', 'nat-reply', 0, reply.frame);
+}
+
 /** An error about a packet that the VIP sent goes where a packet of that flow would; any other is the host's. */
 function processIcmpError(
   engine: Engine,
@@ -317,7 +330,7 @@ function processIcmpError(
   const service = quoted === null ? undefined : findService(engine, packet.subject, quoted);
   if (quoted === null || service === undefined) return end(packet, 'pass', 'icmp-other');
   packet.subject = service.subject;
-  packet.isError = true;
+  packet.quoted = quoted;
   if (isExpired(packet.frame, ip)) return tellSender(packet, ip, 'ttl-expired');
   const hash = hashAddresses(engine.key, quoted.addresses, 0, ip.addressBytes, quoted);
   // Like any packet of TCP but a SYN: never a new flow, whatever the protocol.
@@ -332,7 +345,7 @@ function processIcmpError(
 
 /** The packet goes no further, and its sender is told, but never of an error. */
 function tellSender(packet: Packet, ip: IpHeader, outcome: AnsweredOutcome, backend = 0, limit = 0): PacketResult {
-  const answer = packet.isError ? null : answerBack(packet.frame, ip, outcome, limit);
+  const answer = packet.quoted !== null ? null : answerBack(packet.frame, ip, outcome, limit);
   if (answer === null) return end(packet, 'drop', outcome, backend);
   packet.events |= EVENT_ANSWERED;
   return end(packet, 'tx', outcome, backend, answer);
@@ -417,7 +430,7 @@ function chooseTracked(
       weightOf: (index) => engine.backends[index]?.weight || 1,
       kind: flow.kind,
       isLast: flow.isLast,
-      isError: packet.isError,
+      isError: packet.quoted !== null,
       // Entries outlive changes of their slots, so no generation is in their fingerprints.
       flow: placesOf(flow.hash, service.salt, 0, engine.bucketMask),
       firstSlot,
@@ -493,14 +506,13 @@ function forward(
   const backend = engine.backends[choice.backend];
   if (backend === undefined || backend.ifindex === 0) return end(packet, 'drop', 'failed', choice.backend);
   const forwarding = forwardingOf(backend, service);
-  if (forwarding === FORWARDING_NAT) return end(packet, 'drop', 'failed', choice.backend);
   if (ip.lengthBytes + addedBytes(forwarding, ip, backend, choice.key) > backend.mtuBytes) {
     const limit = limitOf(backend.mtuBytes, mostOuterBytes(forwarding, ip.version, backend.flags), ip.version);
     if (isSendersPart(packet.frame, ip, limit)) return tellSender(packet, ip, 'too-big', choice.backend, limit);
     const about = { reason: 'oversized', backend: choice.backend, key: choice.key, flowLabel } as const;
     return leaveOversized(engine, packet, ip, about, clock);
   }
-  const frame = sentFrame(packet, ip, forwarding, backend, choice, flowLabel);
+  const frame = sentFrame(engine, packet, ip, service, backend, choice, flowLabel);
   if (frame === null) return end(packet, 'drop', 'failed', choice.backend);
   const verdict = backend.ifindex === packet.ingressIfindex ? 'tx' : 'redirect';
   return end(packet, verdict, choice.outcome, choice.backend, frame);
@@ -508,7 +520,7 @@ function forward(
 
 /** What grows around the packet. */
 function addedBytes(forwarding: number, { version }: IpHeader, backend: EngineBackend, key: number): number {
-  if (forwarding === FORWARDING_L2) return 0;
+  if (forwarding === FORWARDING_L2 || forwarding === FORWARDING_NAT) return 0;
   return (
     outerBytes(outerProtocol(forwarding, version), (backend.flags & BACKEND_IPV6) !== 0) + (key === 0 ? 0 : KEY_BYTES)
   );
@@ -516,15 +528,23 @@ function addedBytes(forwarding: number, { version }: IpHeader, backend: EngineBa
 
 /** As it leaves; null: not possible. */
 function sentFrame(
+  engine: Engine,
   packet: Packet,
   ip: IpHeader,
-  forwarding: number,
+  service: EngineService,
   backend: EngineBackend,
   choice: Choice,
   flowLabel: number,
 ): Uint8Array | null {
-  const frame = takeHop(packet.frame, ip);
-  if (forwarding === FORWARDING_L2) {
+  const forwarding = forwardingOf(backend, service);
+  const { transport, quoted } = packet;
+  let { frame } = packet;
+  if (forwarding === FORWARDING_NAT) {
+    frame = frame.slice();
+    if (!rewriteToBackend(engine, frame, ip, transport, quoted, service, backend)) return null;
+  }
+  frame = takeHop(frame, ip);
+  if (forwarding === FORWARDING_L2 || forwarding === FORWARDING_NAT) {
     frame.set(backend.nextHopMac, 0);
     frame.set(backend.ownMac, 6);
     return frame;

@@ -21,6 +21,9 @@ export interface QuotedFlow {
   readonly sourcePort: number;
   readonly destinationPort: number;
   readonly protocol: number;
+  /** In the frame: of the quoted IP header and of the transport header behind it. */
+  readonly offset: number;
+  readonly transportOffset: number;
 }
 
 /**
@@ -46,6 +49,8 @@ export function readQuote(frame: Uint8Array, ip: IpHeader, transport: Transport)
     sourcePort: readUint16(frame, quote.transportOffset + 2),
     destinationPort: readUint16(frame, quote.transportOffset),
     protocol: quote.protocol,
+    offset: at,
+    transportOffset: quote.transportOffset,
   };
 }
 

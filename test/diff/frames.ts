@@ -131,9 +131,8 @@ function randomLink(dice: Dice, isIpv6: boolean): Uint8Array {
 
 function randomIpv4(dice: Dice, world: World): Uint8Array {
   const optionBytes = dice.chance(10) ? 4 * dice.below(11) : 0;
-  const source = dice.pick(world.clients4);
-  const destination = dice.chance(97) ? dice.pick(world.vips4) : dice.bytes(4);
-  const { protocol, bytes: payload } = randomPayload(dice, 4, world, destination);
+  const { source, destination, payload: made } = randomTraffic(dice, 4, world);
+  const { protocol, bytes: payload } = made;
   const headerBytes = 20 + optionBytes;
   const packet = new Uint8Array(headerBytes + payload.length);
   packet.set(dice.bytes(headerBytes));
@@ -151,9 +150,8 @@ function randomIpv4(dice: Dice, world: World): Uint8Array {
 }
 
 function randomIpv6(dice: Dice, world: World): Uint8Array {
-  const source = dice.pick(world.clients6);
-  const destination = dice.chance(97) ? dice.pick(world.vips6) : dice.bytes(16);
-  const { protocol, bytes: payload } = randomPayload(dice, 6, world, destination);
+  const { source, destination, payload: made } = randomTraffic(dice, 6, world);
+  const { protocol, bytes: payload } = made;
   const { first, bytes: extensions } = randomExtensions(dice, protocol);
   const packet = new Uint8Array(40 + extensions.length + payload.length);
   writeUint32(packet, 0, 0x60000000 | (dice.bits() & 0xfffffff));
@@ -165,6 +163,43 @@ function randomIpv6(dice: Dice, world: World): Uint8Array {
   packet.set(extensions, 40);
   packet.set(payload, 40 + extensions.length);
   return packet;
+}
+
+interface Payload {
+  readonly protocol: number;
+  readonly bytes: Uint8Array;
+}
+
+interface Traffic {
+  readonly source: Uint8Array;
+  readonly destination: Uint8Array;
+  readonly payload: Payload;
+}
+
+/** To a VIP mostly; sometimes a reply of a backend behind nat. */
+function randomTraffic(dice: Dice, version: 4 | 6, world: World): Traffic {
+  const isIpv6 = version === 6;
+  const client = dice.pick(isIpv6 ? world.clients6 : world.clients4);
+  if (dice.chance(8)) {
+    const natted = dice.pick(isIpv6 ? world.natted6 : world.natted4);
+    return { source: natted, destination: client, payload: replyPayload(dice, version, world, natted) };
+  }
+  const vip = dice.chance(97) ? dice.pick(isIpv6 ? world.vips6 : world.vips4) : dice.bytes(isIpv6 ? 16 : 4);
+  return { source: client, destination: vip, payload: randomPayload(dice, version, world, vip) };
+}
+
+/** The ports of a packet to a VIP change places; or an error about such a packet. */
+function replyPayload(dice: Dice, version: 4 | 6, world: World, natted: Uint8Array): Payload {
+  const isError = dice.chance(30);
+  if (isError) return { protocol: version === 4 ? 1 : 58, bytes: randomIcmpError(dice, version, world, natted, true) };
+  const payload = randomPayload(dice, version, world, natted);
+  const { protocol, bytes } = payload;
+  if ((protocol !== 6 && protocol !== 17) || bytes.length < 4) return payload;
+  const ports = bytes.slice(0, 4);
+  bytes.set(ports.subarray(2), 0);
+  bytes.set(ports.subarray(0, 2), 2);
+  if (dice.chance(30)) writeUint16(bytes, 0, 8080);
+  return payload;
 }
 
 function randomHops(dice: Dice): number {
@@ -196,12 +231,7 @@ function randomExtensions(dice: Dice, protocol: number): { first: number; bytes:
 }
 
 /** `vip`: where the packet goes. */
-function randomPayload(
-  dice: Dice,
-  version: 4 | 6,
-  world: World,
-  vip: Uint8Array,
-): { protocol: number; bytes: Uint8Array } {
+function randomPayload(dice: Dice, version: 4 | 6, world: World, vip: Uint8Array): Payload {
   const roll = dice.below(100);
   if (roll < 52) return { protocol: 6, bytes: randomTcp(dice) };
   if (roll < 77) return { protocol: 17, bytes: randomUdp(dice) };
@@ -233,6 +263,7 @@ function randomUdp(dice: Dice): Uint8Array {
   const datagram = dice.bytes(8 + dataLength(dice));
   writePorts(dice, datagram);
   writeUint16(datagram, 4, dice.chance(90) ? datagram.length : dice.below(datagram.length + 10));
+  if (dice.chance(15)) writeUint16(datagram, 6, 0); // none
   return datagram;
 }
 
@@ -249,8 +280,9 @@ function randomIcmp(dice: Dice, version: 4 | 6): Uint8Array {
 }
 
 /** About a packet that the VIP sent to a client, quoted as short as allowed, longer, or too short. */
-function randomIcmpError(dice: Dice, version: 4 | 6, world: World, vip: Uint8Array): Uint8Array {
+function randomIcmpError(dice: Dice, version: 4 | 6, world: World, vip: Uint8Array, isFromBackend = false): Uint8Array {
   const quote = version === 4 ? quotedIpv4(dice, world, vip) : quotedIpv6(dice, world, vip);
+  if (isFromBackend) turnQuote(dice, quote, version);
   const message = new Uint8Array(8 + quote.length);
   message.set(dice.bytes(8));
   message[0] = dice.chance(5) ? dice.below(256) : dice.pick(version === 4 ? [3, 3, 11, 12] : [1, 2, 3, 4]);
@@ -284,11 +316,26 @@ function quotedIpv6(dice: Dice, world: World, vip: Uint8Array): Uint8Array {
   return quote;
 }
 
+/** As the client's packet came to the backend: addresses and, without options or extension headers, ports change places. */
+function turnQuote(dice: Dice, quote: Uint8Array, version: 4 | 6): void {
+  const [at, size, transport] = version === 4 ? [12, 4, 4 * (quote[0] & 15)] : [8, 16, 40];
+  const swap = (offset: number, bytes: number): void => {
+    const first = quote.slice(offset, offset + bytes);
+    quote.copyWithin(offset, offset + bytes, offset + 2 * bytes);
+    quote.set(first, offset + bytes);
+  };
+  swap(at, size);
+  if (transport + 4 > quote.length) return;
+  swap(transport, 2);
+  if (dice.chance(30)) writeUint16(quote, transport + 2, 8080);
+}
+
 /** From a service to a client: ports that flows of this world have. */
-function quotedTransport(dice: Dice): { protocol: number; bytes: Uint8Array } {
+function quotedTransport(dice: Dice): Payload {
   const bytes = dice.bytes(dice.chance(60) ? 8 : 4 + dice.below(40));
   writeUint16(bytes, 0, dice.chance(94) ? dice.pick(PORTS) : dice.below(0x10000));
   writeUint16(bytes, 2, 1024 + dice.below(2));
+  if (bytes.length >= 8 && dice.chance(10)) writeUint16(bytes, 6, 0);
   return { protocol: dice.chance(97) ? dice.pick([6, 6, 17]) : dice.below(256), bytes };
 }
 

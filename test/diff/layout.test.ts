@@ -27,6 +27,7 @@ test('the model has the numbers and names of bpf/layout.h', () => {
       model.YOUNG_TICKS,
       model.VIP_ECHO,
       model.SERVICE_UNREACHABLE,
+      model.SERVICE_NAT_TUPLES,
     ],
     [
       kernel.MAX_BACKENDS,
@@ -35,6 +36,7 @@ test('the model has the numbers and names of bpf/layout.h', () => {
       kernel.YOUNG_TICKS,
       kernel.VIP_ECHO,
       kernel.SERVICE_UNREACHABLE,
+      kernel.SERVICE_NAT_TUPLES,
     ],
   );
   assert.deepEqual(

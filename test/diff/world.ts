@@ -17,10 +17,12 @@ import {
   type Clock,
   clockFine,
   SCHEDULER_ROUND_ROBIN,
+  SERVICE_NAT_TUPLES,
   SERVICE_UNREACHABLE,
   VIP_ECHO,
   VIP_OWN,
 } from '../../src/model/layout.ts';
+import { natSourceKey } from '../../src/model/nat.ts';
 import { ADOPT_UNTIL_WORD, PICKS_WORD, TURN_WORD } from '../../src/model/pressure.ts';
 import { toMapped } from '../../src/net/address.ts';
 import type { Dice } from './dice.ts';
@@ -44,9 +46,13 @@ export interface World {
   /** This balancer's outer address, and those of others of the site, 4 bytes each. */
   readonly own: Uint8Array;
   readonly peers: readonly Uint8Array[];
+  /** Backends that answer through us. */
+  readonly natted4: readonly Uint8Array[];
+  readonly natted6: readonly Uint8Array[];
 }
 
 export const PORTS = [80, 443];
+const NAT_PORTS = [0, 0, ...PORTS, 8080];
 
 export function createWorld(dice: Dice): World {
   const engine = createEngine(Uint32Array.from([dice.bits(), dice.bits(), dice.bits(), dice.bits()]), BUCKETS);
@@ -61,6 +67,8 @@ export function createWorld(dice: Dice): World {
     vips6: addresses(2, 16),
     own: dice.bytes(4),
     peers: addresses(2, 4),
+    natted4: addresses(2, 4),
+    natted6: addresses(2, 16),
   };
   addVips(dice, world);
   addBalancers(dice, world);
@@ -71,8 +79,24 @@ export function createWorld(dice: Dice): World {
   ] as const)
     for (const client of list)
       if (dice.chance(50)) engine.probeSources.set(addressKey(client, 0, size), dice.pick([...BACKEND_INDICES, 9]));
+  if (dice.chance(80)) addNatReplies(dice, world);
   perturb(dice, world, true);
   return world;
+}
+
+function addNatReplies(dice: Dice, { engine, natted4, natted6, vips4, vips6 }: World): void {
+  for (const backend of [...natted4, ...natted6])
+    for (const port of [...PORTS, 8080, 0])
+      for (const protocol of [6, 17]) {
+        if (dice.chance(20)) continue;
+        const vip = dice.pick(backend.length === 4 ? vips4 : vips6);
+        engine.natReplies.set(natSourceKey(addressKey(backend, 0, backend.length as 4 | 16), port, protocol), {
+          address: vip.length === 16 ? vip : toMapped({ family: 4, bytes: vip }),
+          port: port === 0 ? 0 : dice.pick(PORTS),
+          hasTuples: dice.chance(40),
+          subject: FIRST_SERVICE + dice.below(TABLE_SIZES.length),
+        });
+      }
 }
 
 function addVips(dice: Dice, { engine, vips4, vips6 }: World): void {
@@ -85,11 +109,13 @@ function addVips(dice: Dice, { engine, vips4, vips6 }: World): void {
 }
 
 /** Balancers 1 and 2 own some fragments, and 3, to which there is no way. */
-function addBalancers(dice: Dice, { engine, own, peers }: World): void {
+function addBalancers(dice: Dice, world: World): void {
+  const { engine, own, peers } = world;
   engine.vips.set(addressKey(own, 0, 4), { subject: 0, flags: VIP_OWN });
   for (const peer of peers) engine.balancerSources.add(addressKey(peer, 0, 4));
-  for (const index of [1, 2]) engine.balancers[index] = { ...randomBackend(dice), ifindex: dice.pick([LOOPBACK, 9]) };
-  engine.balancers[3] = { ...randomBackend(dice), ifindex: 0 };
+  for (const index of [1, 2])
+    engine.balancers[index] = { ...randomBackend(dice, world), ifindex: dice.pick([LOOPBACK, 9]) };
+  engine.balancers[3] = { ...randomBackend(dice, world), ifindex: 0 };
   for (let slot = 0; slot < engine.fragmentOwners.length; slot++)
     engine.fragmentOwners[slot] = dice.pick([0, 0, 0, 0, 1, 2, 3]);
   engine.handUpBytes = dice.pick([100, 2_000, 2_000, 1 << 20]);
@@ -105,13 +131,17 @@ function addServices(dice: Dice, engine: Engine): void {
     const service = {
       subject: FIRST_SERVICE + number,
       slots,
-      forwarding: dice.pick([0, 1, 1, 2, 2, 3, 3, 4, 4, 5]),
+      forwarding: dice.pick([0, 1, 2, 3, 4, 5, 5]),
       lifetimeTicks: dice.pick([0, 1, 3, 4, 7, 100, 840, 3000, 3000]),
       newPerSecond: dice.pick([0, 1, 5, 100_000, 100_000, 100_000]),
       shareEntries: dice.pick([0, 3, 20, 100_000, 100_000, 100_000]),
       salt: dice.pick([0, dice.bits()]),
-      flags: dice.pick([0, 0, 0, 1, 1, 2, 3]) | (dice.chance(50) ? SERVICE_UNREACHABLE : 0),
+      flags:
+        dice.pick([0, 0, 0, 1, 1, 2, 3]) |
+        (dice.chance(50) ? SERVICE_NAT_TUPLES : 0) |
+        (dice.chance(50) ? SERVICE_UNREACHABLE : 0),
       scheduler: number % 4,
+      natPort: dice.pick(NAT_PORTS),
     };
     if (service.scheduler === SCHEDULER_ROUND_ROBIN) engine.picks.set(service.subject, new Uint16Array(PICKS));
     addService(engine, key, service, { words: new Uint32Array(slots * 2) });
@@ -121,7 +151,8 @@ function addServices(dice: Dice, engine: Engine): void {
 /** Changes what the control side, other packets and time may change. The VIPs and services stay. */
 export function perturb(dice: Dice, world: World, isFirst = false): void {
   const { engine, clock } = world;
-  for (const index of BACKEND_INDICES) if (isFirst || dice.chance(30)) setBackend(engine, index, randomBackend(dice));
+  for (const index of BACKEND_INDICES)
+    if (isFirst || dice.chance(30)) setBackend(engine, index, randomBackend(dice, world));
   for (const [, slots] of engine.slots) {
     for (let slot = 0; slot * 2 < slots.words.length; slot++)
       if (dice.chance(isFirst ? 100 : 25)) writeRandomSlot(dice, slots, slot, clock);
@@ -140,16 +171,16 @@ export function perturb(dice: Dice, world: World, isFirst = false): void {
   changeEntries(dice, world);
 }
 
-function randomBackend(dice: Dice): EngineBackend {
+function randomBackend(dice: Dice, { natted4, natted6 }: World): EngineBackend {
   const isIpv6 = dice.chance(40);
   const address = (): Uint8Array =>
     isIpv6
-      ? dice.bytes(16)
-      : toMapped({ family: 4, bytes: dice.pick([dice.bytes(4), Uint8Array.of(255, 255, 255, 255)]) });
+      ? dice.pick([dice.bytes(16), ...natted6])
+      : toMapped({ family: 4, bytes: dice.pick([dice.bytes(4), Uint8Array.of(255, 255, 255, 255), ...natted4]) });
   const flags =
     (dice.chance(75) ? BACKEND_ALIVE : 0) | (dice.chance(65) ? BACKEND_AGENT : 0) | (isIpv6 ? BACKEND_IPV6 : 0);
   const ifindex = dice.pick([LOOPBACK, LOOPBACK, LOOPBACK, LOOPBACK, 9, 9, 9, 9, 0]);
-  const forwarding = dice.pick([0, 0, 0, 1, 2, 3, 4]);
+  const forwarding = dice.pick([0, 0, 0, 0, 1, 2, 3, 4, 5]);
   return {
     address: address(),
     source: address(),

@@ -19,6 +19,8 @@ const MAP_NAMES = [
   'counters',
   'pressures',
   'probe_sources',
+  'nat_replies',
+  'nat_tuples',
   'settings',
   'captures',
   'sweeper',

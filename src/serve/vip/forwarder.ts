@@ -24,6 +24,7 @@ import {
 import { closeFd, coarseClockNs, type MappedMemory, mapMemory } from './libc.ts';
 import { type BackendEntry, type BackendFields, BackendTable, sourceFor } from './machine-entry.ts';
 import { LayoutMismatch, removeMapPins } from './maps.ts';
+import { NatReplyMap } from './nat-map.ts';
 import { interfaceIndexIn } from './netns.ts';
 import type { BpfObject } from './object.ts';
 import { makePinFolder, pinFolder, removeEmptyFolders, removeInstance } from './pins.ts';
@@ -92,6 +93,7 @@ export class Forwarder {
   readonly vips: VipMap;
   readonly services: ServiceMap;
   readonly probeSources: ProbeSourceMap;
+  readonly natReplies: NatReplyMap;
   readonly backends: BackendTable;
   readonly counters: CounterView;
   readonly connections: ConnectionView;
@@ -139,6 +141,9 @@ export class Forwarder {
       this.services = new ServiceMap(this.maps.services, forgetRecent);
       this.probeSources = new ProbeSourceMap(this.maps.probe_sources);
       this.#settings = new SettingsView(settings);
+      this.natReplies = new NatReplyMap(this.maps.nat_replies, (count) => {
+        this.#settings.natReplies = count;
+      });
       this.#writeSettings(this.#settings);
       forgetRecent(); // an earlier version may have remembered otherwise
       this.#root.join(ROLE.BALANCER, this.programFd);

@@ -3,11 +3,13 @@ import { StructView } from './struct-view.ts';
 
 /** SHA-256 of all that follows from the header: pinned maps of another layout are not adopted. */
 export const LAYOUT_DIGEST =
-  '19dd17365b7d93792b918d1df8dbcb0ff9be8806943b1ff91db83b2ec28ea734';
+  '05751b9e2bc5d6c051c98cc2cec973d19de4390332c7c68c9f28e0d1d2742cfe';
 
 export const MAX_SUBJECTS = 2048;
 export const MAX_BACKENDS = 4096;
 export const INDEX_MASK = 4095;
+export const MAX_NAT_REPLIES = 65536;
+export const MAX_NAT_TUPLES = 65536;
 export const BUCKET_ENTRIES = 8;
 export const TICK_SHIFT = 32;
 export const FINE_SHIFT = 26;
@@ -93,14 +95,15 @@ export const OUTCOME = {
   ADOPTED: 13,
   UNTRACKED: 14,
   PROBE: 15,
-  TOO_BIG: 16,
-  OVERSIZED: 17,
-  FRAGMENT_RELAYED: 18,
-  FRAGMENT_REFUSED: 19,
-  FRAGMENT_FIRST: 20,
-  FRAGMENT_LATER: 21,
-  FRAGMENT_HELD: 22,
-  FAILED: 23,
+  NAT_REPLY: 16,
+  TOO_BIG: 17,
+  OVERSIZED: 18,
+  FRAGMENT_RELAYED: 19,
+  FRAGMENT_REFUSED: 20,
+  FRAGMENT_FIRST: 21,
+  FRAGMENT_LATER: 22,
+  FRAGMENT_HELD: 23,
+  FAILED: 24,
 } as const;
 
 export const OUTCOME_NAMES = [
@@ -120,6 +123,7 @@ export const OUTCOME_NAMES = [
   'adopted',
   'untracked',
   'probe',
+  'nat-reply',
   'too-big',
   'oversized',
   'fragment-relayed',
@@ -130,7 +134,7 @@ export const OUTCOME_NAMES = [
   'failed',
 ] as const;
 export type OutcomeName = (typeof OUTCOME_NAMES)[number];
-export const OUTCOME_COUNT = 24;
+export const OUTCOME_COUNT = 25;
 
 /** `enum event`. */
 export const EVENT = {
@@ -421,6 +425,166 @@ export class ServiceView extends StructView {
   }
 }
 
+/** `struct nat_source`: size and offsets in bytes. */
+export const NAT_SOURCE = {
+  sizeBytes: 20,
+  offsets: {
+    address: 0,
+    port: 16,
+    protocol: 18,
+    zero: 19,
+  },
+} as const;
+
+export class NatSourceView extends StructView {
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(20)) {
+    super(buffer, 20);
+  }
+  /** Copies 16 bytes into `target`. */
+  copyAddress(target: Uint8Array): Uint8Array {
+    for (let i = 0; i < 16; i++) target[i] = this.memory[this.start + i];
+    return target;
+  }
+  /** Sets 16 bytes. */
+  setAddress(source: Uint8Array): void {
+    if (source.length !== 16) throw new RangeError('address: 16 bytes');
+    this.memory.set(source, this.start);
+  }
+  get port(): number {
+    return this.view.getUint16(this.start + 16, false);
+  }
+  set port(value: number) {
+    this.view.setUint16(this.start + 16, value, false);
+  }
+  get protocol(): number {
+    return this.view.getUint8(this.start + 18);
+  }
+  set protocol(value: number) {
+    this.view.setUint8(this.start + 18, value);
+  }
+  get zero(): number {
+    return this.view.getUint8(this.start + 19);
+  }
+  set zero(value: number) {
+    this.view.setUint8(this.start + 19, value);
+  }
+}
+
+/** `struct nat_reply`: size and offsets in bytes. */
+export const NAT_REPLY = {
+  sizeBytes: 24,
+  offsets: {
+    address: 0,
+    port: 16,
+    hasTuples: 18,
+    subject: 20,
+  },
+} as const;
+
+export class NatReplyView extends StructView {
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(24)) {
+    super(buffer, 24);
+  }
+  /** Copies 16 bytes into `target`. */
+  copyAddress(target: Uint8Array): Uint8Array {
+    for (let i = 0; i < 16; i++) target[i] = this.memory[this.start + i];
+    return target;
+  }
+  /** Sets 16 bytes. */
+  setAddress(source: Uint8Array): void {
+    if (source.length !== 16) throw new RangeError('address: 16 bytes');
+    this.memory.set(source, this.start);
+  }
+  get port(): number {
+    return this.view.getUint16(this.start + 16, false);
+  }
+  set port(value: number) {
+    this.view.setUint16(this.start + 16, value, false);
+  }
+  get hasTuples(): number {
+    return this.view.getUint16(this.start + 18, true);
+  }
+  set hasTuples(value: number) {
+    this.view.setUint16(this.start + 18, value, true);
+  }
+  get subject(): number {
+    return this.view.getUint32(this.start + 20, true);
+  }
+  set subject(value: number) {
+    this.view.setUint32(this.start + 20, value, true);
+  }
+}
+
+/** `struct nat_tuple`: size and offsets in bytes. */
+export const NAT_TUPLE = {
+  sizeBytes: 40,
+  offsets: {
+    address: 0,
+    port: 16,
+    protocol: 18,
+    zero: 19,
+    clientPort: 20,
+    zeroPort: 22,
+    client: 24,
+  },
+} as const;
+
+export class NatTupleView extends StructView {
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(40)) {
+    super(buffer, 40);
+  }
+  /** Copies 16 bytes into `target`. */
+  copyAddress(target: Uint8Array): Uint8Array {
+    for (let i = 0; i < 16; i++) target[i] = this.memory[this.start + i];
+    return target;
+  }
+  /** Sets 16 bytes. */
+  setAddress(source: Uint8Array): void {
+    if (source.length !== 16) throw new RangeError('address: 16 bytes');
+    this.memory.set(source, this.start);
+  }
+  get port(): number {
+    return this.view.getUint16(this.start + 16, false);
+  }
+  set port(value: number) {
+    this.view.setUint16(this.start + 16, value, false);
+  }
+  get protocol(): number {
+    return this.view.getUint8(this.start + 18);
+  }
+  set protocol(value: number) {
+    this.view.setUint8(this.start + 18, value);
+  }
+  get zero(): number {
+    return this.view.getUint8(this.start + 19);
+  }
+  set zero(value: number) {
+    this.view.setUint8(this.start + 19, value);
+  }
+  get clientPort(): number {
+    return this.view.getUint16(this.start + 20, false);
+  }
+  set clientPort(value: number) {
+    this.view.setUint16(this.start + 20, value, false);
+  }
+  get zeroPort(): number {
+    return this.view.getUint16(this.start + 22, true);
+  }
+  set zeroPort(value: number) {
+    this.view.setUint16(this.start + 22, value, true);
+  }
+  /** Copies 16 bytes into `target`. */
+  copyClient(target: Uint8Array): Uint8Array {
+    for (let i = 0; i < 16; i++) target[i] = this.memory[this.start + 24 + i];
+    return target;
+  }
+  /** Sets 16 bytes. */
+  setClient(source: Uint8Array): void {
+    if (source.length !== 16) throw new RangeError('client: 16 bytes');
+    this.memory.set(source, this.start + 24);
+  }
+}
+
 /** `struct backend`: size and offsets in bytes. */
 export const BACKEND = {
   sizeBytes: 64,
@@ -620,21 +784,21 @@ export class PressureView extends StructView {
 
 /** `struct counters`: size and offsets in bytes. */
 export const COUNTERS = {
-  sizeBytes: 296,
+  sizeBytes: 304,
   offsets: {
     outcome: 0,
-    event: 192,
-    bytes: 272,
-    newConnections: 280,
-    zero: 288,
+    event: 200,
+    bytes: 280,
+    newConnections: 288,
+    zero: 296,
   },
 } as const;
 
 export class CountersView extends StructView {
-  constructor(buffer: ArrayBuffer = new ArrayBuffer(296)) {
-    super(buffer, 296);
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(304)) {
+    super(buffer, 304);
   }
-  /** Element `i` of 24. */
+  /** Element `i` of 25. */
   outcome(i: number): bigint {
     return this.view.getBigUint64(this.start + i * 8, true);
   }
@@ -643,28 +807,28 @@ export class CountersView extends StructView {
   }
   /** Element `i` of 10. */
   event(i: number): bigint {
-    return this.view.getBigUint64(this.start + 192 + i * 8, true);
+    return this.view.getBigUint64(this.start + 200 + i * 8, true);
   }
   setEvent(i: number, value: bigint): void {
-    this.view.setBigUint64(this.start + 192 + i * 8, value, true);
+    this.view.setBigUint64(this.start + 200 + i * 8, value, true);
   }
   get bytes(): bigint {
-    return this.view.getBigUint64(this.start + 272, true);
-  }
-  set bytes(value: bigint) {
-    this.view.setBigUint64(this.start + 272, value, true);
-  }
-  get newConnections(): bigint {
     return this.view.getBigUint64(this.start + 280, true);
   }
-  set newConnections(value: bigint) {
+  set bytes(value: bigint) {
     this.view.setBigUint64(this.start + 280, value, true);
   }
-  get zero(): bigint {
+  get newConnections(): bigint {
     return this.view.getBigUint64(this.start + 288, true);
   }
-  set zero(value: bigint) {
+  set newConnections(value: bigint) {
     this.view.setBigUint64(this.start + 288, value, true);
+  }
+  get zero(): bigint {
+    return this.view.getBigUint64(this.start + 296, true);
+  }
+  set zero(value: bigint) {
+    this.view.setBigUint64(this.start + 296, value, true);
   }
 }
 
@@ -702,7 +866,7 @@ export const SETTINGS = {
     captureEvery: 36,
     captureAddress: 40,
     reclaimTicks: 56,
-    zero: 60,
+    natReplies: 60,
   },
 } as const;
 
@@ -769,10 +933,10 @@ export class SettingsView extends StructView {
   set reclaimTicks(value: number) {
     this.view.setUint32(this.start + 56, value, true);
   }
-  get zero(): number {
+  get natReplies(): number {
     return this.view.getUint32(this.start + 60, true);
   }
-  set zero(value: number) {
+  set natReplies(value: number) {
     this.view.setUint32(this.start + 60, value, true);
   }
 }

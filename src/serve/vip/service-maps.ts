@@ -55,7 +55,7 @@ export class VipMap {
   }
 }
 
-const PROTOCOL_NUMBERS = { tcp: 6, udp: 17 } as const;
+export const PROTOCOL_NUMBERS = { tcp: 6, udp: 17 } as const;
 
 export interface ServiceKey {
   /** Subject of the VIP. */
@@ -84,6 +84,8 @@ export interface ServiceFields {
   readonly scheduler?: SchedulerName;
   /** 32 bits of its own, so that entries of an earlier service of this subject never match; absent: 0. */
   readonly salt?: number;
+  /** nat: port of the backends; null or absent: as it came. */
+  readonly natPort?: number | null;
 }
 
 /** Limits may be Infinity in the configuration; the field has 32 bits. */
@@ -123,6 +125,7 @@ export class ServiceMap {
     this.#value.flags = fields.flags ?? 0;
     this.#value.scheduler = SCHEDULER_NAMES.indexOf(fields.scheduler ?? 'hash');
     this.#value.salt = fields.salt ?? 0;
+    this.#value.natPort = fields.natPort ?? 0;
     updateElement(this.#fd, this.#writeKey(key), this.#value.memory);
     this.#onChange();
   }

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * What backends behind nat answer passes back through a balancer, any one of the site: the source becomes the
+ * VIP and its port again, by what the source alone says. A program of its own, run only for packets to no
+ * VIP, and only where a service is forwarded by nat.
+ */
+#ifndef PORTICO_NAT_REPLY_H
+#define PORTICO_NAT_REPLY_H
+
+#include "count.h"
+#include "egress.h"
+#include "icmp.h"
+#include "nat-forward.h"
+
+/* The VIP that packets from there are to come from; NULL: they are no replies. */
+static __always_inline const struct nat_reply *find_reply(struct nat_tuple *tuple)
+{
+	const struct nat_reply *reply, *known;
+	__be16 port = tuple->port;
+
+	reply = bpf_map_lookup_elem(&nat_replies, tuple);
+	if (!reply) {
+		tuple->port = 0;
+		reply = bpf_map_lookup_elem(&nat_replies, tuple);
+		tuple->port = port;
+	}
+	if (!reply || !reply->has_tuples)
+		return reply;
+	known = bpf_map_lookup_elem(&nat_tuples, tuple);
+	return known ?: reply;
+}
+
+/* What the packet in hand, or the one that an error quotes, names as backend and client. */
+static __always_inline bool read_tuple(const struct packet *packet, const struct quoted *quoted,
+				       bool is_error, struct nat_tuple *tuple)
+{
+	if (!is_error) {
+		tuple->protocol = packet->protocol;
+		tuple->port = packet->ports;
+		tuple->client_port = packet->ports >> 16;
+		return read_addresses(packet, (void *)tuple->address, (void *)tuple->client);
+	}
+	tuple->protocol = quoted->protocol;
+	tuple->port = quoted->ports;
+	tuple->client_port = quoted->ports >> 16;
+	if (packet->is_ipv6) {
+		copy_bytes_16(tuple->address, quoted->addresses);
+		copy_bytes_16(tuple->client, quoted->addresses + 2);
+	} else {
+		map_ipv4((void *)tuple->address, quoted->addresses[0]);
+		map_ipv4((void *)tuple->client, quoted->addresses[0] >> 32);
+	}
+	return true;
+}
+
+/* To the client by the way that the kernel knows, with a hop less; else to the host's stack, which takes the
+ * hop. */
+static __always_inline int send_reply(struct packet *packet)
+{
+	struct address source, destination;
+	struct way way;
+
+	if (!read_addresses(packet, &source, &destination))
+		return XDP_PASS;
+	way = find_way(packet->ctx, &source, &destination, packet->is_ipv6, packet->ip_length);
+	if (!way.ifindex || packet->frame + ETHERNET_BYTES > packet_end(packet))
+		return XDP_PASS;
+	take_hop(packet);
+	copy_bytes_12(packet->frame, way.macs);
+	return way.ifindex == way.ingress ? XDP_TX : bpf_redirect(way.ifindex, 0);
+}
+
+/* The program `balancer` has seen the packet: it is for no VIP. */
+static __always_inline enum outcome process_nat_reply(struct packet *packet, int *verdict)
+{
+	const struct nat_reply *reply;
+	struct nat_tuple tuple = {};
+	struct quoted quoted = {};
+	bool is_sound, is_error;
+	struct end end;
+
+	if (!parse_ip(packet))
+		return OUTCOME_NOT_IP;
+	is_sound = parse_transport(packet) == PARSED_OK;
+	packet->tcp_flags = 0; /* it opens no connection of ours */
+	if (!is_sound || is_expired(packet))
+		return OUTCOME_NOT_VIP;
+	is_error = is_icmp(packet);
+	if (is_error ? !read_quote(packet, &quoted)
+		     : packet->protocol != PROTOCOL_TCP && packet->protocol != PROTOCOL_UDP)
+		return OUTCOME_NOT_VIP;
+	if (!read_tuple(packet, &quoted, is_error, &tuple))
+		return OUTCOME_NOT_VIP;
+	reply = find_reply(&tuple);
+	if (!reply)
+		return OUTCOME_NOT_VIP;
+	packet->subject = reply->subject;
+	end.address = reply->address;
+	end.port = reply->port ?: tuple.port;
+	end.is_source = !is_error;
+	if (is_error ? !rewrite_error(packet, &quoted, &end) : !rewrite_end(packet, &end)) {
+		*verdict = XDP_DROP;
+		return OUTCOME_FAILED;
+	}
+	*verdict = send_reply(packet);
+	return OUTCOME_NAT_REPLY;
+}
+
+/* Counts the packet; gives the verdict. */
+static __always_inline int process_and_count_nat_reply(struct xdp_md *ctx)
+{
+	const struct settings *all = find_settings();
+	struct packet packet = {.ctx = ctx};
+	int verdict = XDP_PASS;
+
+	if (!all)
+		return XDP_PASS;
+	count(&packet, all, process_nat_reply(&packet, &verdict));
+	return verdict;
+}
+
+#endif
