@@ -27,6 +27,7 @@ function world() {
     services: { list: () => [] },
     vips: { list: () => [] },
     listTables: () => [],
+    natReplies: { setAll() {} },
   };
   const options = {
     balancer: fixtureConfig().balancers.get('eu-b1'),
