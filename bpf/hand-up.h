@@ -15,7 +15,7 @@
 #include "prefix.h"
 
 /* Whole pages, a power of two. */
-#define SLOW_PATH_BYTES (4 << 20)
+#define SLOW_PATH_BYTES (8 << 20)
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);

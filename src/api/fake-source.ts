@@ -190,6 +190,17 @@ export class FakeSource implements ApiSource {
     return {
       site: site.name,
       balancer: `${site.name}-b${number}`,
+      slowPath: {
+        released: 12,
+        expired: 1,
+        refused_prefix: 0,
+        refused: 0,
+        split: 7,
+        pieces: 14,
+        dropped: 0,
+        sent: 26,
+        unsent: 0,
+      },
       subjects: [
         {
           kind: 'none',

@@ -4,6 +4,7 @@ import type { SiteRuntime } from '../fleet/site-runtime.ts';
 import { formatAddress } from '../net/address.ts';
 import { createTotals } from '../serve/vip/counters.ts';
 import { AGENT_OUTCOME_NAMES, EVENT_NAMES, OUTCOME_NAMES } from '../serve/vip/layout.gen.ts';
+import type { SlowPath } from '../serve/vip/slow-path.ts';
 import type { AgentCounters, BalancerCounters, Counters, NameServerCounters, SubjectCounters } from './source.ts';
 
 const totals = createTotals();
@@ -53,12 +54,29 @@ function balancerCounters(site: SiteRuntime): BalancerCounters[] {
   return [...site.balancers.values()].map((role) => ({
     site: site.name,
     balancer: role.name,
+    slowPath: slowPathCounters(role.slowPath),
     subjects: subjects.map(({ kind, name, subject }): SubjectCounters => {
       role.forwarder.counters.read(subject, totals);
       const { outcome, event, bytes, newConnections } = totals;
       return { kind, name, outcomes: byName(OUTCOMES, outcome), events: byName(EVENTS, event), bytes, newConnections };
     }),
   }));
+}
+
+function slowPathCounters(slowPath: SlowPath | null): Record<string, number> {
+  if (slowPath === null) return {};
+  const { released, expired, refusedPrefix, refusedAll, split, pieces, dropped, sent, unsent } = slowPath.status();
+  return {
+    released,
+    expired,
+    refused_prefix: refusedPrefix,
+    refused: refusedAll,
+    split,
+    pieces,
+    dropped,
+    sent,
+    unsent,
+  };
 }
 
 function agentCounters(site: SiteRuntime): AgentCounters[] {

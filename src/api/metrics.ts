@@ -111,6 +111,15 @@ function kernelCounters(registry: Registry): ((counters: Counters) => void)[] {
     ),
     counter(
       registry,
+      'portico_slow_path_total',
+      'What the kernel program handed up: early fragments released, expired, refused; packets split, and into pieces; frames sent.',
+      ['site', 'balancer', 'result'],
+      function* ({ balancers }) {
+        for (const { site, balancer, slowPath } of balancers) yield* each(slowPath, 'result', { site, balancer });
+      },
+    ),
+    counter(
+      registry,
       'portico_agent_packets_total',
       'Packets at the agent of a backend, by outcome.',
       ['site', 'backend', 'outcome'],

@@ -18,6 +18,7 @@ function counters(packets: number, queries = 0): Counters {
     balancers: ['b1', 'b2'].map((balancer) => ({
       site: 'eu',
       balancer,
+      slowPath: {},
       subjects: [
         subject('none', '', { not_vip: packets * 9 }),
         subject('vip', '192.0.2.10', { malformed: packets }),

@@ -212,6 +212,8 @@ export interface BalancerCounters {
   readonly site: string;
   readonly balancer: string;
   readonly subjects: readonly SubjectCounters[];
+  /** Packets that the kernel program handed up, by what became of them (docs/operations.md). */
+  readonly slowPath: Readonly<Record<string, number>>;
 }
 
 /** A VIP, a service, or `none`: packets that are for no VIP. */

@@ -21,7 +21,9 @@ import { MAX_LIFETIME_TICKS } from '../serve/vip/limits.ts';
 import { inNamespace } from '../serve/vip/netns.ts';
 import { type NextHop, resolveNextHop, sameNextHop } from '../serve/vip/next-hop.ts';
 import type { SlotTable } from '../serve/vip/slot-table.ts';
+import { SlowPath } from '../serve/vip/slow-path.ts';
 import { forEachAtMost } from './at-most.ts';
+import { BalancerPeers } from './balancer-peers.ts';
 import type { Log } from './log.ts';
 import type { Folders, Machine } from './machine.ts';
 import { probeSource } from './probe-plan.ts';
@@ -62,6 +64,8 @@ export class BalancerRole implements TableTarget {
   readonly forwarder: Forwarder;
   announcer: Announcer | null;
   readonly prober: Prober | null;
+  readonly slowPath: SlowPath | null;
+  readonly peers: BalancerPeers;
   readonly #log: Log;
   readonly #said: SaidOnce;
   readonly #announcerOptions: AnnouncerOptions;
@@ -82,7 +86,13 @@ export class BalancerRole implements TableTarget {
   #publishing: Promise<void> = Promise.resolve();
   #closed = false;
 
-  constructor(options: BalancerOptions, forwarder: Forwarder, announcer: Announcer | null, prober: Prober | null) {
+  constructor(
+    options: BalancerOptions,
+    forwarder: Forwarder,
+    announcer: Announcer | null,
+    prober: Prober | null,
+    slowPath: SlowPath | null = null,
+  ) {
     this.name = options.balancer.name;
     this.site = options.balancer.site;
     this.balancer = options.balancer;
@@ -90,6 +100,8 @@ export class BalancerRole implements TableTarget {
     this.forwarder = forwarder;
     this.announcer = announcer;
     this.prober = prober;
+    this.slowPath = slowPath;
+    this.peers = new BalancerPeers(options.balancer, options.machine.netns, forwarder, options.log);
     this.#log = options.log;
     this.#said = new SaidOnce(options.log);
     this.#announcerOptions = announcerOptions(options);
@@ -233,6 +245,7 @@ export class BalancerRole implements TableTarget {
       forwarder.clearSubject(subject);
     }
     for (const { address, subject } of forwarder.vips.list()) {
+      if (subject === 0) continue; // an address of the balancer's own, where fragments come to
       if (plan.vips.some((one) => sameAddress(one.address, address))) continue;
       forwarder.removeVip(address);
       if (!plan.vips.some((one) => one.subject === subject) && !subjects.has(subject)) forwarder.clearSubject(subject);
@@ -421,12 +434,14 @@ export class BalancerRole implements TableTarget {
   async close(keep: boolean): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    this.peers.close();
     await this.prober?.stop();
     await this.#publishing;
     if (!keep && this.announcer !== null) {
       await this.announcer.stop();
       await sleep(WITHDRAWN_MS); // packets under way still find the programs
     }
+    this.slowPath?.stop();
     for (const table of this.#tables.values()) table.close();
     this.forwarder.close({ keep });
   }
@@ -455,7 +470,14 @@ export async function startBalancer(options: BalancerOptions): Promise<BalancerR
     ...(options.objects === undefined ? {} : { objects: options.objects }),
   });
   let announcer: Announcer | null = null;
+  let slowPath: SlowPath | null = null;
   try {
+    const said = new SaidOnce(options.log);
+    slowPath = new SlowPath({
+      forwarder,
+      netns: machine.netns,
+      onError: (error) => said.trouble('the slow path fails', { balancer: balancer.name }, error.message),
+    });
     announcer = balancer.routers.length === 0 ? null : await openAnnouncer(announcerOptions(options));
     const { probeNetns } = machine;
     const prober =
@@ -466,8 +488,9 @@ export async function startBalancer(options: BalancerOptions): Promise<BalancerR
             onResult: (result) => options.onProbe(balancer.name, result),
             onProblem: (problem) => options.log.warn({ balancer: balancer.name }, problem),
           });
-    return new BalancerRole(options, forwarder, announcer, prober);
+    return new BalancerRole(options, forwarder, announcer, prober, slowPath);
   } catch (error) {
+    slowPath?.stop();
     // What went on before this start goes on after its failure.
     if (!forwarder.adopted) await announcer?.stop();
     forwarder.close({ keep: forwarder.adopted });

@@ -26,6 +26,15 @@ class FakeBalancer {
   readonly purged: number[] = [];
   /** `current` of each slot, by subject. */
   readonly tables = new Map<number, number[]>();
+  drained = false;
+  /** Names of those that own fragments. */
+  owners: readonly string[] = [];
+  readonly peers = {
+    set: (_: readonly unknown[], live: ReadonlySet<string>) => {
+      this.owners = [...live].sort();
+    },
+    resolve: async () => {},
+  };
   /** What an earlier process left in the kernel. */
   kernel: readonly number[] | null = null;
 
@@ -176,6 +185,20 @@ test('most dead: all are used; all dead and none to panic for: the first that re
   await say('eu-2', null);
   assert.deepEqual(served(), ['eu-2']);
   assert.deepEqual(balancers[0].announced, ['192.0.2.10']);
+});
+
+test('fragments are owned by the balancers that draw packets', async () => {
+  const { balancers, apply, say, site } = world();
+  await apply(fixtureConfig());
+  assert.deepEqual(balancers[0].owners, ['eu-b1', 'eu-b2']);
+  balancers[0].drained = true;
+  await site.refresh();
+  assert.deepEqual(balancers[0].owners, ['eu-b2']);
+  assert.deepEqual(balancers[1].owners, ['eu-b2']);
+  balancers[0].drained = false;
+  balancers[1].takes = false;
+  await say('eu-1', 'refused');
+  assert.deepEqual(balancers[0].owners, ['eu-b1'], 'one that takes no changes is withdrawn');
 });
 
 test('a configuration that comes while a refresh runs gives up no balancer', async () => {

@@ -371,6 +371,14 @@ export class SiteRuntime {
     if (over.length > 0 || hasChanged) await this.refresh();
   }
 
+  /** Every balancer learns which of the site own fragments: those that run here and draw packets. */
+  #shareFragments(): void {
+    const balancers = [...(this.#config?.balancers.values() ?? [])].filter(({ site }) => site === this.name);
+    const serving = [...this.balancers.values()].filter((role) => role.withdrawnFor === null && !role.drained);
+    const live = new Set(serving.map(({ name }) => name));
+    for (const role of this.balancers.values()) role.peers.set(balancers, live);
+  }
+
   /** Announces the VIPs of services that have enough backends. */
   async #announce(): Promise<void> {
     const vips = this.#plan.vips.filter((vip) =>
@@ -381,6 +389,7 @@ export class SiteRuntime {
     await Promise.all(
       [...this.balancers.values()].map((balancer) => balancer.announce(vips.map((vip) => vip.address))),
     );
+    this.#shareFragments();
   }
 
   /** Whether the site has as many live backends as the service needs, at least one. */
@@ -394,10 +403,16 @@ export class SiteRuntime {
   async maintain(): Promise<{ hasLeft: boolean }> {
     // Asking takes its time: not while deaths wait.
     await Promise.all([
-      ...[...this.balancers.values()].flatMap((role) => [role.resolveBackends(), role.lookAtSessions()]),
+      ...[...this.balancers.values()].flatMap((role) => [
+        role.resolveBackends(),
+        role.peers.resolve(),
+        role.lookAtSessions(),
+      ]),
       ...[...this.backends.values()].map((role) => role.resolveCandidates()),
     ]);
-    return { hasLeft: await this.#exclusively(() => this.#settleAndFree()) };
+    const hasLeft = await this.#exclusively(() => this.#settleAndFree());
+    this.#shareFragments();
+    return { hasLeft };
   }
 
   /** True: some backend has left. */

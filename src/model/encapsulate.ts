@@ -41,7 +41,7 @@ export interface Tunnel {
 }
 
 /** A backend's own mode goes before its service's. */
-export function forwardingOf(backend: EngineBackend | undefined, service: EngineService): number {
+export function forwardingOf(backend: EngineBackend | undefined, service: Pick<EngineService, 'forwarding'>): number {
   const own = backend?.forwarding ?? FORWARDING_UNSAID;
   return own === FORWARDING_UNSAID ? service.forwarding : own;
 }

@@ -16,7 +16,7 @@ import {
 } from '../net/packet.ts';
 import { type AnsweredOutcome, answerBack } from './answer.ts';
 import { readInner, readShim, strip } from './decapsulate.ts';
-import { encapsulate, forwardingOf, gueSourcePort, KEY_BYTES, outerBytes, outerProtocol } from './encapsulate.ts';
+import { encapsulate, forwardingOf, outerBytes } from './encapsulate.ts';
 import {
   addressKey,
   countersOf,
@@ -62,8 +62,6 @@ import {
   EVENT_KEYED,
   EVENTS,
   FORWARDING_GRE,
-  FORWARDING_L2,
-  FORWARDING_NAT,
   INDEX_MASK,
   type Outcome,
   SCHEDULER_LEAST_CONNECTIONS,
@@ -73,12 +71,13 @@ import {
   VIP_ECHO,
 } from './layout.ts';
 import { isSendersPart, limitOf, mostOuterBytes } from './mtu.ts';
-import { readNatReply, rewriteToBackend } from './nat.ts';
+import { readNatReply } from './nat.ts';
 import { type IpHeader, parseIp, parseTransport, type Transport } from './parse.ts';
 import { ADOPT_UNTIL_WORD } from './pressure.ts';
 import { type QuotedFlow, readQuote } from './quote.ts';
 import { createSelection, type PacketKind, type Selection, selectBackend } from './select.ts';
 import { selectTracked } from './tracked.ts';
+import { addedBytes, wrap } from './wrap.ts';
 
 export type Verdict = 'pass' | 'drop' | 'tx' | 'redirect';
 
@@ -506,54 +505,14 @@ function forward(
   const backend = engine.backends[choice.backend];
   if (backend === undefined || backend.ifindex === 0) return end(packet, 'drop', 'failed', choice.backend);
   const forwarding = forwardingOf(backend, service);
-  if (ip.lengthBytes + addedBytes(forwarding, ip, backend, choice.key) > backend.mtuBytes) {
+  if (ip.lengthBytes + addedBytes(service, ip, backend, choice.key) > backend.mtuBytes) {
     const limit = limitOf(backend.mtuBytes, mostOuterBytes(forwarding, ip.version, backend.flags), ip.version);
     if (isSendersPart(packet.frame, ip, limit)) return tellSender(packet, ip, 'too-big', choice.backend, limit);
     const about = { reason: 'oversized', backend: choice.backend, key: choice.key, flowLabel } as const;
     return leaveOversized(engine, packet, ip, about, clock);
   }
-  const frame = sentFrame(engine, packet, ip, service, backend, choice, flowLabel);
+  const frame = wrap(engine, packet, ip, service, backend, { key: choice.key, flowLabel });
   if (frame === null) return end(packet, 'drop', 'failed', choice.backend);
   const verdict = backend.ifindex === packet.ingressIfindex ? 'tx' : 'redirect';
   return end(packet, verdict, choice.outcome, choice.backend, frame);
-}
-
-/** What grows around the packet. */
-function addedBytes(forwarding: number, { version }: IpHeader, backend: EngineBackend, key: number): number {
-  if (forwarding === FORWARDING_L2 || forwarding === FORWARDING_NAT) return 0;
-  return (
-    outerBytes(outerProtocol(forwarding, version), (backend.flags & BACKEND_IPV6) !== 0) + (key === 0 ? 0 : KEY_BYTES)
-  );
-}
-
-/** As it leaves; null: not possible. */
-function sentFrame(
-  engine: Engine,
-  packet: Packet,
-  ip: IpHeader,
-  service: EngineService,
-  backend: EngineBackend,
-  choice: Choice,
-  flowLabel: number,
-): Uint8Array | null {
-  const forwarding = forwardingOf(backend, service);
-  const { transport, quoted } = packet;
-  let { frame } = packet;
-  if (forwarding === FORWARDING_NAT) {
-    frame = frame.slice();
-    if (!rewriteToBackend(engine, frame, ip, transport, quoted, service, backend)) return null;
-  }
-  frame = takeHop(frame, ip);
-  if (forwarding === FORWARDING_L2 || forwarding === FORWARDING_NAT) {
-    frame.set(backend.nextHopMac, 0);
-    frame.set(backend.ownMac, 6);
-    return frame;
-  }
-  const protocol = outerProtocol(forwarding, ip.version);
-  return encapsulate(frame, ip, backend, {
-    protocol,
-    sourcePort: gueSourcePort(flowLabel),
-    flowLabel,
-    key: choice.key,
-  });
 }

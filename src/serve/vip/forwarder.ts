@@ -3,29 +3,44 @@
  * What should stand in the maps is decided elsewhere; here is how it gets there.
  */
 import { join } from 'node:path';
-import type { Address } from '../../net/address.ts';
+import { type Address, sameAddress, toMapped } from '../../net/address.ts';
 import { type Attachment, Root } from './attach.ts';
 import { type MapFds, openBalancer } from './balancer-object.ts';
-import { BPF_F_INNER_MAP, BPF_F_MMAPABLE, createMap, MAP_TYPE_ARRAY, updateElement } from './bpf.ts';
+import {
+  BPF_F_INNER_MAP,
+  BPF_F_MMAPABLE,
+  createMap,
+  deleteElement,
+  listKeys,
+  MAP_TYPE_ARRAY,
+  updateElement,
+} from './bpf.ts';
 import { Capture, type CaptureOptions } from './capture.ts';
 import { ConnectionView } from './connections.ts';
 import { CounterView } from './counters.ts';
 import {
+  ADDRESS,
   BACKEND,
   BUCKET_ENTRIES,
   COUNTERS,
+  FRAGMENT_BUCKET,
+  FRAGMENT_BUCKETS,
   MAX_BACKENDS,
+  MAX_BALANCERS,
   MAX_SUBJECTS,
+  OWNER_SLOTS,
   PRESSURE,
   ROLE,
   SETTINGS,
   SettingsView,
+  VIP_OWN,
 } from './layout.gen.ts';
 import { closeFd, coarseClockNs, type MappedMemory, mapMemory } from './libc.ts';
 import { type BackendEntry, type BackendFields, BackendTable, sourceFor } from './machine-entry.ts';
 import { LayoutMismatch, removeMapPins } from './maps.ts';
 import { NatReplyMap } from './nat-map.ts';
 import { interfaceIndexIn } from './netns.ts';
+import type { NextHop } from './next-hop.ts';
 import type { BpfObject } from './object.ts';
 import { makePinFolder, pinFolder, removeEmptyFolders, removeInstance } from './pins.ts';
 import { type Pressure, PressureReader } from './pressure.ts';
@@ -55,8 +70,8 @@ export interface ForwarderOptions {
   readonly testClock?: boolean;
 }
 
-/** That the clients of one prefix may hand up to the slow path in 67 ms: an eighth of its ring, 7.8 MB/s. */
-const HAND_UP_BYTES = 512 * 1024;
+/** That the clients of one prefix may hand up to the slow path in 67 ms: an eighth of its ring, 15.6 MB/s. */
+const HAND_UP_BYTES = 1024 * 1024;
 
 const DEFAULT_OBJECTS = join(import.meta.dirname, '../../../build/bpf');
 
@@ -95,6 +110,8 @@ export class Forwarder {
   readonly probeSources: ProbeSourceMap;
   readonly natReplies: NatReplyMap;
   readonly backends: BackendTable;
+  /** The site's other balancers, to which fragments are relayed. */
+  readonly balancers: BackendTable;
   readonly counters: CounterView;
   readonly connections: ConnectionView;
   /** Descriptors of the maps by name: for tests and tools. They close with the forwarder. */
@@ -107,6 +124,9 @@ export class Forwarder {
   readonly #memories: MappedMemory[] = [];
   readonly #tables = new Map<number, SlotTable>();
   readonly #pressure: PressureReader;
+  readonly #owners: Uint32Array;
+  readonly #fragments: Uint32Array;
+  readonly #generation: Uint32Array;
   readonly #testClock: BigUint64Array | null;
   readonly #settings: SettingsView;
   #capture: Capture | null = null;
@@ -134,9 +154,13 @@ export class Forwarder {
       this.counters = new CounterView(this.#map('counters', MAX_SUBJECTS * this.cpus * COUNTERS.sizeBytes), this.cpus);
       this.connections = new ConnectionView(this.#map('connections', options.buckets * BUCKET_ENTRIES * 8));
       this.#pressure = new PressureReader(this.#map('pressures', MAX_SUBJECTS * PRESSURE.sizeBytes));
+      this.balancers = new BackendTable(this.#map('balancers', MAX_BALANCERS * BACKEND.sizeBytes));
+      this.#owners = new Uint32Array(this.#map('fragment_owners', OWNER_SLOTS * 8));
+      this.#fragments = new Uint32Array(this.#map('fragments', FRAGMENT_BUCKETS * FRAGMENT_BUCKET.sizeBytes));
       const settings = this.#map('settings', SETTINGS.sizeBytes);
       const halves = new Uint32Array(settings);
       const forgetRecent = () => void Atomics.add(halves, SETTINGS.offsets.generation / 4, 1);
+      this.#generation = halves.subarray(SETTINGS.offsets.generation / 4, SETTINGS.offsets.generation / 4 + 1);
       this.vips = new VipMap(this.maps.vips, forgetRecent);
       this.services = new ServiceMap(this.maps.services, forgetRecent);
       this.probeSources = new ProbeSourceMap(this.maps.probe_sources);
@@ -204,6 +228,53 @@ export class Forwarder {
   setTestClock(ns: bigint): void {
     if (this.#testClock === null) throw new Error('this forwarder runs by the real clock');
     this.#testClock[0] = ns;
+  }
+
+  /** Raised by every change of VIPs and services. */
+  get generation(): number {
+    return Atomics.load(this.#generation, 0);
+  }
+
+  /** 16 bytes. */
+  get hashKey(): Uint8Array {
+    return this.#options.hashKey;
+  }
+
+  /** A bucket of the table of first fragments, as the model has it (model/fragments.ts). */
+  fragmentWords(bucket: number): Uint32Array {
+    const words = FRAGMENT_BUCKET.sizeBytes / 4;
+    return this.#fragments.subarray(bucket * words, (bucket + 1) * words);
+  }
+
+  /**
+   * By which balancer fragments are owned: OWNER_SLOTS indices as `setBalancer` knows them; 0: this one. The same table, in
+   * other numbers, must stand on all balancers of the site; while they differ, a datagram's fragments may be lost.
+   */
+  setFragmentOwners(owners: ArrayLike<number>): void {
+    if (owners.length !== OWNER_SLOTS) throw new RangeError(`${owners.length} owners, not ${OWNER_SLOTS}`);
+    for (let slot = 0; slot < OWNER_SLOTS; slot++) Atomics.store(this.#owners, 2 * slot, owners[slot]);
+  }
+
+  /** The way to another balancer; `index` from 1 to MAX_BALANCERS - 1. Throws without an outer source of its family. */
+  setBalancer(index: number, address: Address, nextHop: NextHop): void {
+    const source = sourceFor(this.#options.addresses, address);
+    this.balancers.set(index, source, { address, nextHop, alive: true, agent: false, forwarding: null });
+  }
+
+  /** Fragments that it owns stay here. */
+  clearBalancer(index: number): void {
+    this.balancers.clear(index);
+  }
+
+  /**
+   * Outer addresses that fragments are taken from, and own ones that they come to. Whatever was set before goes. An own address must
+   * be no VIP.
+   */
+  acceptFragments(own: readonly Address[], sources: readonly Address[]): void {
+    replaceKeys(this.maps.balancer_sources, sources.map(toMapped));
+    for (const { address, flags } of this.vips.list())
+      if ((flags & VIP_OWN) !== 0 && !own.some((one) => sameAddress(one, address))) this.vips.remove(address);
+    for (const address of own) this.vips.set(address, { subject: 0, flags: VIP_OWN });
   }
 
   /** Packets to `address` are for a VIP from now on. `flags`: `VIP_ECHO` or 0. */
@@ -357,6 +428,14 @@ export class Forwarder {
     this.#object.close();
     this.#root.close();
   }
+}
+
+/** Keys of a set in the kernel: first those that are new, then without those that have gone. */
+function replaceKeys(fd: number, keys: readonly Uint8Array[]): void {
+  for (const key of keys) updateElement(fd, key, bytesOf(1));
+  const wanted = new Set(keys.map((key) => Buffer.from(key).toString('hex')));
+  for (const key of listKeys(fd, ADDRESS.sizeBytes))
+    if (!wanted.has(Buffer.from(key).toString('hex'))) deleteElement(fd, key);
 }
 
 function bytesOf(value: number): Uint8Array {
