@@ -1,7 +1,7 @@
 /** `portico lab breakage`: what breaks connections, and what does not. */
 import { join } from 'node:path';
 import { type BreakageReport, type BreakageStep, renderBreakage, runRow } from '../lab/breakage/breakage.ts';
-import { startHeldTraffic } from '../lab/breakage/held-traffic.ts';
+import { type HeldTraffic, type HeldTrafficOptions, startHeldTraffic } from '../lab/breakage/held-traffic.ts';
 import { ROWS } from '../lab/breakage/rows.ts';
 import { World } from '../lab/breakage/world.ts';
 import { startLab } from '../lab/build.ts';
@@ -13,7 +13,7 @@ import { openLog } from './log.ts';
 const CONFIGURATION = join(import.meta.dirname, '../../examples/breakage.yaml');
 const PERIOD_MS = 2_000;
 const LIMIT_MS = 5_000;
-const OPEN_PER_SECOND = 2_000;
+const OPEN_PER_SECOND = 1_000;
 
 export const BREAKAGE_OPTIONS: Command['options'] = {
   rows: { type: 'string', placeholder: 'LIST', help: 'breakage: these rows only, as add,drain (default all)' },
@@ -21,10 +21,18 @@ export const BREAKAGE_OPTIONS: Command['options'] = {
   seconds: {
     type: 'string',
     placeholder: 'N',
-    help: 'breakage: how long connections are held in each row (default 60)',
+    help: 'breakage, attack: how long connections are held in each row or run (default 60)',
   },
-  connections: { type: 'string', placeholder: 'N', help: 'breakage: connections of each service (default 2000)' },
-  flows: { type: 'string', placeholder: 'N', help: 'breakage: QUIC-like flows of each service (default 200)' },
+  connections: {
+    type: 'string',
+    placeholder: 'N',
+    help: 'breakage: connections of each service (default 2000); attack: of all (default 500)',
+  },
+  flows: {
+    type: 'string',
+    placeholder: 'N',
+    help: 'breakage: QUIC-like flows of each service (default 200); attack: of all (default 50)',
+  },
 };
 
 function listOption(args: CommandArguments, name: string, known: readonly string[]): readonly string[] {
@@ -36,7 +44,7 @@ function listOption(args: CommandArguments, name: string, known: readonly string
   return names;
 }
 
-function numberOption(args: CommandArguments, name: string, fallback: number): number {
+export function numberOption(args: CommandArguments, name: string, fallback: number): number {
   const text = stringOption(args, name, String(fallback));
   const value = Number(text);
   if (!Number.isInteger(value) || value < 1 || value > 100_000)
@@ -44,34 +52,23 @@ function numberOption(args: CommandArguments, name: string, fallback: number): n
   return value;
 }
 
-export async function runBreakage(args: CommandArguments, place: LabPlace): Promise<number> {
+/** Builds the lab and the traffic, runs `run`, and takes all of it away again. */
+export async function withBreakageLab<T>(
+  args: CommandArguments,
+  place: LabPlace,
+  options: HeldTrafficOptions,
+  run: (world: World, traffic: HeldTraffic, say: (text: string) => void) => Promise<T>,
+): Promise<T> {
   const say = (text: string): void => void (args.json ? process.stderr : process.stdout).write(`${text}\n`);
   const config = loadConfig(stringOption(args, 'config', CONFIGURATION));
-  const variants = listOption(args, 'variants', [...config.services.keys()]);
-  const names = listOption(
-    args,
-    'rows',
-    ROWS.map(({ name }) => name),
-  );
-  const rows = ROWS.filter(({ name }) => names.includes(name));
-  const connections = numberOption(args, 'connections', 2_000);
-  const flows = numberOption(args, 'flows', 200);
-  const seconds = numberOption(args, 'seconds', 60);
-  const options = { connections, flows, seconds, limitMs: LIMIT_MS, periodMs: PERIOD_MS, say };
   const log = openLog(args.values.verbose === true ? 'info' : 'error');
+  const { variants } = options;
   say(`Building the lab: a router, three balancers, backends, ${variants.length} services: ${variants.join(', ')}.`);
   const lab = await startLab({ config, place });
-  const steps: BreakageStep[] = [];
   try {
-    const world = new World(lab, config, variants, log);
-    const traffic = await startHeldTraffic(lab, config, {
-      variants,
-      periodMs: PERIOD_MS,
-      limitMs: LIMIT_MS,
-      openPerSecond: OPEN_PER_SECOND,
-    });
+    const traffic = await startHeldTraffic(lab, config, options);
     try {
-      for (const row of rows) steps.push(...(await runRow(world, traffic, row, options)));
+      return await run(new World(lab, config, variants, log), traffic, say);
     } finally {
       await traffic.stop();
     }
@@ -79,17 +76,32 @@ export async function runBreakage(args: CommandArguments, place: LabPlace): Prom
     say('Taking the lab down.');
     await lab.stop();
   }
-  const report: BreakageReport = {
-    scenario: 'breakage',
-    ok: steps.every(({ ok }) => ok),
-    connections,
-    flows,
-    seconds,
+}
+
+export async function runBreakage(args: CommandArguments, place: LabPlace): Promise<number> {
+  const config = loadConfig(stringOption(args, 'config', CONFIGURATION));
+  const variants = listOption(args, 'variants', [...config.services.keys()]);
+  const known = ROWS.map(({ name }) => name);
+  const names = listOption(args, 'rows', known);
+  const limits = {
+    connections: numberOption(args, 'connections', 2_000),
+    flows: numberOption(args, 'flows', 200),
+    seconds: numberOption(args, 'seconds', 60),
     limitMs: LIMIT_MS,
     periodMs: PERIOD_MS,
-    steps,
   };
+  const options = { variants, periodMs: PERIOD_MS, limitMs: LIMIT_MS, openPerSecond: OPEN_PER_SECOND };
+  const steps = await withBreakageLab(args, place, options, async (world, traffic, say) => {
+    const done: BreakageStep[] = [];
+    for (const row of ROWS)
+      if (names.includes(row.name)) done.push(...(await runRow(world, traffic, row, { ...limits, say })));
+    return done;
+  });
+  const report: BreakageReport = { scenario: 'breakage', ok: steps.every(({ ok }) => ok), ...limits, steps };
   if (args.json) printJson(report);
-  else say(`\n${renderBreakage(report)}\n\n${report.ok ? 'Everything held.' : 'NOT everything held: see above.'}`);
+  else
+    process.stdout.write(
+      `\n${renderBreakage(report)}\n\n${report.ok ? 'Everything held.' : 'NOT everything held: see above.'}\n`,
+    );
   return report.ok ? 0 : 1;
 }

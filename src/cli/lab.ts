@@ -15,6 +15,7 @@ import { castTour, type TourCast, tourSteps, withoutBackend } from '../lab/tour-
 import { startTraffic, type Traffic } from '../lab/traffic.ts';
 import { type Command, type CommandArguments, CommandError, printJson, stringOption, UsageError } from './command.ts';
 import { loadConfig } from './configuration.ts';
+import { runAttackScenario } from './lab-attack.ts';
 import { BREAKAGE_OPTIONS, runBreakage } from './lab-breakage.ts';
 import { openLog } from './log.ts';
 
@@ -22,6 +23,8 @@ const EXAMPLE = join(import.meta.dirname, '../../examples/two-sites.yaml');
 const SCENARIOS = {
   tour: 'backends, a balancer and a site come, go and die under real traffic',
   breakage: 'what breaks connections: rows of changes, deaths and floods against thousands of held ones',
+  attack:
+    'fragments, malformed headers, spoofed encapsulation, ICMP and SYN floods at once, while connections carry data',
 } as const;
 const PER_REGION = 110;
 const OPEN_LIMIT_MS = 20_000;
@@ -50,7 +53,9 @@ export const command: Command = {
       throw new UsageError(`There is no scenario "${scenario}"; there are: ${Object.keys(SCENARIOS).join(', ')}.`);
     if (process.getuid?.() !== 0)
       throw new CommandError('the lab needs root: it makes network namespaces and loads kernel programs.');
-    return scenario === 'breakage' ? runBreakage(args, placeOf(args)) : runTour(args);
+    const place = placeOf(args);
+    if (scenario === 'breakage') return runBreakage(args, place);
+    return scenario === 'attack' ? runAttackScenario(args, place) : runTour(args, place);
   },
 };
 
@@ -67,10 +72,9 @@ function placeOf(args: CommandArguments): LabPlace {
   return place;
 }
 
-async function runTour(args: CommandArguments): Promise<number> {
+async function runTour(args: CommandArguments, place: LabPlace): Promise<number> {
   const once = args.values.once === true;
   const say = (text: string): void => void (args.json || process.stdout.write(`${text}\n`));
-  const place = placeOf(args);
   const config = loadConfig(stringOption(args, 'config', EXAMPLE));
   const cast = castTour(config);
   const log = openLog(args.values.verbose === true ? 'info' : 'error');

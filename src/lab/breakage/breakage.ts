@@ -161,7 +161,7 @@ function stepOf(world: World, row: Row, variant: string, last: HeldSnapshot): Om
           ({ kind, from, backend, why, migrated }) =>
             `${kind} ${from}${migrated ? ' (moved)' : ''} on n${backend}: ${why}`,
         ),
-      ...(counts.refused > 0 ? [`${counts.refused} could not be opened`] : []),
+      ...(counts.refused > 0 ? [`${counts.refused} could not be opened: ${counts.refusals.join('; ')}`] : []),
     ],
   };
 }

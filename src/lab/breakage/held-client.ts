@@ -11,6 +11,7 @@ import { ANSWER_BYTES } from './messages.ts';
 const TURN_MS = 20;
 /** Breaks of a variant that are told one by one; beyond that `open` tells. */
 const MAX_BROKEN = 20_000;
+const MAX_REFUSALS = 3;
 
 const options = JSON.parse(process.argv[2] as string) as HeldClientOptions;
 const turns = Math.round(options.periodMs / TURN_MS);
@@ -27,6 +28,7 @@ function emptyCounts(): HeldCounts {
     open: 0,
     opening: 0,
     refused: 0,
+    refusals: [],
     flowsOpen: 0,
     flowsOpening: 0,
     answers: 0,
@@ -54,6 +56,10 @@ function note(one: Held, broken: Broken): void {
   if (one.broken.length < MAX_BROKEN) one.broken.push(broken);
 }
 
+function refuse(counts: HeldCounts, why: string): void {
+  if (counts.refused++ < MAX_REFUSALS) counts.refusals.push(why);
+}
+
 function beginConnection(one: Held, vip: string): void {
   const { counts } = one;
   const born = life;
@@ -76,9 +82,9 @@ function beginConnection(one: Held, vip: string): void {
       const { backend, from } = connection;
       note(one, { kind: 'tcp', atMs: Date.now(), backend, why, from, migrated: false });
     },
-    refused() {
+    refused(why) {
       counts.opening--;
-      counts.refused++;
+      refuse(counts, `${connection.from} to ${vip}: ${why}`);
     },
   };
   const connection = new HeldConnection(ordinal++, vip, sourceFor(vip), options.limitMs, events);
@@ -101,9 +107,9 @@ function beginFlow(one: Held, vip: string): void {
       const { backend, from, migrated } = flow;
       note(one, { kind: 'quic', atMs: Date.now(), backend, why, from, migrated });
     },
-    refused() {
+    refused(why) {
       counts.flowsOpening--;
-      counts.refused++;
+      refuse(counts, `QUIC-like ${flow.from} to ${vip}: ${why}`);
     },
   };
   const flow = new HeldFlow(ordinal++, vip, sourceFor(vip), options.limitMs, events);

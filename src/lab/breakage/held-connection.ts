@@ -11,6 +11,8 @@ export interface HeldEvents {
   refused(why: string): void;
 }
 
+const OPENING_LIMITS = 3;
+
 /** Connections share it: what a read brings is looked at before the next one. */
 const shared = Buffer.allocUnsafe(64 * 1024);
 
@@ -59,7 +61,12 @@ export class HeldConnection {
     if (this.state === 'gone') return;
     const sinceMs = this.#sentAtMs === 0 ? this.#beganMs : this.#sentAtMs;
     if (this.#sentAtMs === 0 && this.state === 'open') this.#send();
-    else if (nowMs - sinceMs > this.#limitMs) this.#end(`no answer within ${this.#limitMs} ms`);
+    else if (nowMs - sinceMs > this.#patienceMs) this.#end(`no answer within ${this.#patienceMs} ms`);
+  }
+
+  /** Thousands are opened at once: that may take longer. */
+  get #patienceMs(): number {
+    return this.state === 'opening' ? OPENING_LIMITS * this.#limitMs : this.#limitMs;
   }
 
   close(): void {
@@ -108,7 +115,7 @@ export class HeldConnection {
     if (this.#sentAtMs === 0) return 'an answer that nobody asked for';
     if (this.state === 'open' && backend !== this.backend)
       return `answered by backend ${backend} instead of ${this.backend}`;
-    return tookMs > this.#limitMs ? `no answer within ${this.#limitMs} ms` : null;
+    return tookMs > this.#patienceMs ? `no answer within ${this.#patienceMs} ms` : null;
   }
 
   #end(why: string): void {

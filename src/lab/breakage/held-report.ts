@@ -53,6 +53,8 @@ export interface HeldCounts {
   opening: number;
   /** Could not be opened. */
   refused: number;
+  /** How the first of them could not. */
+  refusals: string[];
   flowsOpen: number;
   flowsOpening: number;
   answers: number;

@@ -132,7 +132,8 @@ export class HeldTraffic {
       if (missing.length === 0) return;
       if (performance.now() < limitAt) continue;
       const told = missing.map(
-        ([variant, { open, refused, flowsOpen }]) => `${variant} ${open} (${refused} refused), ${flowsOpen} flows`,
+        ([variant, { open, refused, refusals, flowsOpen }]) =>
+          `${variant} ${open} (${refused} refused: ${refusals.join('; ')}), ${flowsOpen} flows`,
       );
       throw new Error(`lab: not all connections are open after ${limitMs} ms: ${told.join('; ')}`);
     }

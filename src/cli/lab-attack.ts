@@ -1,0 +1,29 @@
+/** `portico lab attack`: everything bad at once, while connections carry data. */
+import { ATTACK_RATES, runAttack } from '../lab/attack/attack-run.ts';
+import type { LabPlace } from '../lab/place.ts';
+import { type CommandArguments, printJson } from './command.ts';
+import { numberOption, withBreakageLab } from './lab-breakage.ts';
+
+/** One of 500 connections asks ten times a second. */
+const PERIOD_MS = 100;
+const LIMIT_MS = 5_000;
+const OPEN_PER_SECOND = 500;
+
+export async function runAttackScenario(args: CommandArguments, place: LabPlace): Promise<number> {
+  const traffic = { variants: ['gre'], periodMs: PERIOD_MS, limitMs: LIMIT_MS, openPerSecond: OPEN_PER_SECOND };
+  const report = await withBreakageLab(args, place, traffic, (world, held, say) =>
+    runAttack(world, held, {
+      connections: numberOption(args, 'connections', 500),
+      flows: numberOption(args, 'flows', 50),
+      seconds: numberOption(args, 'seconds', 60),
+      rates: ATTACK_RATES,
+      say,
+    }),
+  );
+  if (args.json) printJson(report);
+  else {
+    const share = `goodput ${Math.round(report.goodputShare * 100)} % of the control run's`;
+    process.stdout.write(`\n${share}\n${report.ok ? 'Everything held.' : 'NOT everything held: see above.'}\n`);
+  }
+  return report.ok ? 0 : 1;
+}
