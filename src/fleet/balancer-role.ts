@@ -10,13 +10,7 @@ import { type Address, formatAddress, sameAddress } from '../net/address.ts';
 import type { ProbeResult } from '../observe/probe-target.ts';
 import { type Prober, startProber } from '../observe/prober.ts';
 import { type Forwarder, openForwarder } from '../serve/vip/forwarder.ts';
-import {
-  BACKEND_ALIVE,
-  SERVICE_NAT_TUPLES,
-  SERVICE_UNREACHABLE,
-  TICK_SHIFT,
-  VIP_ECHO,
-} from '../serve/vip/layout.gen.ts';
+import { BACKEND_ALIVE, TICK_SHIFT, VIP_ECHO } from '../serve/vip/layout.gen.ts';
 import { MAX_LIFETIME_TICKS } from '../serve/vip/limits.ts';
 import { inNamespace } from '../serve/vip/netns.ts';
 import { type NextHop, resolveNextHop, sameNextHop } from '../serve/vip/next-hop.ts';
@@ -28,8 +22,9 @@ import type { Log } from './log.ts';
 import type { Folders, Machine } from './machine.ts';
 import { probeSource } from './probe-plan.ts';
 import { SaidOnce } from './said-once.ts';
+import { kernelScheduler, kernelWeight, serviceFlags } from './scheduling.ts';
 import type { PlannedBackend, PlannedService, PlannedVip, SitePlan } from './site-plan.ts';
-import type { SlotChange, TableTarget } from './site-tables.ts';
+import type { SlotChange, TableTarget } from './table-target.ts';
 
 const TICK_MS = 2 ** TICK_SHIFT / 1e6;
 const BUCKET_ENTRIES = 8;
@@ -54,6 +49,8 @@ export interface BalancerOptions {
 
 interface Reached extends PlannedBackend {
   readonly nextHop: NextHop;
+  /** As the kernel has it. */
+  readonly weight: number;
 }
 
 export class BalancerRole implements TableTarget {
@@ -153,10 +150,17 @@ export class BalancerRole implements TableTarget {
     const isOther =
       reached.backend.agent !== backend.agent ||
       reached.backend.forwarding !== backend.forwarding ||
-      reached.backend.mtuBytes !== backend.mtuBytes;
+      reached.backend.mtuBytes !== backend.mtuBytes ||
+      reached.weight !== this.#weightOf(backend);
     if (isOther) this.#write(planned, reached.nextHop);
-    else this.#reached.set(index, { ...planned, nextHop: reached.nextHop });
+    else this.#reached.set(index, { ...reached, ...planned });
     return true;
+  }
+
+  /** For least-connections, in proportion to the largest. */
+  #weightOf({ weight }: Backend): number {
+    const largest = this.#known.reduce((most, { backend }) => Math.max(most, backend.weight), weight);
+    return kernelWeight(weight, largest);
   }
 
   #write(planned: PlannedBackend, nextHop: NextHop): void {
@@ -164,8 +168,9 @@ export class BalancerRole implements TableTarget {
     const alive = this.#alive.get(index) ?? true;
     const { address, agent, forwarding } = backend;
     const way = { ...nextHop, mtuBytes: pathMtu(this.balancer, backend, nextHop.mtuBytes) };
-    this.forwarder.setBackend(index, { address, nextHop: way, alive, agent, forwarding });
-    this.#reached.set(index, { ...planned, nextHop });
+    const weight = this.#weightOf(backend);
+    this.forwarder.setBackend(index, { address, nextHop: way, alive, agent, forwarding, weight });
+    this.#reached.set(index, { ...planned, nextHop, weight });
   }
 
   #writeVip({ address, subject }: PlannedVip): void {
@@ -190,6 +195,7 @@ export class BalancerRole implements TableTarget {
       shareEntries: Math.floor(tracking.tableShare * this.balancer.connections),
       salt: this.saltOf(subject),
       flags: serviceFlags(service),
+      scheduler: kernelScheduler(service),
       natPort: service.backendPort,
     };
     for (const vip of vips)
@@ -300,6 +306,11 @@ export class BalancerRole implements TableTarget {
     return (this.forwarder.backends.view.at(index).flags & BACKEND_ALIVE) !== 0;
   }
 
+  /** Whether entries of services that track every flow name the backend. */
+  hasFlows(index: number): boolean {
+    return this.forwarder.connections.hasFollowed(index);
+  }
+
   /** Nothing refers to the index any more: its entries go, and it may be given out again. */
   purgeBackend(index: number): void {
     const leaving = this.#known.find((planned) => planned.index === index);
@@ -318,6 +329,11 @@ export class BalancerRole implements TableTarget {
     const table = this.#tables.get(subject);
     if (table === undefined) throw new Error(`no lookup table for subject ${subject}`);
     table.writeFrom(slots, indices);
+  }
+
+  async writePicks(subject: number, picks: Uint16Array): Promise<void> {
+    if (!this.#tables.has(subject)) throw new Error(`no lookup table for subject ${subject}`);
+    this.forwarder.setPicks(subject, picks);
   }
 
   async closeSlots(subject: number, slots: Slots, indices: readonly number[], silenceMs: number): Promise<number[]> {
@@ -496,8 +512,4 @@ export async function startBalancer(options: BalancerOptions): Promise<BalancerR
     forwarder.close({ keep: forwarder.adopted });
     throw error;
   }
-}
-
-function serviceFlags({ withoutBackends, natTuples }: Service): number {
-  return (withoutBackends === 'unreachable' ? SERVICE_UNREACHABLE : 0) | (natTuples ? SERVICE_NAT_TUPLES : 0);
 }

@@ -1,6 +1,6 @@
 /** Who of a service's backends at a site gets new flows, who may keep those it has, and who is to leave at once. Pure. */
 import { usableBackends, type Verdict } from '../decide/health.ts';
-import type { TableMember } from './site-tables.ts';
+import type { TableMember } from './table-target.ts';
 
 export interface Candidate {
   readonly name: string;

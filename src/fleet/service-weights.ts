@@ -7,7 +7,7 @@ import { balanceLoad, effectiveWeight } from '../decide/weights/least-load.ts';
 import { createPrediction, expectedUtilisation, observeLoad, type Prediction } from '../decide/weights/predictive.ts';
 import { slowStartShare } from '../decide/weights/slow-start.ts';
 import type { Log } from './log.ts';
-import type { TableMember } from './site-tables.ts';
+import type { TableMember } from './table-target.ts';
 
 /**
  * Rounds of a controller are so far apart, and so many polls: connections take a while to come and go, and a controller that is quicker

@@ -75,6 +75,11 @@ class FakeBalancer {
   setAlive(index: number, alive: boolean): void {
     this.alive.set(index, alive);
   }
+  flows = new Set<number>();
+  hasFlows(index: number): boolean {
+    return this.flows.has(index);
+  }
+  async writePicks(): Promise<void> {}
   purgeBackend(index: number): void {
     this.purged.push(index);
   }

@@ -12,11 +12,13 @@ import { type Choice, chooseMembers } from './choose-members.ts';
 import type { HealthBook } from './health-book.ts';
 import type { Log } from './log.ts';
 import { ReachWatch } from './reach.ts';
+import { canSettleByReports, changesAtOnce, turnsOf } from './scheduling.ts';
 import { ServiceWeights } from './service-weights.ts';
 import { assertRoom, type PlannedBackend, planSite, type SitePlan } from './site-plan.ts';
-import { type SettleAnswer, SiteTables } from './site-tables.ts';
+import { SiteTables } from './site-tables.ts';
 import { slotsNaming } from './slot-counts.ts';
 import { SlotListings } from './slot-listings.ts';
+import type { SettleAnswer } from './table-target.ts';
 
 export interface SiteRuntimeOptions {
   readonly site: string;
@@ -250,8 +252,16 @@ export class SiteRuntime {
       const serving = new Set(table?.current);
       const { members, weightsOnly } = this.weights.weigh(service, choice.members, (index) => serving.has(index));
       const { settleAfterMs } = service.tracking;
-      const settlesByReports = this.#settlesByReports(service);
-      const options = { subject, slots: service.slots, settleAfterMs, adopted, weightsOnly, settlesByReports };
+      const options = {
+        subject,
+        slots: service.slots,
+        settleAfterMs,
+        adopted,
+        weightsOnly,
+        settlesByReports: this.#hasAllBalancers && canSettleByReports(this.name, service, this.#config),
+        immediate: changesAtOnce(service),
+        turns: turnsOf(service),
+      };
       await this.tables.setMembers(service.name, options, members, choice.dead).catch((error) => failures.push(error));
       this.#notePanic(service.name, choice.panic);
     }
@@ -429,7 +439,7 @@ export class SiteRuntime {
     if (this.balancers.size === 0 || !hasAll) return false;
     let hasLeft = false;
     for (const [name, { index }] of [...this.#leaving]) {
-      if (this.tables.refersTo(index)) continue;
+      if (this.tables.refersTo(index) || this.#hasFlows(index)) continue;
       hasLeft = true;
       this.#leaving.delete(name);
       for (const balancer of this.balancers.values()) balancer.purgeBackend(index);
@@ -441,22 +451,14 @@ export class SiteRuntime {
     return hasLeft;
   }
 
-  /**
-   * Listings tell of every connection, and packets find a second chance meanwhile: TCP only, with the other candidates in the encapsulation, and
-   * no balancer of the site elsewhere, which would not be asked whether it has taken the change.
-   */
-  #settlesByReports(service: Service): boolean {
-    if (!this.#hasAllBalancers || service.ports.some(({ protocol }) => protocol !== 'tcp')) return false;
-    return (service.backends.get(this.name) ?? []).every((name) => {
-      const backend = this.#config?.backends.get(name);
-      const mode = backend?.forwarding ?? service.forwarding;
-      return backend?.agent === true && (mode === 'gre' || mode === 'gue');
-    });
-  }
-
   /** Settles what may be settled now (`portico settle`); null: there is no such service here. */
   settleNow(service: string, only: string | null): Promise<SettleAnswer | null> {
     return this.#exclusively(() => this.tables.settleNow(service, only));
+  }
+
+  /** Where every flow is tracked, tables do not tell who still has flows: entries do, until they expire. */
+  #hasFlows(index: number): boolean {
+    return [...this.balancers.values()].some((balancer) => balancer.hasFlows(index));
   }
 
   #countSecondChances(): void {

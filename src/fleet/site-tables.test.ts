@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { SlotTable } from '../decide/slots.ts';
-import { SiteTables, type SlotChange, type TableMember, type TableTarget } from './site-tables.ts';
+import { SiteTables } from './site-tables.ts';
 import { LISTING_WAIT_MS, LISTINGS_APART_MS, SlotListings } from './slot-listings.ts';
+import type { SlotChange, TableMember, TableTarget } from './table-target.ts';
 
 const SLOTS = 101;
 const SETTLE_MS = 60_000;
@@ -44,6 +45,13 @@ class Recorder implements TableTarget {
   async closeSlots(_subject: number, table: SlotTable, slots: readonly number[]): Promise<number[]> {
     for (const i of slots) if (!this.busy.has(i)) this.#copy(table, i);
     return slots.filter((i) => this.busy.has(i));
+  }
+
+  picks: number[] = [];
+
+  async writePicks(subject: number, picks: Uint16Array): Promise<void> {
+    assert.equal(subject, SUBJECT);
+    this.picks = [...picks];
   }
 
   async vetoSettling(_subject: number, _silenceMs: number, may: Uint8Array): Promise<void> {
@@ -331,4 +339,44 @@ test('a balancer that is asked alone settles nothing, and says what it has seen'
   const all = await tables.settleNow('web', null);
   assert.deepEqual(all, { unsettled: SLOTS, silent: SLOTS - 1, settled: SLOTS - 1, notAsked: [] });
   assert.equal(await tables.settleNow('nobody', null), null);
+});
+
+test('where every flow is tracked, slots change at once and stay settled', async () => {
+  const { tables, targets, writes } = await site('x', 'y');
+  const options = { subject: SUBJECT, slots: SLOTS, settleAfterMs: SETTLE_MS, adopted: null, immediate: true };
+  await tables.setMembers('web', options, members(1), new Set());
+  writes.length = 0;
+  await tables.setMembers('web', options, members(2), new Set());
+  assert.deepEqual(
+    writes.map(({ target, change }) => `${target} ${change}`),
+    ['x switch', 'y switch'],
+  );
+  const { copy, unsettled } = targets[1] as Recorder;
+  assert.ok(copy.current.every((index) => index === 2));
+  assert.ok(!unsettled.includes(1));
+});
+
+test('a slot that was unsettled when flows were tracked otherwise keeps its phases', async () => {
+  const { tables, targets, set } = await site('x');
+  await set(members(1));
+  await set(members(2));
+  const options = { subject: SUBJECT, slots: SLOTS, settleAfterMs: SETTLE_MS, adopted: null, immediate: true };
+  await tables.setMembers('web', options, members(3), new Set());
+  const { copy } = targets[0] as Recorder;
+  assert.deepEqual([copy.current[0], copy.previous[0], copy.third[0]], [3, 1, 2]);
+});
+
+test('round robin publishes turns by weight or one each, to those who join too', async () => {
+  const { tables, targets, writes } = await site('x');
+  const options = { subject: SUBJECT, slots: SLOTS, settleAfterMs: SETTLE_MS, adopted: null, immediate: true };
+  const heavy = [{ name: 'b1', index: 1, weight: 2 }, ...members(2)];
+  await tables.setMembers('web', { ...options, turns: 'weighted' }, heavy, new Set());
+  assert.deepEqual(targets[0]?.picks, [1, 2, 1]);
+  await tables.setMembers('web', { ...options, turns: 'equal' }, heavy, new Set());
+  assert.deepEqual(targets[0]?.picks, [1, 2]);
+  const joined = new Recorder('y', writes);
+  await tables.addTarget(joined);
+  assert.deepEqual(joined.picks, [1, 2]);
+  await tables.setMembers('web', { ...options, turns: 'equal' }, members(2), new Set([1]));
+  assert.deepEqual(joined.picks, [2]);
 });

@@ -3,6 +3,7 @@
  * where every balancer says so (docs/vip.md). What the tables should be comes from outside; this is who gets there.
  */
 import { populateTable } from '../decide/maglev.ts';
+import { pickOrder } from '../decide/pick-order.ts';
 import {
   candidates,
   createSlotTable,
@@ -14,57 +15,17 @@ import {
   switchSlot,
   type WeightLimit,
 } from '../decide/slots.ts';
+import { MAX_PICKS } from '../serve/vip/layout.gen.ts';
 import { LISTING_WAIT_MS } from './slot-listings.ts';
-
-export interface TableMember {
-  readonly name: string;
-  readonly index: number;
-  /** Above 0: what counts now, see `service-weights.ts`. */
-  readonly weight: number;
-}
-
-export interface TableOptions {
-  readonly subject: number;
-  readonly slots: number;
-  readonly settleAfterMs: number;
-  /** What an earlier process left in the kernel. */
-  readonly adopted: SlotTable | null;
-  /** Only weights differ from the last members, by a controller or slow start: the change may wait, and moves few slots at a time. */
-  readonly weightsOnly?: boolean;
-  /**
-   * True if agents' listings may settle slots: every packet of the service is of TCP and carries the other candidates, and agents can tell
-   * of every connection (docs/vip.md).
-   */
-  readonly settlesByReports?: boolean;
-}
-
-/** What `settleNow` has found and done. */
-export interface SettleAnswer {
-  readonly unsettled: number;
-  /** Unsettled slots that every balancer that was asked has seen silent. */
-  readonly silent: number;
-  readonly settled: number;
-  /** Balancers that were not asked: nothing settles without them. */
-  readonly notAsked: readonly string[];
-}
-
-/** Whether two listings of the backend's agent, both begun at `sinceMs` or later, have no connection of the slot. */
-export type IsReportedEmpty = (service: string, index: number, slot: number, sinceMs: number) => boolean;
-
-export type SlotChange = 'load' | 'mark' | 'switch' | 'death' | 'settle';
-
-/** Whoever holds a copy of the tables: a balancer. */
-export interface TableTarget {
-  readonly name: string;
-  /** Resolves when the slots (indices in `slots`) stand in the kernel as in `table`: the acknowledgement. */
-  writeSlots(subject: number, table: SlotTable, slots: readonly number[], change: SlotChange): Promise<void>;
-  /**
-   * The closing step of settling, for slots that are silent at the moment of the write; resolves with those that were not and stay as they are.
-   */
-  closeSlots(subject: number, table: SlotTable, slots: readonly number[], silenceMs: number): Promise<number[]>;
-  /** Clears `may[i]` for every slot that must not settle: a packet went elsewhere than to `current` within `silenceMs`. */
-  vetoSettling(subject: number, silenceMs: number, may: Uint8Array): Promise<void>;
-}
+import type {
+  IsReportedEmpty,
+  SettleAnswer,
+  SlotChange,
+  TableMember,
+  TableOptions,
+  TableSummary,
+  TableTarget,
+} from './table-target.ts';
 
 interface ServiceTable {
   readonly name: string;
@@ -79,23 +40,14 @@ interface ServiceTable {
   /** Slots whose planned change would need a fourth candidate. */
   waiting: number;
   weightsOnly: boolean;
+  immediate: boolean;
+  picks: Uint16Array | null;
   /** Slots that a change of weights alone waits for. */
   held: number;
   /** 1: a change of weights made the slot unsettled; means nothing once it is settled. */
   readonly movedByWeight: Uint8Array;
   /** Slots in the closing step, with the balancers that have not taken it yet: nothing else is done with them until then. */
   readonly closing: Map<number, Set<string>>;
-}
-
-export interface TableSummary {
-  readonly subject: number;
-  readonly slots: number;
-  readonly unsettled: number;
-  readonly waiting: number;
-  /** Slots that a change of weights alone waits for. */
-  readonly held: number;
-  /** Slots of each backend index, as `current`. */
-  readonly slotsByIndex: ReadonlyMap<number, number>;
 }
 
 /** Share of a service's slots that may be unsettled because weights changed. */
@@ -138,9 +90,10 @@ export class SiteTables {
   addTarget(target: TableTarget): Promise<void> {
     return this.#serially(async () => {
       this.#targets.set(target.name, target);
-      for (const { subject, table } of this.#services.values()) {
+      for (const { subject, table, picks } of this.#services.values()) {
         const all = Array.from({ length: table.current.length }, (_, slot) => slot);
         await this.#publishTo([target], subject, table, all, 'load');
+        if (picks !== null) await this.#ask(target, () => target.writePicks(subject, picks));
       }
     });
   }
@@ -172,8 +125,10 @@ export class SiteTables {
         entry = this.#create(service, options, members);
         this.#services.set(service, entry);
         await this.#publishAll(entry, 'load');
+        await this.#setPicks(entry, options, members);
         if (options.adopted === null) return;
       }
+      entry.immediate = options.immediate === true;
       entry.settleAfterMs = options.settleAfterMs;
       entry.members = members;
       entry.weightsOnly = options.weightsOnly === true;
@@ -183,7 +138,28 @@ export class SiteTables {
       // Where nobody serves no old table does: whoever the slots name leaves, be it alive.
       await this.#bury(entry, members.length > 0 ? dead : namedIn(entry.table));
       if (members.length > 0) await this.#change(entry);
+      await this.#setPicks(entry, options, members);
     });
+  }
+
+  /** After the slots: a turn that meets the dead goes on to the next, and then to the slot. */
+  async #setPicks(entry: ServiceTable, options: TableOptions, members: readonly TableMember[]): Promise<void> {
+    const { turns = null } = options;
+    if (turns === null) {
+      entry.picks = null;
+      return;
+    }
+    const weightOf = ({ weight }: TableMember): number => (turns === 'equal' ? 1 : weight);
+    const picks = pickOrder(
+      members.map((member) => ({ ...member, weight: weightOf(member) })),
+      MAX_PICKS,
+    );
+    if (entry.picks?.length === picks.length && entry.picks.every((pick, i) => pick === picks[i])) return;
+    entry.picks = picks;
+    const { subject } = entry;
+    await Promise.all(
+      [...this.#targets.values()].map((target) => this.#ask(target, () => target.writePicks(subject, picks))),
+    );
   }
 
   removeService(service: string): Promise<void> {
@@ -286,6 +262,8 @@ export class SiteTables {
       publishedMs: this.#nowMs(),
       waiting: 0,
       weightsOnly: false,
+      immediate: options.immediate === true,
+      picks: null,
       held: 0,
       // Nobody knows why an earlier process's slots are unsettled.
       movedByWeight: table.unsettled.slice(),
@@ -303,6 +281,7 @@ export class SiteTables {
   }
 
   async #change(entry: ServiceTable): Promise<void> {
+    if (entry.immediate) await this.#replace(entry);
     const { table, desired } = entry;
     const limit = entry.weightsOnly ? weightLimit(entry) : null;
     const plan = planChange(table, desired, undefined, limit);
@@ -319,6 +298,20 @@ export class SiteTables {
     const slots = [...mark, ...ready];
     for (const slot of slots) switchSlot(table, slot, desired[slot] as number);
     if (slots.length > 0) await this.#publish(entry, slots, 'switch');
+  }
+
+  /** Settled slots go over at once. One that is unsettled, from a time when flows were tracked otherwise, keeps its phases. */
+  async #replace({ table, desired, subject }: ServiceTable): Promise<void> {
+    const slots: number[] = [];
+    for (let slot = 0; slot < desired.length; slot++) {
+      const want = desired[slot] as number;
+      if (want === table.current[slot] || want === 0 || table.unsettled[slot] !== 0) continue;
+      table.current[slot] = want;
+      slots.push(slot);
+    }
+    if (slots.length === 0) return;
+    this.epoch++;
+    await this.#publishTo([...this.#targets.values()], subject, table, slots, 'switch');
   }
 
   /** 1 for each unsettled slot that was silent for long enough on the targets, or on `only` one of them. */

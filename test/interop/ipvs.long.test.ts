@@ -6,7 +6,8 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
-import { SiteTables, type TableMember } from '../../src/fleet/site-tables.ts';
+import { SiteTables } from '../../src/fleet/site-tables.ts';
+import type { TableMember } from '../../src/fleet/table-target.ts';
 import { runProgram } from '../../src/serve/vip/bpf.ts';
 import { type Forwarder, openForwarder } from '../../src/serve/vip/forwarder.ts';
 import { interfaceIndexIn } from '../../src/serve/vip/netns.ts';
@@ -193,6 +194,8 @@ class Balancer {
   async writeSlots(_subject: number, slots: Parameters<typeof this.table.writeFrom>[0], indices: readonly number[]) {
     this.table.writeFrom(slots, indices);
   }
+
+  async writePicks(): Promise<void> {}
 
   async closeSlots(): Promise<number[]> {
     return [];

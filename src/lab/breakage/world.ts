@@ -9,7 +9,7 @@ import type { BalancerRole } from '../../fleet/balancer-role.ts';
 import type { Log } from '../../fleet/log.ts';
 import type { Runtime } from '../../fleet/runtime.ts';
 import type { SiteRuntime } from '../../fleet/site-runtime.ts';
-import type { SlotChange } from '../../fleet/site-tables.ts';
+import type { SlotChange } from '../../fleet/table-target.ts';
 import { formatAddress } from '../../net/address.ts';
 import { countPackets } from '../../serve/vip/counters.ts';
 import type { Lab } from '../build.ts';

@@ -1,14 +1,22 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ConnectionView } from './connections.ts';
-import { ENTRY_AGE_SHIFT, ENTRY_FINGERPRINT_SHIFT } from './layout.gen.ts';
+import {
+  ENTRY_AGE_SHIFT,
+  ENTRY_FINGERPRINT_SHIFT,
+  ENTRY_STATE_SHIFT,
+  STATE_COUNTED,
+  STATE_OPEN,
+} from './layout.gen.ts';
 
 const entry = (backend: number, fingerprint: bigint) =>
   BigInt(backend) | (77n << BigInt(ENTRY_AGE_SHIFT)) | (fingerprint << BigInt(ENTRY_FINGERPRINT_SHIFT));
 
 function makeTable(places: number) {
   const buffer = new ArrayBuffer(places * 8);
-  return { words: new BigUint64Array(buffer), view: new ConnectionView(buffer) };
+  const active = new ArrayBuffer(4096 * 8);
+  const view = new ConnectionView(buffer, active);
+  return { words: new BigUint64Array(buffer), active: new BigInt64Array(active), view };
 }
 
 test('purging removes every entry of a backend and nothing else', () => {
@@ -39,4 +47,15 @@ test('entries are counted by backend', () => {
   const counts = new Uint32Array(4096);
   view.countByBackend(counts);
   assert.deepEqual([counts[0], counts[1], counts[4095]], [0, 2, 1]);
+});
+
+test('a purged backend has no active connections any more, and only entries that are followed keep an index', () => {
+  const { words, active, view } = makeTable(16);
+  words[3] = entry(5, 9n) | (BigInt(STATE_OPEN | STATE_COUNTED) << BigInt(ENTRY_STATE_SHIFT));
+  words[4] = entry(6, 9n);
+  active[5] = 1n;
+  assert.equal(view.activeOf(5), 1);
+  assert.deepEqual([view.hasFollowed(5), view.hasFollowed(6), view.hasFollowed(7)], [true, false, false]);
+  assert.equal(view.purgeBackend(5), 1);
+  assert.deepEqual([view.activeOf(5), view.hasFollowed(5)], [0, false]);
 });

@@ -1,7 +1,15 @@
 /** The connection table, mapped: counted and purged here, otherwise the kernel's own business. */
 
 import type { FlowPlaces } from '../../model/connections.ts';
-import { AGE_MASK, BUCKET_ENTRIES, ENTRY_AGE_SHIFT, ENTRY_FINGERPRINT_SHIFT, INDEX_MASK } from './layout.gen.ts';
+import {
+  AGE_MASK,
+  BUCKET_ENTRIES,
+  ENTRY_AGE_SHIFT,
+  ENTRY_FINGERPRINT_SHIFT,
+  ENTRY_STATE_SHIFT,
+  INDEX_MASK,
+  STATE_PHASE,
+} from './layout.gen.ts';
 
 /** Over the map `connections`: words of backend | state << 12 | age << 16 | fingerprint << 28; 0 is empty. */
 export class ConnectionView {
@@ -10,7 +18,11 @@ export class ConnectionView {
   readonly #parts: Uint16Array;
   readonly #halves: Uint32Array;
 
-  constructor(buffer: ArrayBuffer) {
+  /** By backend index: counted entries. */
+  readonly #active: BigInt64Array;
+
+  constructor(buffer: ArrayBuffer, active: ArrayBuffer) {
+    this.#active = new BigInt64Array(active);
     this.#words = new BigUint64Array(buffer);
     this.#parts = new Uint16Array(buffer);
     this.#halves = new Uint32Array(buffer);
@@ -32,7 +44,22 @@ export class ConnectionView {
     let purged = 0;
     for (let at = 0; at < parts.length; at += 4)
       if ((parts[at] & INDEX_MASK) === index) purged += this.#purge(at >> 2, index);
+    // Nobody adds to it any more.
+    Atomics.store(this.#active, index, 0n);
     return purged;
+  }
+
+  /** Connections of a backend by least-connections, as this balancer counts them. */
+  activeOf(index: number): number {
+    return Math.max(0, Number(Atomics.load(this.#active, index)));
+  }
+
+  /** Whether there is an entry of the backend where every flow is tracked, be it expired. 16 million places: 15 ms. */
+  hasFollowed(index: number): boolean {
+    const parts = this.#parts;
+    for (let at = 0; at < parts.length; at += 4)
+      if ((parts[at] & INDEX_MASK) === index && ((parts[at] >> ENTRY_STATE_SHIFT) & STATE_PHASE) !== 0) return true;
+    return false;
   }
 
   #purge(place: number, index: number): number {

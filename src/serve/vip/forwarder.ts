@@ -42,6 +42,7 @@ import { NatReplyMap } from './nat-map.ts';
 import { interfaceIndexIn } from './netns.ts';
 import type { NextHop } from './next-hop.ts';
 import type { BpfObject } from './object.ts';
+import { openPickTable, type PickTable, removePickTable } from './pick-table.ts';
 import { makePinFolder, pinFolder, removeEmptyFolders, removeInstance } from './pins.ts';
 import { type Pressure, PressureReader } from './pressure.ts';
 import { ProbeSourceMap, type ServiceFields, type ServiceKey, ServiceMap, VipMap } from './service-maps.ts';
@@ -123,6 +124,7 @@ export class Forwarder {
   readonly #object: BpfObject;
   readonly #memories: MappedMemory[] = [];
   readonly #tables = new Map<number, SlotTable>();
+  readonly #picks = new Map<number, PickTable>();
   readonly #pressure: PressureReader;
   readonly #owners: Uint32Array;
   readonly #fragments: Uint32Array;
@@ -152,7 +154,10 @@ export class Forwarder {
       this.#testClock = clock === null ? null : new BigUint64Array(this.#keep(clock.memory), clock.offset, 1);
       this.backends = new BackendTable(this.#map('backends', MAX_BACKENDS * BACKEND.sizeBytes));
       this.counters = new CounterView(this.#map('counters', MAX_SUBJECTS * this.cpus * COUNTERS.sizeBytes), this.cpus);
-      this.connections = new ConnectionView(this.#map('connections', options.buckets * BUCKET_ENTRIES * 8));
+      this.connections = new ConnectionView(
+        this.#map('connections', options.buckets * BUCKET_ENTRIES * 8),
+        this.#map('active_connections', MAX_BACKENDS * 8),
+      );
       this.#pressure = new PressureReader(this.#map('pressures', MAX_SUBJECTS * PRESSURE.sizeBytes));
       this.balancers = new BackendTable(this.#map('balancers', MAX_BALANCERS * BACKEND.sizeBytes));
       this.#owners = new Uint32Array(this.#map('fragment_owners', OWNER_SLOTS * 8));
@@ -169,6 +174,8 @@ export class Forwarder {
         this.#settings.natReplies = count;
       });
       this.#writeSettings(this.#settings);
+      for (const { lifetimeTicks } of this.services.list())
+        this.#settings.reclaimTicks = Math.max(this.#settings.reclaimTicks, lifetimeTicks);
       forgetRecent(); // an earlier version may have remembered otherwise
       this.#root.join(ROLE.BALANCER, this.programFd);
       opened.startSweeper();
@@ -291,6 +298,7 @@ export class Forwarder {
   /** The service's table must be there (`createTable`), or its packets are dropped as `no-backend`. */
   setService(key: ServiceKey, fields: ServiceFields): void {
     checkSubject(fields.subject);
+    this.#settings.reclaimTicks = Math.max(this.#settings.reclaimTicks, fields.lifetimeTicks);
     this.services.set(key, fields);
   }
 
@@ -321,7 +329,24 @@ export class Forwarder {
   removeTable(subject: number): boolean {
     this.#tables.get(subject)?.close();
     this.#tables.delete(subject);
+    this.#picks.get(subject)?.close();
+    this.#picks.delete(subject);
+    removePickTable(this.maps.pick_tables, subject);
     return removeSlotTable(this.maps.slot_tables, subject);
+  }
+
+  /** Round robin: who gets the next new flows, at most `MAX_PICKS`. The first time the kernel waits 9 ms. */
+  setPicks(subject: number, picks: Uint16Array): void {
+    checkSubject(subject);
+    let table = this.#picks.get(subject);
+    if (table === undefined) {
+      table = openPickTable(this.maps.pick_tables, subject);
+      this.#picks.set(subject, table);
+    }
+    // A turn never meets a place that is not written.
+    if (picks.length < this.#pressure.picks(subject)) this.#pressure.setPicks(subject, picks.length);
+    table.write(picks);
+    this.#pressure.setPicks(subject, picks.length);
   }
 
   /** Subjects that have a lookup table in the kernel, with its size: what a restart recovers its allocation from. */
@@ -416,6 +441,7 @@ export class Forwarder {
     this.#closed = true;
     this.stopCapture();
     for (const table of this.#tables.values()) table.close();
+    for (const picks of this.#picks.values()) picks.close();
     for (const memory of this.#memories) memory.unmap();
     if (this.#graceMapFd !== null) closeFd(this.#graceMapFd);
     if (!keep) {

@@ -72,6 +72,8 @@ export interface BackendFields {
   readonly agent: boolean;
   /** Null: as each service says. */
   readonly forwarding: ForwardingMode | null;
+  /** For least-connections, 1 to 65,535; absent: 1. */
+  readonly weight?: number;
 }
 
 export interface BackendEntry {
@@ -105,6 +107,7 @@ export function fillBackend(view: BackendView, source: Address, fields: BackendF
   view.setNextHopMac(nextHop.mac);
   view.setOwnMac(nextHop.ownMac);
   view.ifindex = nextHop.ifindex;
+  view.weight = fields.weight ?? 1;
   view.flags =
     (fields.alive ? BACKEND_ALIVE : 0) | (fields.agent ? BACKEND_AGENT : 0) | (address.family === 6 ? BACKEND_IPV6 : 0);
   view.headerSum = address.family === 4 ? outerHeaderSum(source.bytes, address.bytes) : 0;

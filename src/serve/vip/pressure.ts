@@ -40,6 +40,15 @@ export class PressureReader {
     return this.#view.at(subject).adoptUntil;
   }
 
+  /** Length of the pick table. */
+  setPicks(subject: number, picks: number): void {
+    this.#view.at(subject).picks = picks;
+  }
+
+  picks(subject: number): number {
+    return this.#view.at(subject).picks;
+  }
+
   clear(subject: number): void {
     const view = this.#view.at(subject);
     view.memory.fill(0, view.start, view.start + view.strideBytes);
