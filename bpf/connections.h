@@ -81,6 +81,14 @@ static __always_inline __u32 entry_limit(__u64 word, __u32 lifetime_ticks)
 	return phase == STATE_CLOSING ? CLOSING_TICKS : lifetime_ticks;
 }
 
+/* The number of the lowest bit that is set, of 8. */
+static __always_inline __u32 lowest_bit(__u32 bits)
+{
+	bits &= -bits;
+	return (((bits & 0xaa) != 0) | ((bits & 0xcc) != 0) << 1 | ((bits & 0xf0) != 0) << 2) &
+	       (BUCKET_ENTRIES - 1);
+}
+
 /*
  * The lowest entry of the flow in a bucket. All eight are compared and the index is computed from the
  * results, without a branch: the place of an entry cannot be predicted, and the verifier sees one way instead
@@ -89,7 +97,7 @@ static __always_inline __u32 entry_limit(__u64 word, __u32 lifetime_ticks)
 static __always_inline struct entry match_in(struct bucket *bucket, __u64 fingerprint)
 {
 	struct entry found = {};
-	__u32 matches = 0, index;
+	__u32 matches = 0;
 
 #pragma unroll
 	for (int i = 0; i < BUCKET_ENTRIES; i++) {
@@ -101,9 +109,7 @@ static __always_inline struct entry match_in(struct bucket *bucket, __u64 finger
 	}
 	if (!matches)
 		return found;
-	matches &= -matches;
-	index = ((matches & 0xaa) != 0) | ((matches & 0xcc) != 0) << 1 | ((matches & 0xf0) != 0) << 2;
-	found.place = &bucket->entry[index & (BUCKET_ENTRIES - 1)];
+	found.place = &bucket->entry[lowest_bit(matches)];
 	found.word = *(volatile __u64 *)found.place;
 	/* Another CPU may have changed it meanwhile. And an empty place is no entry of fingerprint 0. */
 	if (found.word >> ENTRY_FINGERPRINT_SHIFT != fingerprint || !found.word)
@@ -127,37 +133,65 @@ static __always_inline struct entry find_entry(const struct flow *flow)
 	return found;
 }
 
-/* An empty place, else an expired one. */
-static __always_inline bool free_in(__u32 index, __u32 now, __u32 reclaim_ticks, struct entry *found)
+/* A bit for each empty place; without a branch, as above. */
+static __always_inline __u32 empty_places(struct bucket *bucket)
 {
-	struct bucket *bucket = find_bucket(index);
+	__u32 empty = 0;
 
-	if (!bucket)
-		return false;
 #pragma unroll
 	for (int i = 0; i < BUCKET_ENTRIES; i++) {
 		__u64 word = *(volatile __u64 *)&bucket->entry[i];
 
-		if (!word) {
-			found->place = &bucket->entry[i];
-			found->word = 0;
-			return true;
-		}
-		if (!found->place && entry_age(word, now) > entry_limit(word, reclaim_ticks)) {
-			found->place = &bucket->entry[i];
-			found->word = word;
-		}
+		empty |= (__u32)(((word - 1) & ~word) >> 63) << i; /* 1 for 0 alone */
 	}
-	return found->place;
+	return empty;
 }
 
-/* Where a new flow may go; place is NULL if both buckets are full of live entries, of whatever service. */
+static __always_inline bool find_expired(struct bucket *bucket, __u32 now, __u32 reclaim_ticks,
+					 struct entry *found)
+{
+#pragma unroll
+	for (int i = 0; i < BUCKET_ENTRIES; i++) {
+		found->word = *(volatile __u64 *)&bucket->entry[i];
+		if (entry_age(found->word, now) > entry_limit(found->word, reclaim_ticks)) {
+			found->place = &bucket->entry[i];
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Buckets fill from below: one with an empty place among these has room. */
+#define ROOM_ENOUGH 0x3f
+
+/*
+ * Where a new flow may go; place is NULL if both buckets are full of live entries, of whatever service. A
+ * flow is found faster in its first bucket; but were that filled to the brim before the second is looked at,
+ * one flow in 6,400 would find none by the time that the table is half full. So 4 in 100 go to the second.
+ */
 static __always_inline struct entry find_room(const struct flow *flow, __u32 now, __u32 reclaim_ticks)
 {
+	struct bucket *first = find_bucket(flow->first_bucket), *second = find_bucket(flow->second_bucket);
+	struct bucket *bucket = first;
 	struct entry found = {};
+	__u32 empty, other;
 
-	if (!free_in(flow->first_bucket, now, reclaim_ticks, &found))
-		free_in(flow->second_bucket, now, reclaim_ticks, &found);
+	if (!first || !second)
+		return found;
+	empty = empty_places(first);
+	if (!(empty & ROOM_ENOUGH)) {
+		other = empty_places(second);
+		if (other && (!empty || (other & -other) < (empty & -empty))) {
+			bucket = second;
+			empty = other;
+		}
+	}
+	if (empty) {
+		found.place = &bucket->entry[lowest_bit(empty)];
+		return found;
+	}
+	if (!find_expired(first, now, reclaim_ticks, &found))
+		find_expired(second, now, reclaim_ticks, &found);
 	return found;
 }
 

@@ -325,7 +325,7 @@ export class BalancerRole implements TableTarget {
     this.#alive.delete(index);
   }
 
-  async writeSlots(subject: number, slots: Slots, indices: readonly number[], _change: SlotChange): Promise<void> {
+  async writeSlots(subject: number, slots: Slots, indices: ArrayLike<number>, _change: SlotChange): Promise<void> {
     const table = this.#tables.get(subject);
     if (table === undefined) throw new Error(`no lookup table for subject ${subject}`);
     table.writeFrom(slots, indices);

@@ -35,11 +35,11 @@ class Recorder implements TableTarget {
     this.unsettled[i] = table.unsettled[i] as number;
   }
 
-  async writeSlots(subject: number, table: SlotTable, slots: readonly number[], change: SlotChange): Promise<void> {
+  async writeSlots(subject: number, table: SlotTable, slots: ArrayLike<number>, change: SlotChange): Promise<void> {
     assert.equal(subject, SUBJECT);
     if (!this.answers) throw new Error('no answer');
-    for (const i of slots) this.#copy(table, i);
-    this.writes.push({ target: this.name, change, slots });
+    for (const i of Array.from(slots)) this.#copy(table, i);
+    this.writes.push({ target: this.name, change, slots: Array.from(slots) });
   }
 
   async closeSlots(_subject: number, table: SlotTable, slots: readonly number[]): Promise<number[]> {

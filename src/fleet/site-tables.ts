@@ -2,7 +2,6 @@
  * The lookup tables of one site, and how they change on all its balancers: two phases, deaths at once, settling only
  * where every balancer says so (docs/vip.md). What the tables should be comes from outside; this is who gets there.
  */
-import { populateTable } from '../decide/maglev.ts';
 import { pickOrder } from '../decide/pick-order.ts';
 import {
   candidates,
@@ -16,6 +15,7 @@ import {
   type WeightLimit,
 } from '../decide/slots.ts';
 import { MAX_PICKS } from '../serve/vip/layout.gen.ts';
+import { SharedTables } from './shared-tables.ts';
 import { LISTING_WAIT_MS } from './slot-listings.ts';
 import type {
   IsReportedEmpty,
@@ -31,7 +31,8 @@ interface ServiceTable {
   readonly name: string;
   readonly subject: number;
   readonly table: SlotTable;
-  desired: Uint16Array<ArrayBuffer>;
+  /** Shared with other services: never written. */
+  desired: Uint16Array;
   members: readonly TableMember[];
   settleAfterMs: number;
   settlesByReports: boolean;
@@ -65,6 +66,7 @@ const SILENCE_MARGIN_MS = 9_000;
 export class SiteTables {
   readonly #services = new Map<string, ServiceTable>();
   readonly #targets = new Map<string, TableTarget>();
+  readonly #shared = new SharedTables();
   readonly #onUnresponsive: (target: string, error: Error) => void;
   readonly #nowMs: () => number;
   /** Ticks do not tell of what happened before: a balancer that left took its own along. */
@@ -91,8 +93,7 @@ export class SiteTables {
     return this.#serially(async () => {
       this.#targets.set(target.name, target);
       for (const { subject, table, picks } of this.#services.values()) {
-        const all = Array.from({ length: table.current.length }, (_, slot) => slot);
-        await this.#publishTo([target], subject, table, all, 'load');
+        await this.#publishTo([target], subject, table, allSlots(table.current.length), 'load');
         if (picks !== null) await this.#ask(target, () => target.writePicks(subject, picks));
       }
     });
@@ -124,7 +125,7 @@ export class SiteTables {
       if (entry === undefined) {
         entry = this.#create(service, options, members);
         this.#services.set(service, entry);
-        await this.#publishAll(entry, 'load');
+        await this.#load(entry);
         await this.#setPicks(entry, options, members);
         if (options.adopted === null) return;
       }
@@ -133,8 +134,7 @@ export class SiteTables {
       entry.members = members;
       entry.weightsOnly = options.weightsOnly === true;
       entry.settlesByReports = options.settlesByReports === true;
-      if (members.length > 0) populateTable(entry.table.current.length, members, entry.desired);
-      else entry.desired.fill(0);
+      entry.desired = this.#shared.of(entry.table.current.length, members);
       // Where nobody serves no old table does: whoever the slots name leaves, be it alive.
       await this.#bury(entry, members.length > 0 ? dead : namedIn(entry.table));
       if (members.length > 0) await this.#change(entry);
@@ -248,8 +248,7 @@ export class SiteTables {
 
   #create(name: string, options: TableOptions, members: readonly TableMember[]): ServiceTable {
     const table = options.adopted ?? createSlotTable(options.slots);
-    const desired = new Uint16Array(options.slots);
-    if (members.length > 0) populateTable(options.slots, members, desired);
+    const desired = this.#shared.of(options.slots, members);
     if (options.adopted === null) table.current.set(desired);
     return {
       name,
@@ -385,15 +384,11 @@ export class SiteTables {
     }
   }
 
-  #publishAll(entry: ServiceTable, change: SlotChange): Promise<void> {
-    return this.#publish(
-      entry,
-      Array.from({ length: entry.desired.length }, (_, slot) => slot),
-      change,
-    );
+  #load(entry: ServiceTable): Promise<void> {
+    return this.#publish(entry, allSlots(entry.desired.length), 'load');
   }
 
-  async #publish(entry: ServiceTable, slots: readonly number[], change: SlotChange): Promise<void> {
+  async #publish(entry: ServiceTable, slots: ArrayLike<number>, change: SlotChange): Promise<void> {
     this.epoch++;
     await this.#publishTo([...this.#targets.values()], entry.subject, entry.table, slots, change);
     entry.publishedMs = this.#nowMs();
@@ -403,7 +398,7 @@ export class SiteTables {
     targets: readonly TableTarget[],
     subject: number,
     table: SlotTable,
-    slots: readonly number[],
+    slots: ArrayLike<number>,
     change: SlotChange,
   ): Promise<void> {
     await Promise.all(
@@ -459,6 +454,19 @@ function weightLimit({ table, members, movedByWeight }: ServiceTable): WeightLim
     room: Math.floor(UNSETTLED_BY_WEIGHT * movedByWeight.length) - moved,
     serves: (index) => serving.has(index),
   };
+}
+
+/** Kept by size: services mostly have the same. */
+const ALL_SLOTS = new Map<number, Uint32Array>();
+
+/** 0 to `count` - 1. */
+function allSlots(count: number): Uint32Array {
+  let all = ALL_SLOTS.get(count);
+  if (all === undefined) {
+    all = Uint32Array.from({ length: count }, (_, slot) => slot);
+    ALL_SLOTS.set(count, all);
+  }
+  return all;
 }
 
 async function within<T>(limitMs: number, work: Promise<T>): Promise<T> {

@@ -46,7 +46,7 @@ export type SlotChange = 'load' | 'mark' | 'switch' | 'death' | 'settle';
 export interface TableTarget {
   readonly name: string;
   /** Resolves when the slots (indices in `slots`) stand in the kernel as in `table`: the acknowledgement. */
-  writeSlots(subject: number, table: SlotTable, slots: readonly number[], change: SlotChange): Promise<void>;
+  writeSlots(subject: number, table: SlotTable, slots: ArrayLike<number>, change: SlotChange): Promise<void>;
   /**
    * The closing step of settling, for slots that are silent at the moment of the write; resolves with those that were not and stay as they are.
    */

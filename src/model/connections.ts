@@ -57,13 +57,25 @@ function findIn(table: ConnectionTable, bucket: number, flow: FlowPlaces): numbe
   return -1;
 }
 
+/** Buckets fill from below: one whose lowest empty place is less than this has room. */
+const ROOM_ENOUGH = 6;
+
 /**
- * A place for a new entry: of the first bucket, then of the second, an empty one, else an expired one. -1: none.
- * `reclaimTicks`: the longest lifetime of any service, since all share the buckets.
+ * A place for a new entry: the lowest empty one, else an expired one, of the first bucket; of the second where that has more room and the
+ * first little. -1: none. `reclaimTicks`: the longest lifetime of any service, since all share the buckets.
  */
 export function findRoom(table: ConnectionTable, flow: FlowPlaces, ticks: number, reclaimTicks: number): number {
-  const place = findRoomIn(table, flow.firstBucket, ticks, reclaimTicks);
-  return place >= 0 ? place : findRoomIn(table, flow.secondBucket, ticks, reclaimTicks);
+  const first = findRoomIn(table, flow.firstBucket, ticks, reclaimTicks);
+  const room = roomOf(table, first);
+  if (room < ROOM_ENOUGH) return first;
+  const second = findRoomIn(table, flow.secondBucket, ticks, reclaimTicks);
+  return roomOf(table, second) < room ? second : first;
+}
+
+/** The number of an empty place in its bucket, 8 for an expired one, 9 for none. */
+function roomOf({ words }: ConnectionTable, place: number): number {
+  if (place < 0) return BUCKET_ENTRIES + 1;
+  return (words[2 * place] | words[2 * place + 1]) === 0 ? place % BUCKET_ENTRIES : BUCKET_ENTRIES;
 }
 
 function findRoomIn(table: ConnectionTable, bucket: number, ticks: number, reclaimTicks: number): number {

@@ -191,7 +191,7 @@ class Balancer {
 
   readonly table: ReturnType<Forwarder['createTable']>;
 
-  async writeSlots(_subject: number, slots: Parameters<typeof this.table.writeFrom>[0], indices: readonly number[]) {
+  async writeSlots(_subject: number, slots: Parameters<typeof this.table.writeFrom>[0], indices: ArrayLike<number>) {
     this.table.writeFrom(slots, indices);
   }
 

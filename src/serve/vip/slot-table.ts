@@ -196,6 +196,11 @@ export class SlotTable {
       const tick = !unsettled ? 0 : isMarked || (oldLow & INDEX_MASK) !== current ? tickNow : oldTick;
       const high = slotHigh(third, isMarked ? (oldGeneration + 1) & GENERATION_MASK : oldGeneration, tick);
       if (low === oldLow && high === oldHigh) return;
+      if (oldTick === 0) {
+        // Packets write no settled slot.
+        Atomics.store(this.words, i, this.#word(low, high));
+        return;
+      }
       const old = this.#word(oldLow, oldHigh);
       // A packet may have written its tick in between: then look again.
       if (Atomics.compareExchange(this.words, i, old, this.#word(low, high)) === old) return;
