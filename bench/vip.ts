@@ -13,6 +13,7 @@ import { OUTCOME } from '../src/serve/vip/layout.gen.ts';
 import { pinToCpu } from '../src/serve/vip/libc.ts';
 import { type BenchCase, type BenchOptions, type BenchResult, spreadOf } from './report.ts';
 import { threadTimeNs } from './thread-clock.ts';
+import { measureVeth } from './veth.ts';
 import { type Family, type Outcomes, type Protocol, portOf, type TableKind, VipBed } from './vip-bed.ts';
 import { checkTargets } from './vip-checks.ts';
 import { FRAME_BYTES, makeFrame } from './vip-frames.ts';
@@ -89,7 +90,10 @@ export async function runBench(options: BenchOptions): Promise<BenchResult> {
       options.progress?.(`IPv${group.family} ${group.protocol} ${group.kind}, ${group.flows} flows`);
       cases.push(...run.measureGroup(group));
     }
-    return { bench: 'vip', baseline: BASELINE, cases, checks: checkTargets(cases) };
+    options.progress?.('over veth, every mode');
+    const veth = measureVeth(scale.samples, scale.turns);
+    const checks = [...checkTargets(cases), ...veth.checks];
+    return { bench: 'vip', baseline: BASELINE, cases: [...cases, ...veth.cases], checks };
   } finally {
     bed.close();
   }

@@ -4,6 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import type { BenchReport } from '../../bench/report.ts';
+import { VETH_MODES } from '../../bench/veth.ts';
 import { cannotLoad } from '../../src/serve/vip/test-network.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -36,7 +37,8 @@ describe('bench vip', { skip: cannotLoad }, () => {
   });
 
   test('every case has its parameters and a spread, net and gross', () => {
-    for (const one of report.cases) {
+    const timed = report.cases.filter(({ params }) => params.kind !== 'veth');
+    for (const one of timed) {
       const names = ['ip', 'protocol', 'kind', 'mode', 'flows', 'table', 'tracking', 'sizeBytes'];
       assert.deepEqual(Object.keys(one.params), names);
       assert.equal(one.unit, 'ns');
@@ -44,10 +46,19 @@ describe('bench vip', { skip: cannotLoad }, () => {
       assert.ok(one.min <= one.median && one.median <= one.max);
       assert.ok(one.gross !== undefined && one.gross.median > one.median);
     }
-    const kinds = new Set(report.cases.map(({ params }) => `${params.kind} ${params.table} ${params.tracking}`));
+    const kinds = new Set(timed.map(({ params }) => `${params.kind} ${params.table} ${params.tracking}`));
     const tables = ['stable just-enough', 'unsettled10 just-enough', 'unsettled100 just-enough', 'stable classic'];
     const expected = ['established', 'new'].flatMap((kind) => tables.map((table) => `${kind} ${table}`));
     assert.deepEqual([...kinds].sort(), [...expected, 'not-vip stable just-enough'].sort());
+  });
+
+  test('over veth every packet arrives in every mode, at a rate', () => {
+    const rates = report.cases.filter(({ params }) => params.kind === 'veth');
+    assert.deepEqual(
+      rates.map(({ params }) => params.mode),
+      ['redirect', ...VETH_MODES],
+    );
+    for (const { unit, min } of rates) assert.ok(unit === 'packets/s' && min > 10_000);
   });
 
   test('settled slots forward at least twice as fast as a program that tracks every flow', () => {

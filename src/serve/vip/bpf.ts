@@ -353,6 +353,36 @@ export function runProgram(programFd: number, frame: Uint8Array, options: RunOpt
   return { verdict, frame: runOutput.slice(0, run.getUint32(28, true)), durationNs: run.getUint32(64, true) };
 }
 
+/** Frames go through the program as if they had come from the interface, and on to where it sends them (Linux 5.18). */
+const LIVE_FRAMES = 2;
+/** The kernel's default batch. */
+const LIVE_BATCH = 64;
+
+/**
+ * Runs an XDP program on at most `repeat` live frames of the length of `frame`, in this context; a signal ends it early. This
+ * thread is in the interface's namespace.
+ */
+export function runLiveFrames(
+  programFd: number,
+  frame: Uint8Array,
+  options: { readonly ingressIfindex: number; readonly repeat: number },
+): void {
+  runBytes.fill(0);
+  run.setBigUint64(0, 80n, true);
+  run.setBigUint64(8, koffi.address(frame), true);
+  run.setUint32(24, frame.length, true);
+  runContextBytes.fill(0);
+  runContext.setUint32(4, frame.length, true);
+  runContext.setUint32(12, options.ingressIfindex, true);
+  run.setBigUint64(32, runContextAddress, true);
+  run.setUint32(48, XDP_MD_BYTES, true);
+  run.setInt32(60, options.repeat, true);
+  run.setUint32(64 + 4, LIVE_FRAMES, true);
+  run.setUint32(64 + 12, LIVE_BATCH, true);
+  const result = callInt(TEST_RUN, programFd, runBytes);
+  if (result !== -EINTR) must(result, `run program ${programFd} on live frames`);
+}
+
 /** Runs a program of type `syscall` once; gives what it returned (a C int). `context` is its argument, or empty. */
 export function runSyscallProgram(programFd: number, context: Uint8Array = new Uint8Array(0)): number {
   runBytes.fill(0);
