@@ -4,12 +4,12 @@
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Address, fromMapped, sameAddress, toMapped } from '../../net/address.ts';
+import { type Address, formatAddress, fromMapped, sameAddress, toMapped } from '../../net/address.ts';
 import { type Attachment, Root } from './attach.ts';
 import { countPossibleCpus } from './balancer-object.ts';
 import { deleteElement, listKeys, lookupElement, openPinned, updateElement } from './bpf.ts';
 import { AgentCounterView } from './counters.ts';
-import { addToLoopback, InterfaceSettings, removeFromLoopback } from './direct-answer.ts';
+import { addToLoopback, InterfaceSettings, loopbackAddresses, removeFromLoopback } from './direct-answer.ts';
 import {
   ADDRESS,
   AGENT_COUNTERS,
@@ -184,8 +184,9 @@ export class Agent {
     const { netns } = this.#options;
     const value = new Uint32Array(1);
     const bytes = new Uint8Array(value.buffer);
+    const present = addresses.length === 0 ? new Set<string>() : await loopbackAddresses(netns);
     for (const address of addresses) {
-      const isNew = await addToLoopback(netns, address);
+      const isNew = !present.has(formatAddress(address)) && (await addToLoopback(netns, address));
       const wasOurs = lookupElement(fd, toMapped(address), bytes) && value[0] === VIP_ADDED;
       value[0] = isNew || wasOurs ? VIP_ADDED : VIP_FOUND;
       updateElement(fd, toMapped(address), bytes);

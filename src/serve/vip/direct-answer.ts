@@ -4,7 +4,7 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { type Address, formatAddress } from '../../net/address.ts';
-import { runIp } from './ip-command.ts';
+import { askIp, runIp } from './ip-command.ts';
 import { inNamespace } from './netns.ts';
 
 interface Setting {
@@ -70,6 +70,12 @@ export class InterfaceSettings {
 
 function loopbackAddress(address: Address): string {
   return `${formatAddress(address)}/${address.family === 4 ? 32 : 128}`;
+}
+
+/** The addresses on the loopback, as text. One process, however many there are. */
+export async function loopbackAddresses(netns: string | null): Promise<Set<string>> {
+  const links = await askIp<{ addr_info?: { local?: string }[] }>(netns, ['addr', 'show', 'dev', 'lo']);
+  return new Set(links.flatMap(({ addr_info = [] }) => addr_info.flatMap(({ local }) => local ?? [])));
 }
 
 /** Puts an address on the loopback. False: it was there already, put by somebody else. */

@@ -2,7 +2,8 @@
 import { execFile } from 'node:child_process';
 import { inNamespace } from './netns.ts';
 
-const TIMEOUT_MS = 5000;
+/** Long: on a busy machine the process waits for its turn, and our own clock runs on while this thread is held up. */
+const TIMEOUT_MS = 20_000;
 
 /** Runs `ip ARGS` in a namespace (null: here); gives what it wrote, or rejects with what it complained of. */
 export function runIp(netns: string | null, args: readonly string[]): Promise<string> {
