@@ -103,7 +103,7 @@ static __always_inline __u32 hashed_backend(const struct packet *packet, const s
 }
 
 static __always_inline enum outcome choose(struct packet *packet, const struct settings *all,
-					   const struct service *service, struct choice *choice)
+					   const struct service *service, __u32 quic, struct choice *choice)
 {
 	__u32 cpu = bpf_get_smp_processor_id();
 	void *table = bpf_map_lookup_elem(&flow_tables, &cpu);

@@ -13,7 +13,7 @@ export function refusedFlows(flows: number, buckets: number): { inserted: number
   const bed = new VipBed({ cpu, cpus: availableParallelism(), buckets, lruEntries: 1_000 });
   try {
     bed.writeSlots(false);
-    const port = portOf('unsettled100', 'gre');
+    const port = portOf('tcp', 'unsettled100', 'gre');
     const frame = makeFrame({ family: 4, protocol: 'tcp', isSyn: true, isStray: false, destinationPort: port });
     const state = bed.turnState;
     new Uint8Array(state.buffer).set(frame.subarray(0, 14));

@@ -18,6 +18,9 @@ import {
   COUNTERS,
   MAX_SUBJECTS,
   OUTCOME_COUNT,
+  SERVER_ID_BUCKETS,
+  SERVER_IDS,
+  SERVICE_QUIC,
   SETTINGS,
   ServiceKeyView,
   ServiceView,
@@ -29,9 +32,10 @@ import {
 import { closeFd, coarseClockNs, type MappedMemory, mapMemory } from '../src/serve/vip/libc.ts';
 import { FORWARDING_VALUE } from '../src/serve/vip/machine-entry.ts';
 import { BpfObject } from '../src/serve/vip/object.ts';
+import { ServerIdTable } from '../src/serve/vip/server-id-table.ts';
 
 export type TableKind = 'stable' | 'unsettled10' | 'unsettled100';
-export type Protocol = 'tcp' | 'udp';
+export type Protocol = 'tcp' | 'udp' | 'quic';
 export type Family = 4 | 6;
 
 /** By which a packet meets its lookup table and mode: each has a port. */
@@ -43,12 +47,15 @@ const WAYS: readonly { readonly table: TableKind; readonly mode: ForwardingMode 
   { table: 'stable', mode: 'gue' },
 ];
 export const TABLE_KINDS: readonly TableKind[] = ['stable', 'unsettled10', 'unsettled100'];
-export const PROTOCOL_NUMBER = { tcp: 6, udp: 17 } as const;
+export const PROTOCOL_NUMBER = { tcp: 6, udp: 17, quic: 17 } as const;
+export const PROTOCOLS: readonly Protocol[] = ['tcp', 'udp', 'quic'];
+/** Of the connection IDs of QUIC. */
+export const QUIC = { configId: 1, serverIdBytes: 2 } as const;
 export const VIP_ADDRESS = { 4: '192.0.2.1', 6: '2001:db8::1' } as const;
 /** The interface that test-run says packets come in on: the loopback. Backends are behind it too, so packets are sent by XDP_TX. */
 const IFINDEX = 1;
 const SLOTS = 65_537;
-const BACKENDS = 100;
+export const BACKENDS = 100;
 const MAP_TYPE_LRU_HASH = 9;
 const BPF_F_MMAPABLE = 1 << 10;
 const BPF_F_INNER_MAP = 1 << 12;
@@ -77,12 +84,12 @@ function wayOf(table: TableKind, mode: ForwardingMode): number {
 }
 
 /** The port by which a packet meets a table of that kind, and leaves in that mode. */
-export function portOf(table: TableKind, mode: ForwardingMode): number {
-  return 80 + wayOf(table, mode);
+export function portOf(protocol: Protocol, table: TableKind, mode: ForwardingMode): number {
+  return (protocol === 'quic' ? 180 : 80) + wayOf(table, mode);
 }
 
 function subjectOf(family: Family, protocol: Protocol, table: TableKind, mode: ForwardingMode): number {
-  const first = 10 + WAYS.length * ((family === 4 ? 0 : 2) + (protocol === 'tcp' ? 0 : 1));
+  const first = 10 + WAYS.length * ((family === 4 ? 0 : PROTOCOLS.length) + PROTOCOLS.indexOf(protocol));
   return first + wayOf(table, mode);
 }
 
@@ -102,6 +109,7 @@ export class VipBed {
   #descriptors: number[] = [];
   #connections: BigUint64Array;
   #counters: BigUint64Array;
+  #serverIds: ServerIdTable;
   #slots = new Map<TableKind, BigUint64Array>();
   #table = populateTable(
     SLOTS,
@@ -126,6 +134,8 @@ export class VipBed {
     this.#connections = new BigUint64Array(this.#map(this.balancer.mapFd('connections'), connectionBytes));
     const counterBytes = COUNTERS.sizeBytes * MAX_SUBJECTS * options.cpus;
     this.#counters = new BigUint64Array(this.#map(this.balancer.mapFd('counters'), counterBytes));
+    const idBytes = SERVER_ID_BUCKETS * SERVER_IDS.sizeBytes;
+    this.#serverIds = new ServerIdTable(this.#map(this.balancer.mapFd('server_ids'), idBytes));
     this.turnState = new DataView(this.#map(this.turn.mapFd('.data'), 48));
     this.#fillSettings();
     this.#fillBackends();
@@ -170,7 +180,7 @@ export class VipBed {
       const slots = this.#makeInner(`slots`, 8, SLOTS);
       this.#slots.set(table, new BigUint64Array(this.#map(slots, SLOTS * 8)));
       for (const family of [4, 6] as const) {
-        for (const protocol of ['tcp', 'udp'] as const) {
+        for (const protocol of PROTOCOLS) {
           for (const { mode } of WAYS.filter((way) => way.table === table)) {
             const subject = subjectOf(family, protocol, table, mode);
             updateElement(this.balancer.mapFd('slot_tables'), key32(subject), key32(slots));
@@ -197,7 +207,7 @@ export class VipBed {
   #addService(family: Family, protocol: Protocol, table: TableKind, mode: ForwardingMode): void {
     const key = new ServiceKeyView();
     key.vip = family;
-    key.port = portOf(table, mode);
+    key.port = portOf(protocol, table, mode);
     key.protocol = PROTOCOL_NUMBER[protocol];
     const service = new ServiceView();
     service.subject = subjectOf(family, protocol, table, mode);
@@ -207,6 +217,12 @@ export class VipBed {
     // The flood of the bench is what is measured, so nothing holds it back.
     service.newPerSecond = 0xffffffff;
     service.shareEntries = 0xffffffff;
+    if (protocol === 'quic') {
+      service.flags = SERVICE_QUIC;
+      service.quicConfig = QUIC.configId;
+      service.serverIdBytes = QUIC.serverIdBytes;
+      for (let index = 1; index <= BACKENDS; index++) this.#serverIds.add(service.subject, BigInt(index), index);
+    }
     updateElement(this.balancer.mapFd('services'), key.memory, service.memory);
   }
 

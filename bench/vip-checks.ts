@@ -45,7 +45,29 @@ export function checkTargets(cases: readonly BenchCase[]): BenchCheck[] {
       );
     }
   }
-  return checks;
+  return [...checks, ...checkProtocols(cases, most)];
+}
+
+/** What is no TCP costs as much, also where connection IDs are read. */
+function checkProtocols(cases: readonly BenchCase[], flows: number): BenchCheck[] {
+  return [4, 6].flatMap((ip) => {
+    const find = (protocol: string) =>
+      findCase(cases, {
+        ip,
+        protocol,
+        kind: 'established',
+        flows,
+        table: 'stable',
+        tracking: 'just-enough',
+        mode: 'gre',
+      });
+    const tcp = find('tcp');
+    return ['udp', 'quic'].flatMap((protocol) => {
+      const other = find(protocol);
+      const text = `IPv${ip}, ${flows} flows: ${protocol} against tcp`;
+      return tcp && other ? [ratioCheck(text, other, tcp, 'at most', 1.15)] : [];
+    });
+  });
 }
 
 function ratioCheck(

@@ -1,9 +1,10 @@
 /** The frames of `bench vip`: right in all lengths; checksums of TCP and UDP are 0, because nothing here reads them. */
 import { parseAddress } from '../src/net/address.ts';
 import { foldChecksum, onesSum } from '../src/net/checksum.ts';
-import { type Family, PROTOCOL_NUMBER, type Protocol, VIP_ADDRESS } from './vip-bed.ts';
+import { type Family, PROTOCOL_NUMBER, type Protocol, QUIC, VIP_ADDRESS } from './vip-bed.ts';
 
 const ETHERNET_BYTES = 14;
+const UDP_BYTES = 8;
 const TCP_SYN = 0x02;
 const TCP_ACK = 0x10;
 
@@ -13,7 +14,7 @@ export const FRAME_BYTES = { 4: 64, 6: 84 } as const;
 export interface FrameKind {
   readonly family: Family;
   readonly protocol: Protocol;
-  /** TCP only: with SYN, else with ACK. */
+  /** TCP: with SYN, else with ACK. QUIC: an Initial, else a short header. */
   readonly isSyn: boolean;
   /** A destination that is no VIP. */
   readonly isStray: boolean;
@@ -47,6 +48,20 @@ export function makeFrame(kind: FrameKind): Uint8Array {
     view.setUint8(transport + 13, kind.isSyn ? TCP_SYN : TCP_ACK);
   } else {
     view.setUint16(transport + 4, frame.length - transport);
+    if (protocol === 'quic') writeQuic(view, transport + UDP_BYTES, kind.isSyn);
   }
   return frame;
+}
+
+/** An Initial with an ID of 8 bytes that names nobody, or a short header; bench/vip.bpf.c writes the server ID. */
+function writeQuic(view: DataView, at: number, isInitial: boolean): void {
+  if (isInitial) {
+    view.setUint8(at, 0xc0);
+    view.setUint32(at + 1, 1);
+    view.setUint8(at + 5, 8);
+    view.setUint8(at + 6, 0xe0);
+  } else {
+    view.setUint8(at, 0x40);
+    view.setUint8(at + 1, QUIC.configId << 5);
+  }
 }

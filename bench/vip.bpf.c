@@ -29,8 +29,8 @@ struct turn {
 	__u32 stride;       /* from a turn's flow to the next one's; less than flows */
 	__u32 flows;        /* 0: all 2^32 */
 	__be16 destination; /* port */
-	__u16 zero;
-	__u32 hops; /* the 4 bytes with the TTL, or those with the hop limit, that a forwarder changes */
+	__u16 named; /* QUIC with short headers: server IDs of 2 bytes, 1 .. this; 0: none is written */
+	__u32 hops;  /* the 4 bytes with the TTL, or those with the hop limit, that a forwarder changes */
 };
 
 struct turn turn_state SEC(".data") = {};
@@ -76,6 +76,13 @@ int turn(struct xdp_md *ctx)
 	*source = bpf_htonl(0x0a000000 | (flow & 0xffffff));
 	ports->source = bpf_htons(1024 + (flow >> 24));
 	ports->destination = turn_state.destination;
+	if (turn_state.named) {
+		__be16 *id = (void *)ports + UDP_BYTES + 2; /* behind the first octets of packet and ID */
+
+		if ((void *)(id + 1) > end)
+			return XDP_ABORTED;
+		*id = bpf_htons(1 + flow % turn_state.named);
+	}
 	bpf_tail_call(ctx, &program_under_test, 0);
 	return XDP_ABORTED;
 }

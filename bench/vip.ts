@@ -14,7 +14,7 @@ import { pinToCpu } from '../src/serve/vip/libc.ts';
 import { type BenchCase, type BenchOptions, type BenchResult, spreadOf } from './report.ts';
 import { threadTimeNs } from './thread-clock.ts';
 import { measureVeth } from './veth.ts';
-import { type Family, type Outcomes, type Protocol, portOf, type TableKind, VipBed } from './vip-bed.ts';
+import { BACKENDS, type Family, type Outcomes, type Protocol, portOf, type TableKind, VipBed } from './vip-bed.ts';
 import { checkTargets } from './vip-checks.ts';
 import { FRAME_BYTES, makeFrame } from './vip-frames.ts';
 
@@ -111,6 +111,9 @@ function listGroups(scale: Scale): Group[] {
       }
       groups.push({ family, protocol, kind: 'new', flows: most, variants });
     }
+    const quic = { family, protocol: 'quic', flows: scale.flows[scale.flows.length - 1] } as const;
+    groups.push({ ...quic, kind: 'established', variants: OURS.slice(0, 1) });
+    groups.push({ ...quic, kind: 'new', variants: OURS.slice(0, 1) });
     groups.push({ family, protocol: 'tcp', kind: 'not-vip', flows: 1, variants: OURS.slice(0, 1) });
   }
   return groups;
@@ -213,14 +216,21 @@ class Run {
     state.setUint32(20, flow, true);
     state.setUint32(24, stride, true);
     state.setUint32(28, flows, true);
-    state.setUint16(32, portOf(variant.table, variant.mode));
+    state.setUint16(32, portOf(group.protocol, variant.table, variant.mode));
+    state.setUint16(34, group.protocol === 'quic' && group.kind === 'established' ? BACKENDS : 0, true);
     const hops = 14 + (group.family === 4 ? 8 : 4);
     new Uint8Array(state.buffer).set(frame.subarray(hops, hops + 4), 36);
   }
 
   #frame(group: Group, { table, mode }: Variant, isSyn: boolean): Uint8Array {
     const { family, protocol, kind } = group;
-    return makeFrame({ family, protocol, isSyn, isStray: kind === 'not-vip', destinationPort: portOf(table, mode) });
+    return makeFrame({
+      family,
+      protocol,
+      isSyn,
+      isStray: kind === 'not-vip',
+      destinationPort: portOf(protocol, table, mode),
+    });
   }
 
   #runTurns(name: ProgramName, group: Group, variant: Variant, turns: number, isSyn: boolean): Sample {
@@ -264,6 +274,11 @@ function assertSample(
   }
   // In unsettled slots the backend learns the other candidates, by the key; with a tenth unsettled, of a tenth of packets.
   const isKeyed = group.kind === 'established' && variant.table === 'unsettled100';
+  if (group.protocol === 'quic' && group.kind === 'established') {
+    assert.equal(sample.lengthBytes - size, OUTER_BYTES[variant.mode]);
+    assert.equal(grown(OUTCOME.BY_ID), turns);
+    return;
+  }
   const mayBeKeyed = group.kind === 'established' && variant.table === 'unsettled10';
   const plain = OUTER_BYTES[variant.mode];
   const lengths = mayBeKeyed ? [plain, KEYED_GRE_BYTES] : [isKeyed ? KEYED_GRE_BYTES : plain];

@@ -23,11 +23,11 @@ const enum scheduler *const scheduler_type = 0;
 const enum reason *const reason_type = 0;
 
 static __always_inline enum outcome choose(struct packet *packet, const struct settings *all,
-					   const struct service *service, struct choice *choice)
+					   const struct service *service, __u32 quic, struct choice *choice)
 {
 	if (packet->ctx->ingress_ifindex == all->probe_ifindex && choose_probed(packet, all, choice))
 		return OUTCOME_PROBE;
-	return select_backend(packet, service, all, choice);
+	return select_backend(packet, service, all, quic, choice);
 }
 
 int icmp(struct xdp_md *ctx);

@@ -39,7 +39,7 @@ static __always_inline enum outcome choose_quoted(struct packet *packet, const s
 	if (service->flags & SERVICE_HASH_SOURCE)
 		source_hash = hash_source(all, quoted->addresses, packet->is_ipv6);
 	hash_quoted(packet, quoted, all, &state);
-	if (select_hashed(packet, service, all, &state, source_hash, choice) == OUTCOME_NO_BACKEND)
+	if (select_hashed(packet, service, all, &state, source_hash, 0, choice) == OUTCOME_NO_BACKEND)
 		return OUTCOME_NO_BACKEND;
 	return OUTCOME_ICMP_ERROR;
 }

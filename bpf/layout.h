@@ -17,7 +17,9 @@
 #define INDEX_MASK 0xfff
 #define MAX_NAT_REPLIES 65536
 #define MAX_NAT_TUPLES 65536
-#define BUCKET_ENTRIES 8 /* connection table: 8 x 8 bytes is one cache line */
+#define BUCKET_ENTRIES 8        /* connection table: 8 x 8 bytes is one cache line */
+#define SERVER_ID_BUCKETS 65536 /* of server IDs of QUIC; a power of two */
+#define SERVER_ID_ENTRIES 4     /* of a bucket: 4 x 16 bytes is one cache line */
 
 /* The clock: bpf_ktime_get_coarse_ns() shifted right. Ages and slot ticks count 2^32 ns (4.29 s). */
 #define TICK_SHIFT 32
@@ -85,6 +87,7 @@ enum outcome {
 	OUTCOME_FRAGMENT_FIRST,   /* its ports select the backend, which is remembered */
 	OUTCOME_FRAGMENT_LATER,   /* to the backend of the first */
 	OUTCOME_FRAGMENT_HELD,    /* before its first: handed up, sent on when that has come */
+	OUTCOME_BY_ID,            /* QUIC, to the backend that the connection ID names */
 	OUTCOME_FAILED,           /* the kernel refused: head room, tail call, redirect: drop */
 	OUTCOME_COUNT
 };
@@ -173,7 +176,7 @@ enum forwarding {
 /* How a service treats its flows. */
 #define SERVICE_TRACK_ALL 1   /* every flow is in the connection table */
 #define SERVICE_HASH_SOURCE 2 /* the slot comes from the client's address alone */
-#define SERVICE_QUIC 4        /* connection IDs say the backend */
+#define SERVICE_QUIC 4        /* UDP that is QUIC: connection IDs may name backends */
 #define SERVICE_UNREACHABLE 8 /* without a backend: an ICMP error instead of silence */
 #define SERVICE_NAT_TUPLES 16 /* nat: whole tuples are kept, since several VIPs reach the same backends */
 
@@ -211,8 +214,9 @@ struct service {
 	__u32 share_entries;  /* pressure: tracked flows per lifetime */
 	__u32 flags;          /* SERVICE_* */
 	__be16 nat_port;      /* nat: port of the backends; 0: as it came */
-	__u16 zero;
-	__u32 scheduler; /* enum scheduler */
+	__u8 quic_config;     /* QUIC: upper 3 bits of connection IDs that name a backend, 0 .. 6 */
+	__u8 server_id_bytes; /* QUIC: of the server ID in them, 1 .. 8 */
+	__u32 scheduler;      /* enum scheduler */
 	__u32 salt; /* mixed into fingerprints: entries of an earlier service of this subject never match */
 };
 
@@ -262,6 +266,13 @@ struct backend {
 
 struct bucket {
 	__u64 entry[BUCKET_ENTRIES];
+};
+
+/* Server IDs of QUIC: big-endian bytes read as a number, and whose they are: backend | subject of the service
+ * << 32. An owner of 0 is an empty place. An ID stands in one of two buckets. */
+struct server_ids {
+	__u64 id[SERVER_ID_ENTRIES];
+	__u64 owner[SERVER_ID_ENTRIES];
 };
 
 /* One for each subject; shared by all CPUs. Windows roll by compare-and-swap on the word that names them. */

@@ -94,6 +94,15 @@ struct {
 	__type(value, struct counters);
 } counters SEC(".maps");
 
+/* Which backend of a service a QUIC connection ID names. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, SERVER_ID_BUCKETS);
+	__type(key, __u32);
+	__type(value, struct server_ids);
+} server_ids SEC(".maps");
+
 /* By the service's subject: how much of the connection table it is using up, and the end of its adoption
  * time. */
 struct {

@@ -105,7 +105,10 @@ static __always_inline enum outcome process_nat(struct packet *packet, const str
 	packet->events = job->events;
 	packet->lost_swaps = job->lost_swaps;
 	packet->backend = job->backend;
-	if (!backend || !read_again(packet) || !rewrite_to_backend(packet, job, backend))
+	if (!backend || !read_again(packet))
+		return OUTCOME_FAILED;
+	packet->tcp_flags = job->tcp_flags;
+	if (!rewrite_to_backend(packet, job, backend))
 		return OUTCOME_FAILED;
 	packet->frame = (void *)(long)packet->ctx->data; /* anew, as the packet has been rewritten */
 	packet->ip = packet->frame + packet->ip_offset;

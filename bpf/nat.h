@@ -20,6 +20,7 @@ struct nat_job {
 	__be16 port; /* of the service's backends; 0: as it came */
 	__u8 is_error;
 	__u8 has_tuples; /* SERVICE_NAT_TUPLES */
+	__u32 tcp_flags; /* also of QUIC */
 };
 
 struct {
@@ -53,6 +54,7 @@ static __always_inline void forward_by_nat(const struct packet *packet, const st
 	job->backend = backend;
 	job->port = service->nat_port;
 	job->is_error = packet->is_error;
+	job->tcp_flags = packet->tcp_flags;
 	job->has_tuples = !!(service->flags & SERVICE_NAT_TUPLES);
 	hand_over_nat(packet->ctx);
 }

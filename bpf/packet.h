@@ -32,8 +32,8 @@ struct packet {
 	__u32 transport;           /* offset of the transport header from the IP header */
 	__u32 ports;               /* source and destination, as they lie on the wire */
 	__u8 protocol;             /* of the transport header */
-	__u8 tcp_flags;
-	__u8 hops; /* TTL or hop limit, as it came */
+	__u8 tcp_flags;            /* of QUIC, once it is read: SYN for an Initial, else ACK */
+	__u8 hops;                 /* TTL or hop limit, as it came */
 	bool is_ipv6;
 	bool is_plain;    /* neither IPv4 options nor IPv6 extension headers */
 	bool is_later;    /* a fragment without the transport header: no ports */

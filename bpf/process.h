@@ -13,11 +13,13 @@
 #include "hops.h"
 #include "icmp.h"
 #include "parse.h"
+#include "quic.h"
 #include "vip.h"
 
-/* Fills `choice`; OUTCOME_NO_BACKEND: there is none. */
+/* `quic`: what read_quic gave; 0: no QUIC, nor are fragments (RFC 9000, 14). Fills `choice`;
+ * OUTCOME_NO_BACKEND: there is none. */
 static __always_inline enum outcome choose(struct packet *packet, const struct settings *all,
-					   const struct service *service, struct choice *choice);
+					   const struct service *service, __u32 quic, struct choice *choice);
 
 /* ICMP other than echo, to a VIP: comes back only if no other program takes it over. */
 static __always_inline void hand_over_icmp(struct xdp_md *ctx);
@@ -95,6 +97,7 @@ static __always_inline enum outcome process(struct packet *packet, const struct 
 	const struct service *service;
 	struct choice choice = {};
 	enum parsed parsed;
+	__u32 quic = 0;
 	struct vip vip;
 
 	if (!recent || !parse_ip(packet))
@@ -121,7 +124,9 @@ static __always_inline enum outcome process(struct packet *packet, const struct 
 	packet->subject = service->subject;
 	if (is_expired(packet))
 		return RARE(answer_back(packet, OUTCOME_TTL_EXPIRED));
-	return send_chosen(packet, service, &choice, choose(packet, all, service, &choice), verdict);
+	if (service->flags & SERVICE_QUIC)
+		quic = read_quic(packet, service);
+	return send_chosen(packet, service, &choice, choose(packet, all, service, quic, &choice), verdict);
 }
 
 /* Counts the packet; gives the verdict. */

@@ -5,6 +5,7 @@
 
 #include "forward.h"
 #include "packet.h"
+#include "quic.h"
 #include "siphash.h"
 #include "tracked.h"
 #include "unsettled.h"
@@ -54,13 +55,13 @@ static __always_inline __u32 hash_source(const struct settings *all, const __u64
  */
 static __always_inline enum outcome ask_table(struct packet *packet, const struct service *service,
 					      const struct settings *all, __u64 h1, __u64 h2, __u32 slot_hash,
-					      __u64 *place, struct choice *choice)
+					      __u64 *place, __u32 quic, struct choice *choice)
 {
 	struct question asked = {
 	    .h1 = h1,
 	    .h2 = h2,
 	    .slot_hash = slot_hash,
-	    .is_tcp = packet->protocol == PROTOCOL_TCP,
+	    .is_tcp = packet->protocol == PROTOCOL_TCP || quic,
 	    .is_new = is_new_connection(packet),
 	    .is_last = (packet->tcp_flags & (TCP_FIN | TCP_RST)) != 0,
 	    .is_error = packet->is_error,
@@ -73,30 +74,48 @@ static __always_inline enum outcome ask_table(struct packet *packet, const struc
 	return known_outcome(outcome);
 }
 
-/* `state` has taken in what names the flow; `source_hash`: for services that hash sources. */
+static __always_inline bool is_named_in(__u64 word, __u32 backend)
+{
+	return backend == (word & INDEX_MASK) || backend == (word >> SLOT_PREVIOUS_SHIFT & INDEX_MASK) ||
+	       backend == (word >> SLOT_THIRD_SHIFT & INDEX_MASK);
+}
+
+/*
+ * `state` has taken in what names the flow; `source_hash`: for services that hash sources; `quic`: what
+ * read_quic gave, or 0.
+ */
 static __always_inline enum outcome select_hashed(struct packet *packet, const struct service *service,
 						  const struct settings *all, struct siphash *state,
-						  __u32 source_hash, struct choice *choice)
+						  __u32 source_hash, __u32 quic, struct choice *choice)
 {
 	__u64 *place, h1, word;
-	__u32 slot_hash, index;
+	__u32 slot_hash, index, named = quic & QUIC_BACKEND_MASK;
 	void *table;
 
 	h1 = sip_first_half(state);
 	choice->flow_label = h1 & 0xfffff;
+	if (named && !(quic >> QUIC_EARLY_SHIFT & 1)) {
+		choice->backend = named;
+		return OUTCOME_BY_ID;
+	}
 	slot_hash = service->flags & SERVICE_HASH_SOURCE ? source_hash : h1 >> 32;
 	if (service->flags & SERVICE_TRACK_ALL)
-		return RARE(
-		    ask_table(packet, service, all, h1, sip_second_half(state), slot_hash, NULL, choice));
+		return RARE(ask_table(packet, service, all, h1, sip_second_half(state), slot_hash, NULL, quic,
+				      choice));
 	index = (__u64)slot_hash * service->slots >> 32;
 	table = bpf_map_lookup_elem(&slot_tables, &service->subject);
 	place = table ? bpf_map_lookup_elem(table, &index) : NULL;
 	if (!place)
 		return RARE(OUTCOME_NO_BACKEND);
 	word = *(volatile __u64 *)place;
+	if (word >> SLOT_TICK_SHIFT && named && is_named_in(word, named)) {
+		/* Nobody made up an ID that names one of two or three: a handshake is under way there. */
+		choice->backend = named;
+		return RARE(OUTCOME_BY_ID);
+	}
 	if (word >> SLOT_TICK_SHIFT)
-		return RARE(
-		    ask_table(packet, service, all, h1, sip_second_half(state), slot_hash, place, choice));
+		return RARE(ask_table(packet, service, all, h1, sip_second_half(state), slot_hash, place,
+				      quic, choice));
 	choice->backend = word & INDEX_MASK;
 	return choice->backend ? OUTCOME_SETTLED : OUTCOME_NO_BACKEND;
 }
@@ -111,7 +130,8 @@ static __always_inline __u32 hash_packet_source(const struct packet *packet, con
 }
 
 static __always_inline enum outcome select_backend(struct packet *packet, const struct service *service,
-						   const struct settings *all, struct choice *choice)
+						   const struct settings *all, __u32 quic,
+						   struct choice *choice)
 {
 	struct siphash state;
 	__u32 source_hash = 0;
@@ -119,7 +139,7 @@ static __always_inline enum outcome select_backend(struct packet *packet, const 
 	if (service->flags & SERVICE_HASH_SOURCE)
 		source_hash = RARE(hash_packet_source(packet, all));
 	hash_flow(packet, all, &state);
-	return select_hashed(packet, service, all, &state, source_hash, choice);
+	return select_hashed(packet, service, all, &state, source_hash, quic, choice);
 }
 
 #endif

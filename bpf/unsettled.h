@@ -22,9 +22,9 @@ struct question {
 	__u64 h1;
 	__u64 h2;
 	__u32 slot_hash; /* names the slot */
-	__u8 is_tcp;
-	__u8 is_new;  /* begins a connection */
-	__u8 is_last; /* FIN or RST */
+	__u8 is_tcp;     /* or QUIC: shows its beginning */
+	__u8 is_new;     /* begins a connection */
+	__u8 is_last;    /* FIN or RST */
 	__u8 is_error;
 	/* The answer. */
 	__u32 events;

@@ -2,12 +2,14 @@
 import type { Balancer, Config, ForwardingMode, Service } from '../config/model.ts';
 import { populateTable } from '../decide/maglev.ts';
 import { type NatReply, type NatService, natReplies } from '../decide/nat-replies.ts';
+import { serverIdsOf } from '../decide/server-ids.ts';
 import {
   addressKey,
   addService,
   createEngine,
   type Engine,
   type EngineSlots,
+  serverIdKey,
   serviceKey,
   setBackend,
 } from '../model/engine.ts';
@@ -18,6 +20,7 @@ import {
   FORWARDING_UNSAID,
   FORWARDINGS,
   SERVICE_NAT_TUPLES,
+  SERVICE_QUIC,
   SERVICE_UNREACHABLE,
   VIP_ECHO,
 } from '../model/layout.ts';
@@ -133,9 +136,17 @@ function addOneService(
     scheduler: 0,
     flags:
       (service.withoutBackends === 'unreachable' ? SERVICE_UNREACHABLE : 0) |
-      (service.natTuples ? SERVICE_NAT_TUPLES : 0),
+      (service.natTuples ? SERVICE_NAT_TUPLES : 0) |
+      (service.quic === null ? 0 : SERVICE_QUIC),
     natPort: service.backendPort ?? 0,
+    quicConfig: service.quic?.configId ?? 0,
+    serverIdBytes: service.quic?.serverIdBytes ?? 0,
   };
+  const members = (service.backends.get(balancer.site) ?? []).map((name) => ({
+    backend: config.backends.get(name)!,
+    index: indices.get(name)!,
+  }));
+  for (const [id, index] of serverIdsOf(service.quic, members)) engine.serverIds.set(serverIdKey(subject, id), index);
   const table = tableOf(config, balancer, indices, service);
   for (const vip of service.vips.get(balancer.site) ?? []) {
     const vipSubject = engine.vips.get(addressKey(toMapped(vip), 0, 16))!.subject;

@@ -40,6 +40,8 @@ import {
   OWNER_SLOTS,
   PRESSURE,
   ROLE_COUNT,
+  SERVER_ID_BUCKETS,
+  SERVER_IDS,
   SERVICE_KEY,
   SETTINGS,
   ServiceView,
@@ -49,6 +51,7 @@ import {
 import { closeFd, type MappedMemory, mapMemory } from '../serve/vip/libc.ts';
 import { openPickTable, type PickTable } from '../serve/vip/pick-table.ts';
 import { type OpenRing, openRing } from '../serve/vip/ring-buffer.ts';
+import { ServerIdTable } from '../serve/vip/server-id-table.ts';
 
 const MIN_FRAME_BYTES = 14;
 
@@ -117,6 +120,7 @@ class LoadedEngine implements KernelEngine {
   readonly #counters: Uint32Array;
   readonly #backends: BackendView;
   readonly #settings: SettingsView;
+  readonly #serverIds: ServerIdTable;
   readonly #clock: Uint32Array;
   readonly #owners: Uint32Array;
   readonly #balancers: BackendView;
@@ -143,6 +147,8 @@ class LoadedEngine implements KernelEngine {
     );
     this.#windows = new Uint32Array(this.#map(maps.hand_up_windows, FRAGMENT_REGIONS * 8, 'hand-up windows'));
     this.#slowPath = openRing(maps.slow_path, 'slow path');
+    const ids = this.#map(maps.server_ids, SERVER_ID_BUCKETS * SERVER_IDS.sizeBytes, 'server_ids');
+    this.#serverIds = new ServerIdTable(ids);
     this.#memory.push(testClock.memory);
     this.#clock = new Uint32Array(testClock.memory.buffer, testClock.offset, 2);
   }
@@ -177,6 +183,11 @@ class LoadedEngine implements KernelEngine {
     this.takeHandedUp();
     replaceElements(maps.nat_replies, NAT_SOURCE.sizeBytes, [...engine.natReplies].map(natReplyElement));
     replaceElements(maps.nat_tuples, NAT_TUPLE.sizeBytes, [...engine.natTuples].map(natTupleElement));
+    this.#serverIds.clear();
+    for (const [key, index] of engine.serverIds) {
+      const [subject, id] = key.split('/') as [string, string];
+      this.#serverIds.add(Number(subject), BigInt(id), index);
+    }
     for (const [subject, slots] of engine.slots) this.#makeSlots(subject, slots.words.length / 2);
     this.#settings.generation++;
     this.#counters.fill(0);
@@ -347,10 +358,12 @@ function serviceElements(engine: Engine): [Uint8Array, Uint8Array][] {
     value.lifetimeTicks = service.lifetimeTicks;
     value.newPerSecond = service.newPerSecond;
     value.shareEntries = service.shareEntries;
-    value.salt = service.salt;
     value.flags = service.flags;
     value.scheduler = service.scheduler;
     value.natPort = service.natPort;
+    value.quicConfig = service.quicConfig;
+    value.serverIdBytes = service.serverIdBytes;
+    value.salt = service.salt;
     if (VIP.sizeBytes !== 8) throw new Error('struct vip has changed');
     return [bytes, value.memory];
   });

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Announcer, type AnnouncerOptions, openAnnouncer, type RouterSession } from '../announce/bird.ts';
 import type { Backend, Balancer, Service } from '../config/model.ts';
 import { natReplies } from '../decide/nat-replies.ts';
+import { serverIdsOf } from '../decide/server-ids.ts';
 import type { SlotTable as Slots } from '../decide/slots.ts';
 import { type Address, formatAddress, sameAddress } from '../net/address.ts';
 import type { ProbeResult } from '../observe/probe-target.ts';
@@ -197,10 +198,26 @@ export class BalancerRole implements TableTarget {
       flags: serviceFlags(service),
       scheduler: kernelScheduler(service),
       natPort: service.backendPort,
+      quic: service.quic,
     };
+    this.#writeServerIds(planned);
     for (const vip of vips)
       for (const { protocol, port } of service.ports)
         this.forwarder.setService({ vip: vip.subject, port, protocol }, fields);
+  }
+
+  /** IDs of backends that have left the service stay while anything may be sent to them: their connections go on. */
+  #writeServerIds({ service, subject }: PlannedService): void {
+    const { serverIds } = this.forwarder;
+    const names = service.backends.get(this.site) ?? [];
+    const isKnown = (index: number): boolean => this.#known.some((planned) => planned.index === index);
+    const ids = new Map([...serverIds.list(subject)].filter(([, index]) => service.quic !== null && isKnown(index)));
+    const members = this.#known.filter(({ backend }) => names.includes(backend.name));
+    for (const [id, index] of serverIdsOf(service.quic, members)) ids.set(id, index);
+    const refused = serverIds.setService(subject, ids);
+    const trouble = `balancer ${this.name} has no room for server IDs of ${service.name}: their connections go by flow`;
+    if (refused === 0) this.#said.over(trouble, { balancer: this.name });
+    else this.#said.trouble(trouble, { balancer: this.name }, `${refused} of ${ids.size}`);
   }
 
   /**
@@ -248,6 +265,7 @@ export class BalancerRole implements TableTarget {
       this.#tables.delete(subject);
       this.#salts.delete(subject);
       forwarder.removeTable(subject);
+      forwarder.serverIds.setService(subject, new Map());
       forwarder.clearSubject(subject);
     }
     for (const { address, subject } of forwarder.vips.list()) {
@@ -318,6 +336,7 @@ export class BalancerRole implements TableTarget {
     this.#known = this.#known.filter((planned) => planned.index !== index);
     const from = probeSource(this.balancer, index);
     if (from !== null) this.forwarder.removeProbeSource(from);
+    this.forwarder.serverIds.removeBackend(index);
     this.forwarder.waitForPackets();
     this.forwarder.connections.purgeBackend(index);
     this.forwarder.clearBackend(index);

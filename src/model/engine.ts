@@ -27,6 +27,9 @@ export interface EngineService extends PressureLimits {
   readonly slots: number;
   /** FORWARDING_*. */
   readonly forwarding: number;
+  /** With SERVICE_QUIC: what connection IDs that name a backend look like. */
+  readonly quicConfig: number;
+  readonly serverIdBytes: number;
   /** 32 bits, mixed into fingerprints. */
   readonly salt: number;
   /** SERVICE_*. */
@@ -122,6 +125,8 @@ export interface Engine {
   readonly natReplies: Map<string, EngineNatReply>;
   /** By `natTupleKey`. Without the kernel's bound. */
   readonly natTuples: Map<string, EngineNatReply>;
+  /** By `serverIdKey`: the backend index that a QUIC connection ID names. */
+  readonly serverIds: Map<string, number>;
   /** By subject. */
   readonly counters: Map<number, EngineCounters>;
 }
@@ -172,6 +177,7 @@ export function createEngine(key: Uint32Array, buckets: number): Engine {
     handedUp: [],
     natReplies: new Map(),
     natTuples: new Map(),
+    serverIds: new Map(),
     counters: new Map(),
   };
 }
@@ -188,6 +194,11 @@ const MAPPED = '\0\0\0\0\0\uffff';
 /** `port` 0: any. */
 export function serviceKey(vip: number, port: number, protocol: number): number {
   return (vip * 0x10000 + port) * 0x100 + protocol;
+}
+
+/** `subject`: of the service. `id`: the bytes of a server ID as a big-endian number. */
+export function serverIdKey(subject: number, id: bigint): string {
+  return `${subject}/${id}`;
 }
 
 export function addService(engine: Engine, key: number, service: EngineService, slots: EngineSlots): void {

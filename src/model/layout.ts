@@ -29,6 +29,7 @@ export const OUTCOMES = [
   'fragment-first',
   'fragment-later',
   'fragment-held',
+  'by-id',
   'failed',
 ] as const;
 export type Outcome = (typeof OUTCOMES)[number];
@@ -101,6 +102,7 @@ export const SCHEDULER_LEAST_CONNECTIONS = 3;
 export const BACKEND_ALIVE = 1;
 export const BACKEND_AGENT = 2;
 export const BACKEND_IPV6 = 4;
+export const SERVICE_QUIC = 4;
 export const VIP_ECHO = 1;
 export const SERVICE_UNREACHABLE = 8;
 export const VIP_OWN = 2;

@@ -31,6 +31,8 @@ function smallEngine(): Engine {
     scheduler: 0,
     shareEntries: 100,
     natPort: 0,
+    quicConfig: 0,
+    serverIdBytes: 0,
   };
   addService(engine, serviceKey(1, 80, 6), service, { words: Uint32Array.of(5, 0) });
   setBackend(engine, 5, {

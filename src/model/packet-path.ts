@@ -25,6 +25,7 @@ import {
   type EngineService,
   type EngineSlots,
   type HandedUp,
+  serverIdKey,
   serviceKey,
 } from './engine.ts';
 import {
@@ -52,6 +53,7 @@ import {
 import { isExpired, takeHop } from './hops.ts';
 import { answerEcho, isIcmp } from './icmp.ts';
 import {
+  BACKEND_ALIVE,
   BACKEND_IPV6,
   type Clock,
   canNameOthers,
@@ -66,6 +68,7 @@ import {
   type Outcome,
   SCHEDULER_LEAST_CONNECTIONS,
   SERVICE_HASH_SOURCE,
+  SERVICE_QUIC,
   SERVICE_TRACK_ALL,
   SERVICE_UNREACHABLE,
   VIP_ECHO,
@@ -74,6 +77,7 @@ import { isSendersPart, limitOf, mostOuterBytes } from './mtu.ts';
 import { readNatReply } from './nat.ts';
 import { type IpHeader, parseIp, parseTransport, type Transport } from './parse.ts';
 import { ADOPT_UNTIL_WORD } from './pressure.ts';
+import { readQuic } from './quic.ts';
 import { type QuotedFlow, readQuote } from './quote.ts';
 import { createSelection, type PacketKind, type Selection, selectBackend } from './select.ts';
 import { selectTracked } from './tracked.ts';
@@ -114,6 +118,8 @@ interface HashedFlow {
   /** 32 bits that name the slot. */
   readonly slotHash: number;
   readonly kind: PacketKind;
+  /** QUIC: the live backend that an ID names which the client may have made up; 0: none. */
+  readonly named: number;
   /** FIN or RST. */
   readonly isLast: boolean;
 }
@@ -175,9 +181,7 @@ function processIp(engine: Engine, packet: Packet, ip: IpHeader, clock: Clock): 
   packet.subject = service.subject;
   if (isExpired(packet.frame, ip)) return tellSender(packet, ip, 'ttl-expired');
   const hash = hashFlow(engine.key, packet.frame, ip, transport);
-  const choice =
-    probedBackend(engine, packet, ip) ??
-    choose(engine, packet, service, hashed(engine, packet, ip, service, transport, hash), clock);
+  const choice = chooseFor(engine, packet, ip, transport, service, hash, clock);
   if (choice.outcome === 'no-backend') return withoutBackend(packet, ip, service);
   return forward(engine, packet, ip, service, choice, flowLabelOf(hash), clock);
 }
@@ -336,7 +340,7 @@ function processIcmpError(
   const slotHash = hashesSource(service)
     ? hashSource(engine.key, quoted.addresses, 0, ip.addressBytes)
     : hash.firstHigh;
-  const flow: HashedFlow = { hash, slotHash, kind: 'tcp', isLast: false };
+  const flow: HashedFlow = { hash, slotHash, kind: 'tcp', named: 0, isLast: false };
   const choice = choose(engine, packet, service, flow, clock);
   if (choice.outcome === 'no-backend') return withoutBackend(packet, ip, service);
   return forward(engine, packet, ip, service, { ...choice, outcome: 'icmp-error' }, flowLabelOf(hash), clock);
@@ -387,8 +391,32 @@ function hashed(
     hash,
     slotHash: hashesSource(service) ? hashSource(engine.key, frame, ip.sourceOffset, ip.addressBytes) : hash.firstHigh,
     kind: kindOf(transport),
+    named: 0,
     isLast: transport.protocol === PROTOCOL_TCP && (transport.tcpFlags & (TCP_FIN | TCP_RST)) !== 0,
   };
+}
+
+/** By the prober's address, by the connection ID where that says more than the flow, else by flow. */
+function chooseFor(
+  engine: Engine,
+  packet: Packet,
+  ip: IpHeader,
+  transport: Transport,
+  service: EngineService,
+  hash: FlowHash,
+  clock: Clock,
+): Choice {
+  const flow = hashed(engine, packet, ip, service, transport, hash);
+  const probed = probedBackend(engine, packet, ip);
+  if ((service.flags & SERVICE_QUIC) === 0 || transport.protocol !== PROTOCOL_UDP)
+    return probed ?? choose(engine, packet, service, flow, clock);
+  const { kind, serverId } = readQuic(packet.frame, ip, transport, service.quicConfig, service.serverIdBytes);
+  packet.opensConnection = kind === 'initial';
+  if (probed !== null) return probed;
+  const backend = serverId === null ? 0 : (engine.serverIds.get(serverIdKey(service.subject, serverId)) ?? 0);
+  const named = (engine.backendFlags[backend] & BACKEND_ALIVE) !== 0 ? backend : 0;
+  if (named !== 0 && kind === 'later') return { outcome: 'by-id', backend: named, key: 0 };
+  return choose(engine, packet, service, { ...flow, named, kind: kind === 'initial' ? 'syn' : 'tcp' }, clock);
 }
 
 function hashesSource(service: EngineService): boolean {
@@ -463,6 +491,9 @@ function chooseUnsettled(
   slot: number,
 ): Choice {
   const { current, previous, third, generation } = slotFields(words[2 * slot], words[2 * slot + 1]);
+  // Nobody made up an ID that names one of two or three: a handshake is under way there.
+  if (flow.named !== 0 && [current, previous, third].includes(flow.named))
+    return { outcome: 'by-id', backend: flow.named, key: 0 };
   const common = commonRequest(engine, service, clock);
   selectBackend(
     {

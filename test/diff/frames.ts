@@ -2,6 +2,7 @@
 import { foldChecksum, onesSum } from '../../src/net/checksum.ts';
 import { writeUint16, writeUint32 } from '../../src/net/ethernet.ts';
 import type { Dice } from './dice.ts';
+import { randomQuic } from './quic-frames.ts';
 import { PORTS, type World } from './world.ts';
 
 const ETHERNET_MIN = 14;
@@ -260,7 +261,10 @@ function randomTcp(dice: Dice): Uint8Array {
 }
 
 function randomUdp(dice: Dice): Uint8Array {
-  const datagram = dice.bytes(8 + dataLength(dice));
+  const data = dice.chance(65) ? randomQuic(dice) : dice.bytes(dataLength(dice));
+  const datagram = new Uint8Array(8 + data.length);
+  datagram.set(dice.bytes(8));
+  datagram.set(data, 8);
   writePorts(dice, datagram);
   writeUint16(datagram, 4, dice.chance(90) ? datagram.length : dice.below(datagram.length + 10));
   if (dice.chance(15)) writeUint16(datagram, 6, 0); // none

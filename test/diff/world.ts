@@ -7,6 +7,7 @@ import {
   createEngine,
   type Engine,
   type EngineBackend,
+  serverIdKey,
   serviceKey,
   setBackend,
 } from '../../src/model/engine.ts';
@@ -18,6 +19,7 @@ import {
   clockFine,
   SCHEDULER_ROUND_ROBIN,
   SERVICE_NAT_TUPLES,
+  SERVICE_QUIC,
   SERVICE_UNREACHABLE,
   VIP_ECHO,
   VIP_OWN,
@@ -29,7 +31,6 @@ import type { Dice } from './dice.ts';
 
 export const BUCKETS = 8;
 const LOOPBACK = 1;
-const BACKEND_INDICES = [1, 2, 3, 4, 5, 6, 4095];
 /** By service; fixed, so that the kernel's inner maps are made once. */
 const TABLE_SIZES = [1, 2, 3, 5, 7, 13, 31, 64, 1, 2, 3, 5, 7, 13];
 const FIRST_SERVICE = 10;
@@ -53,6 +54,9 @@ export interface World {
 
 export const PORTS = [80, 443];
 const NAT_PORTS = [0, 0, ...PORTS, 8080];
+/** Of most services and most connection IDs. */
+export const QUIC_CONFIG = 3;
+export const BACKEND_INDICES = [1, 2, 3, 4, 5, 6, 4095];
 
 export function createWorld(dice: Dice): World {
   const engine = createEngine(Uint32Array.from([dice.bits(), dice.bits(), dice.bits(), dice.bits()]), BUCKETS);
@@ -135,17 +139,33 @@ function addServices(dice: Dice, engine: Engine): void {
       lifetimeTicks: dice.pick([0, 1, 3, 4, 7, 100, 840, 3000, 3000]),
       newPerSecond: dice.pick([0, 1, 5, 100_000, 100_000, 100_000]),
       shareEntries: dice.pick([0, 3, 20, 100_000, 100_000, 100_000]),
+      quicConfig: dice.chance(70) ? QUIC_CONFIG : dice.below(8),
+      serverIdBytes: dice.pick([1, 2, 2, 2, 3, 8]),
       salt: dice.pick([0, dice.bits()]),
       flags:
         dice.pick([0, 0, 0, 1, 1, 2, 3]) |
         (dice.chance(50) ? SERVICE_NAT_TUPLES : 0) |
-        (dice.chance(50) ? SERVICE_UNREACHABLE : 0),
+        (dice.chance(50) ? SERVICE_UNREACHABLE : 0) |
+        (dice.chance(60) ? SERVICE_QUIC : 0),
       scheduler: number % 4,
       natPort: dice.pick(NAT_PORTS),
     };
+    addServerIds(dice, engine, service.subject, service.serverIdBytes);
     if (service.scheduler === SCHEDULER_ROUND_ROBIN) engine.picks.set(service.subject, new Uint16Array(PICKS));
     addService(engine, key, service, { words: new Uint32Array(slots * 2) });
   });
+}
+
+/** Also one for no service's backend, which the kernel must not take for another's. */
+function addServerIds(dice: Dice, engine: Engine, subject: number, bytes: number): void {
+  for (const index of BACKEND_INDICES)
+    if (dice.chance(80))
+      engine.serverIds.set(serverIdKey(subject, serverId(index, bytes)), dice.pick([index, index, 9]));
+}
+
+/** The ID that frames and services of these worlds have for an index: as long as the bytes say, the same for all services. */
+export function serverId(index: number, bytes: number): bigint {
+  return BigInt.asUintN(8 * bytes, BigInt(index) * 0x0101010101010101n);
 }
 
 /** Changes what the control side, other packets and time may change. The VIPs and services stay. */

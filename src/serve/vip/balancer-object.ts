@@ -23,6 +23,7 @@ const MAP_NAMES = [
   'nat_tuples',
   'settings',
   'captures',
+  'server_ids',
   'sweeper',
   'fragment_owners',
   'balancers',

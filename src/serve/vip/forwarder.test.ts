@@ -249,6 +249,7 @@ describe('forwarder', { skip: cannotLoad }, () => {
           flags: 0,
           scheduler: 'hash',
           salt: 0,
+          quic: null,
         },
       ],
       backends: [1],

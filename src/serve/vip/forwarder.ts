@@ -31,6 +31,8 @@ import {
   OWNER_SLOTS,
   PRESSURE,
   ROLE,
+  SERVER_ID_BUCKETS,
+  SERVER_IDS,
   SETTINGS,
   SettingsView,
   VIP_OWN,
@@ -45,6 +47,7 @@ import type { BpfObject } from './object.ts';
 import { openPickTable, type PickTable, removePickTable } from './pick-table.ts';
 import { makePinFolder, pinFolder, removeEmptyFolders, removeInstance } from './pins.ts';
 import { type Pressure, PressureReader } from './pressure.ts';
+import { ServerIdTable } from './server-id-table.ts';
 import { ProbeSourceMap, type ServiceFields, type ServiceKey, ServiceMap, VipMap } from './service-maps.ts';
 import { openSlotTable, removeSlotTable, type SlotTable, tableSize } from './slot-table.ts';
 
@@ -113,6 +116,8 @@ export class Forwarder {
   readonly backends: BackendTable;
   /** The site's other balancers, to which fragments are relayed. */
   readonly balancers: BackendTable;
+  /** Which backends the connection IDs of QUIC services name. */
+  readonly serverIds: ServerIdTable;
   readonly counters: CounterView;
   readonly connections: ConnectionView;
   /** Descriptors of the maps by name: for tests and tools. They close with the forwarder. */
@@ -153,6 +158,7 @@ export class Forwarder {
       const clock = opened.testClock;
       this.#testClock = clock === null ? null : new BigUint64Array(this.#keep(clock.memory), clock.offset, 1);
       this.backends = new BackendTable(this.#map('backends', MAX_BACKENDS * BACKEND.sizeBytes));
+      this.serverIds = new ServerIdTable(this.#map('server_ids', SERVER_ID_BUCKETS * SERVER_IDS.sizeBytes));
       this.counters = new CounterView(this.#map('counters', MAX_SUBJECTS * this.cpus * COUNTERS.sizeBytes), this.cpus);
       this.connections = new ConnectionView(
         this.#map('connections', options.buckets * BUCKET_ENTRIES * 8),

@@ -3,7 +3,7 @@ import { StructView } from './struct-view.ts';
 
 /** SHA-256 of all that follows from the header: pinned maps of another layout are not adopted. */
 export const LAYOUT_DIGEST =
-  '05751b9e2bc5d6c051c98cc2cec973d19de4390332c7c68c9f28e0d1d2742cfe';
+  '631c70193f1a1612713216172f7f497141b78809106d85afedf58fc579bdf81e';
 
 export const MAX_SUBJECTS = 2048;
 export const MAX_BACKENDS = 4096;
@@ -11,6 +11,8 @@ export const INDEX_MASK = 4095;
 export const MAX_NAT_REPLIES = 65536;
 export const MAX_NAT_TUPLES = 65536;
 export const BUCKET_ENTRIES = 8;
+export const SERVER_ID_BUCKETS = 65536;
+export const SERVER_ID_ENTRIES = 4;
 export const TICK_SHIFT = 32;
 export const FINE_SHIFT = 26;
 export const AGE_MASK = 4095;
@@ -103,7 +105,8 @@ export const OUTCOME = {
   FRAGMENT_FIRST: 21,
   FRAGMENT_LATER: 22,
   FRAGMENT_HELD: 23,
-  FAILED: 24,
+  BY_ID: 24,
+  FAILED: 25,
 } as const;
 
 export const OUTCOME_NAMES = [
@@ -131,10 +134,11 @@ export const OUTCOME_NAMES = [
   'fragment-first',
   'fragment-later',
   'fragment-held',
+  'by-id',
   'failed',
 ] as const;
 export type OutcomeName = (typeof OUTCOME_NAMES)[number];
-export const OUTCOME_COUNT = 25;
+export const OUTCOME_COUNT = 26;
 
 /** `enum event`. */
 export const EVENT = {
@@ -347,7 +351,8 @@ export const SERVICE = {
     shareEntries: 20,
     flags: 24,
     natPort: 28,
-    zero: 30,
+    quicConfig: 30,
+    serverIdBytes: 31,
     scheduler: 32,
     salt: 36,
   },
@@ -405,11 +410,17 @@ export class ServiceView extends StructView {
   set natPort(value: number) {
     this.view.setUint16(this.start + 28, value, false);
   }
-  get zero(): number {
-    return this.view.getUint16(this.start + 30, true);
+  get quicConfig(): number {
+    return this.view.getUint8(this.start + 30);
   }
-  set zero(value: number) {
-    this.view.setUint16(this.start + 30, value, true);
+  set quicConfig(value: number) {
+    this.view.setUint8(this.start + 30, value);
+  }
+  get serverIdBytes(): number {
+    return this.view.getUint8(this.start + 31);
+  }
+  set serverIdBytes(value: number) {
+    this.view.setUint8(this.start + 31, value);
   }
   get scheduler(): number {
     return this.view.getUint32(this.start + 32, true);
@@ -719,6 +730,35 @@ export class BucketView extends StructView {
   }
 }
 
+/** `struct server_ids`: size and offsets in bytes. */
+export const SERVER_IDS = {
+  sizeBytes: 64,
+  offsets: {
+    id: 0,
+    owner: 32,
+  },
+} as const;
+
+export class ServerIdsView extends StructView {
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(64)) {
+    super(buffer, 64);
+  }
+  /** Element `i` of 4. */
+  id(i: number): bigint {
+    return this.view.getBigUint64(this.start + i * 8, true);
+  }
+  setId(i: number, value: bigint): void {
+    this.view.setBigUint64(this.start + i * 8, value, true);
+  }
+  /** Element `i` of 4. */
+  owner(i: number): bigint {
+    return this.view.getBigUint64(this.start + 32 + i * 8, true);
+  }
+  setOwner(i: number, value: bigint): void {
+    this.view.setBigUint64(this.start + 32 + i * 8, value, true);
+  }
+}
+
 /** `struct pressure`: size and offsets in bytes. */
 export const PRESSURE = {
   sizeBytes: 64,
@@ -784,21 +824,21 @@ export class PressureView extends StructView {
 
 /** `struct counters`: size and offsets in bytes. */
 export const COUNTERS = {
-  sizeBytes: 304,
+  sizeBytes: 312,
   offsets: {
     outcome: 0,
-    event: 200,
-    bytes: 280,
-    newConnections: 288,
-    zero: 296,
+    event: 208,
+    bytes: 288,
+    newConnections: 296,
+    zero: 304,
   },
 } as const;
 
 export class CountersView extends StructView {
-  constructor(buffer: ArrayBuffer = new ArrayBuffer(304)) {
-    super(buffer, 304);
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(312)) {
+    super(buffer, 312);
   }
-  /** Element `i` of 25. */
+  /** Element `i` of 26. */
   outcome(i: number): bigint {
     return this.view.getBigUint64(this.start + i * 8, true);
   }
@@ -807,28 +847,28 @@ export class CountersView extends StructView {
   }
   /** Element `i` of 10. */
   event(i: number): bigint {
-    return this.view.getBigUint64(this.start + 200 + i * 8, true);
+    return this.view.getBigUint64(this.start + 208 + i * 8, true);
   }
   setEvent(i: number, value: bigint): void {
-    this.view.setBigUint64(this.start + 200 + i * 8, value, true);
+    this.view.setBigUint64(this.start + 208 + i * 8, value, true);
   }
   get bytes(): bigint {
-    return this.view.getBigUint64(this.start + 280, true);
-  }
-  set bytes(value: bigint) {
-    this.view.setBigUint64(this.start + 280, value, true);
-  }
-  get newConnections(): bigint {
     return this.view.getBigUint64(this.start + 288, true);
   }
-  set newConnections(value: bigint) {
+  set bytes(value: bigint) {
     this.view.setBigUint64(this.start + 288, value, true);
   }
-  get zero(): bigint {
+  get newConnections(): bigint {
     return this.view.getBigUint64(this.start + 296, true);
   }
-  set zero(value: bigint) {
+  set newConnections(value: bigint) {
     this.view.setBigUint64(this.start + 296, value, true);
+  }
+  get zero(): bigint {
+    return this.view.getBigUint64(this.start + 304, true);
+  }
+  set zero(value: bigint) {
+    this.view.setBigUint64(this.start + 304, value, true);
   }
 }
 

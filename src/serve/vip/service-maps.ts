@@ -2,7 +2,7 @@
  * The hash maps that a packet is looked up in: VIPs, services, sources of probes. Programs keep what they looked up lately;
  * `onChange`, called after each write, makes them ask again. So each write is seen by the next packet.
  */
-import type { ForwardingMode } from '../../config/model.ts';
+import type { ForwardingMode, QuicIds } from '../../config/model.ts';
 import { type Address, fromMapped, toMapped } from '../../net/address.ts';
 import { deleteElement, listKeys, lookupElement, updateElement } from './bpf.ts';
 import {
@@ -10,6 +10,7 @@ import {
   SCHEDULER_NAMES,
   type SchedulerName,
   SERVICE_KEY,
+  SERVICE_QUIC,
   ServiceKeyView,
   ServiceView,
   VipView,
@@ -78,7 +79,7 @@ export interface ServiceFields {
   readonly newPerSecond: number;
   /** Pressure: tracked flows within a lifetime. */
   readonly shareEntries: number;
-  /** SERVICE_*; absent: 0. */
+  /** SERVICE_*, but SERVICE_QUIC; absent: 0. */
   readonly flags?: number;
   /** Absent: by hash. */
   readonly scheduler?: SchedulerName;
@@ -86,6 +87,8 @@ export interface ServiceFields {
   readonly salt?: number;
   /** nat: port of the backends; null or absent: as it came. */
   readonly natPort?: number | null;
+  /** What connection IDs that name a backend look like; null or absent: UDP is no QUIC. */
+  readonly quic?: QuicIds | null;
 }
 
 /** Limits may be Infinity in the configuration; the field has 32 bits. */
@@ -122,7 +125,9 @@ export class ServiceMap {
     this.#value.lifetimeTicks = Math.round(fields.lifetimeTicks);
     this.#value.newPerSecond = clamp(fields.newPerSecond);
     this.#value.shareEntries = clamp(fields.shareEntries);
-    this.#value.flags = fields.flags ?? 0;
+    this.#value.flags = (fields.flags ?? 0) | (fields.quic ? SERVICE_QUIC : 0);
+    this.#value.quicConfig = fields.quic?.configId ?? 0;
+    this.#value.serverIdBytes = fields.quic?.serverIdBytes ?? 0;
     this.#value.scheduler = SCHEDULER_NAMES.indexOf(fields.scheduler ?? 'hash');
     this.#value.salt = fields.salt ?? 0;
     this.#value.natPort = fields.natPort ?? 0;
@@ -151,9 +156,13 @@ export class ServiceMap {
           lifetimeTicks: value.lifetimeTicks,
           newPerSecond: value.newPerSecond,
           shareEntries: value.shareEntries,
-          flags: value.flags,
+          flags: value.flags & ~SERVICE_QUIC,
           scheduler: SCHEDULER_NAMES[value.scheduler],
           salt: value.salt,
+          quic:
+            (value.flags & SERVICE_QUIC) === 0
+              ? null
+              : { configId: value.quicConfig, serverIdBytes: value.serverIdBytes },
         },
       ];
     });
