@@ -30,6 +30,7 @@ import {
   VipView,
 } from '../src/serve/vip/layout.gen.ts';
 import { closeFd, coarseClockNs, type MappedMemory, mapMemory } from '../src/serve/vip/libc.ts';
+import { PREFIX_SETS } from '../src/serve/vip/limits.ts';
 import { FORWARDING_VALUE } from '../src/serve/vip/machine-entry.ts';
 import { BpfObject } from '../src/serve/vip/object.ts';
 import { ServerIdTable } from '../src/serve/vip/server-id-table.ts';
@@ -123,6 +124,7 @@ export class VipBed {
     this.turn = new BpfObject(`${BUILD}vip.bpf.o`);
     this.balancer.setMaxEntries('connections', options.buckets);
     this.balancer.setMaxEntries('counters', MAX_SUBJECTS * options.cpus);
+    this.balancer.setMaxEntries('tallies', options.cpus);
     this.balancer.load();
     const shared = this.balancer.mapNames();
     for (const name of this.classic.mapNames()) {
@@ -154,6 +156,8 @@ export class VipBed {
     settings.view.setBigUint64(SETTINGS.offsets.key + 8, 0x0f0e0d0c0b0a0908n, true);
     settings.bucketMask = this.options.buckets - 1;
     settings.cpus = this.options.cpus;
+    settings.prefixMask = PREFIX_SETS - 1;
+    settings.icmpPerSecond = 0xffffffff;
   }
 
   #fillBackends(): void {

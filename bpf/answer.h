@@ -11,6 +11,7 @@
 #include "icmp.h"
 #include "maps.h"
 #include "parse.h"
+#include "prefixes.h"
 
 /*
  * Bytes quoted of what follows the IPv4 header. At least 8 (RFC 792), up to 576 in all are allowed (RFC 1812,
@@ -274,7 +275,10 @@ static __always_inline int answer_and_count(struct xdp_md *ctx)
 	packet.tcp_flags = answer->tcp_flags;
 	outcome = answer->outcome;
 	if (!must_stay_silent(&packet)) {
-		if (packet.is_ipv6 ? answer_by_ipv6(&packet, answer) : answer_by_ipv4(&packet, answer)) {
+		if (!may_answer(&packet, all)) {
+			packet.events |= 1 << EVENT_UNANSWERED;
+		} else if (packet.is_ipv6 ? answer_by_ipv6(&packet, answer)
+					  : answer_by_ipv4(&packet, answer)) {
 			packet.events |= 1 << EVENT_ANSWERED;
 			verdict = XDP_TX;
 		} else {

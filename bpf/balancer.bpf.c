@@ -5,6 +5,7 @@
 #include "fragments.h"
 #include "icmp-error.h"
 #include "nat-reply.h"
+#include "prefixes.h"
 #include "probe.h"
 #include "process.h"
 #include "relayed.h"
@@ -27,6 +28,8 @@ static __always_inline enum outcome choose(struct packet *packet, const struct s
 {
 	if (packet->ctx->ingress_ifindex == all->probe_ifindex && choose_probed(packet, all, choice))
 		return OUTCOME_PROBE;
+	if (is_new_connection(packet) && is_limited(packet, service))
+		return RARE(OUTCOME_LIMITED);
 	return select_backend(packet, service, all, quic, choice);
 }
 

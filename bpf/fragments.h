@@ -74,7 +74,7 @@ static __always_inline enum outcome process_first(struct packet *packet, const s
 	choice->key = 0;
 	choice->flow_label = label;
 	packet->events &= ~(1 << EVENT_KEYED);
-	if (outcome != OUTCOME_NO_BACKEND) {
+	if (choice->backend) {
 		remember_home(fragment, choice->backend, bpf_ntohs(packet->ports >> 16), is_tcp, clock_ns());
 		outcome = OUTCOME_FRAGMENT_FIRST;
 	}

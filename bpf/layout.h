@@ -17,6 +17,7 @@
 #define INDEX_MASK 0xfff
 #define MAX_NAT_REPLIES 65536
 #define MAX_NAT_TUPLES 65536
+#define PREFIX_WAYS 4           /* cells of a set of client prefixes */
 #define BUCKET_ENTRIES 8        /* connection table: 8 x 8 bytes is one cache line */
 #define SERVER_ID_BUCKETS 65536 /* of server IDs of QUIC; a power of two */
 #define SERVER_ID_ENTRIES 4     /* of a bucket: 4 x 16 bytes is one cache line */
@@ -80,6 +81,7 @@ enum outcome {
 	OUTCOME_UNTRACKED,   /* unsettled slot, not in the table and not inserted, to previous */
 	OUTCOME_PROBE,       /* from the prober, to the backend that its source address forces */
 	OUTCOME_NAT_REPLY,   /* from a backend behind nat, its source made the VIP: tx, redirect or pass */
+	OUTCOME_LIMITED,     /* a new flow above what its service takes from its client prefix: drop */
 	OUTCOME_TOO_BIG,   /* does not fit on the way to its backend, DF or IPv6: drop, the sender is told */
 	OUTCOME_OVERSIZED, /* does not fit, may be fragmented: handed up */
 	OUTCOME_FRAGMENT_RELAYED, /* to the balancer that owns its datagram */
@@ -101,6 +103,7 @@ enum event {
 	EVENT_CAS_LOST,         /* another CPU changed the word first; looked again */
 	EVENT_KEYED,            /* sent with other candidates in its key */
 	EVENT_ANSWERED,         /* an ICMP error about it went back to the sender */
+	EVENT_UNANSWERED,       /* none did: above the limits of its prefix, or of this CPU */
 	EVENT_HANDED_UP,        /* to the slow path */
 	EVENT_HAND_UP_LIMITED,  /* not handed up: its client's prefix has handed up enough for now */
 	EVENT_HAND_UP_FULL,     /* not handed up: the slow path does not keep up */
@@ -206,17 +209,18 @@ struct service_key {
 };
 
 struct service {
-	__u32 subject;        /* index of counters, slot table and pressure */
-	__u32 slots;          /* size of its lookup table */
-	__u32 forwarding;     /* enum forwarding */
-	__u32 lifetime_ticks; /* connection entries not touched for longer are expired; at most 3000 */
-	__u32 new_per_second; /* pressure: tracked flows per 2^30 ns (1.07 s) */
-	__u32 share_entries;  /* pressure: tracked flows per lifetime */
-	__u32 flags;          /* SERVICE_* */
-	__be16 nat_port;      /* nat: port of the backends; 0: as it came */
-	__u8 quic_config;     /* QUIC: upper 3 bits of connection IDs that name a backend, 0 .. 6 */
-	__u8 server_id_bytes; /* QUIC: of the server ID in them, 1 .. 8 */
-	__u32 scheduler;      /* enum scheduler */
+	__u32 subject;               /* index of counters, slot table and pressure */
+	__u32 slots;                 /* size of its lookup table */
+	__u32 forwarding;            /* enum forwarding */
+	__u32 lifetime_ticks;        /* connection entries not touched for longer are expired; at most 3000 */
+	__u32 new_per_second;        /* pressure: tracked flows per 2^30 ns (1.07 s) */
+	__u32 share_entries;         /* pressure: tracked flows per lifetime */
+	__u32 flags;                 /* SERVICE_* */
+	__be16 nat_port;             /* nat: port of the backends; 0: as it came */
+	__u8 quic_config;            /* QUIC: upper 3 bits of connection IDs that name a backend, 0 .. 6 */
+	__u8 server_id_bytes;        /* QUIC: of the server ID in them, 1 .. 8 */
+	__u32 prefix_new_per_second; /* new flows of a client prefix per 2^30 ns; 0: no limit */
+	__u32 scheduler;             /* enum scheduler */
 	__u32 salt; /* mixed into fingerprints: entries of an earlier service of this subject never match */
 };
 
@@ -287,6 +291,31 @@ struct pressure {
 	__u64 zeros;
 };
 
+/*
+ * A client prefix, of which new flows of a service are counted, or (subject 0) ICMP errors sent to it: bit
+ * 63, subject in bits 49 .. 59, family in bit 48, then 24 bits of IPv4 or 48 of IPv6. 0: nobody's.
+ */
+#define PREFIX_SUBJECT_SHIFT 49
+#define PREFIX_IPV6 0x1000000000000
+
+/* Cells in which client prefixes are counted: prefixes.h. */
+struct prefix_set {
+	__u64 key[PREFIX_WAYS];
+	__u64 window[PREFIX_WAYS];  /* clock >> 30 in the upper 32 bits, the count in it in the lower */
+	__u32 weight[PREFIX_WAYS];  /* of the seconds before it, each half of the next */
+	__u32 error[PREFIX_WAYS];   /* how much of the weight may be others' */
+	__u32 since[PREFIX_WAYS];   /* the second in which the prefix took the cell */
+	__u32 refused[PREFIX_WAYS]; /* uses above the limit since then */
+};
+
+/* By CPU, written by it alone. */
+struct tally {
+	__u64 sampler;      /* state of the generator that spreads samples */
+	__u64 answered;     /* clock >> 30 in the upper 32 bits, ICMP errors sent in it in the lower */
+	__u32 until_sample; /* new flows until one is counted */
+	__u32 zero[11];
+};
+
 /* At [subject * cpus + cpu]: written by that CPU alone, mapped and summed by user space. */
 struct counters {
 	__u64 outcome[OUTCOME_COUNT];
@@ -313,6 +342,10 @@ struct settings {
 	__u32
 	    reclaim_ticks; /* longest lifetime of any service: entries not touched for longer are nobody's */
 	__u32 nat_replies; /* elements of that map; 0: what is for no VIP is no reply */
+	__u32 prefix_mask; /* sets of client prefixes - 1 */
+	__u32 icmp_per_prefix; /* ICMP errors to a client prefix per 2^30 ns; 0: no limit */
+	__u32 icmp_per_second; /* by a CPU, per 2^30 ns */
+	__u32 zero;
 };
 
 /* Where the slow path may look a datagram up: in a bucket of `fragments`. */

@@ -113,6 +113,24 @@ struct {
 	__type(value, struct pressure);
 } pressures SEC(".maps");
 
+/* By a keyed hash of the prefix: a power of two of sets. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 4096);
+	__type(key, __u32);
+	__type(value, struct prefix_set);
+} prefixes SEC(".maps");
+
+/* By CPU. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct tally);
+} tallies SEC(".maps");
+
 /* Source address of the prober -> backend index that its packets go to. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

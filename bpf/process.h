@@ -56,10 +56,13 @@ static __always_inline enum outcome process_icmp(struct packet *packet, const st
 	return RARE(OUTCOME_FAILED);
 }
 
-/* The service has no backend for the packet: dropped in silence, or told, as the configuration says. */
+/* The packet is one too many, or the service has no backend for it: dropped in silence, or told, as the
+ * configuration says. */
 static __always_inline enum outcome without_backend(const struct packet *packet,
-						    const struct service *service)
+						    const struct service *service, enum outcome outcome)
 {
+	if (outcome == OUTCOME_LIMITED)
+		return outcome;
 	return service->flags & SERVICE_UNREACHABLE ? answer_back(packet, OUTCOME_NO_BACKEND)
 						    : OUTCOME_NO_BACKEND;
 }
@@ -80,8 +83,8 @@ static __always_inline enum outcome send_chosen(struct packet *packet, const str
 						struct choice *choice, enum outcome outcome, int *verdict)
 {
 	choice->outcome = outcome;
-	if (outcome == OUTCOME_NO_BACKEND)
-		return RARE(without_backend(packet, service));
+	if (!choice->backend)
+		return RARE(without_backend(packet, service, outcome));
 	packet->backend = choice->backend;
 	*verdict = forward(packet, service, choice);
 	if (*verdict != XDP_TX && *verdict != XDP_REDIRECT) {

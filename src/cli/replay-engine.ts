@@ -129,6 +129,7 @@ function addOneService(
     subject,
     slots,
     forwarding: forwardingIndex(service.forwarding),
+    prefixNewPerSecond: Number.isFinite(tracking.prefixNewPerSecond) ? Math.max(1, tracking.prefixNewPerSecond) : 0,
     lifetimeTicks: Math.min(3000, Math.max(4, Math.ceil((tracking.settleAfterMs * 1e6) / NS_PER_TICK))),
     newPerSecond: tracking.newPerSecond,
     shareEntries: Math.floor(balancer.connections * tracking.tableShare),

@@ -6,6 +6,7 @@ import type { Engine, EngineBackend, EngineNatReply, HandedUp } from '../model/e
 import { headerSum } from '../model/engine.ts';
 import type { Clock } from '../model/layout.ts';
 import { EVENTS, OUTCOMES } from '../model/layout.ts';
+import { PREFIX_SET_WORDS, TALLY_WORDS } from '../model/prefixes.ts';
 import { PRESSURE_WORDS } from '../model/pressure.ts';
 import { openBalancer } from '../serve/vip/balancer-object.ts';
 import {
@@ -38,6 +39,7 @@ import {
   NatSourceView,
   NatTupleView,
   OWNER_SLOTS,
+  PREFIX_SET,
   PRESSURE,
   ROLE_COUNT,
   SERVER_ID_BUCKETS,
@@ -46,6 +48,7 @@ import {
   SETTINGS,
   ServiceView,
   SettingsView,
+  TALLY,
   VIP,
 } from '../serve/vip/layout.gen.ts';
 import { closeFd, type MappedMemory, mapMemory } from '../serve/vip/libc.ts';
@@ -67,7 +70,10 @@ export interface KernelEngine {
   readonly connections: Uint32Array;
   /** Active connections by backend index. */
   readonly active: BigInt64Array;
+  /** Sets of client prefixes, as the model has them. */
+  readonly prefixes: Uint32Array;
   slotWords(subject: number): Uint32Array;
+  tallyWords(cpu: number): Uint32Array;
   pressureWords(subject: number): Uint32Array;
   /** Outcomes, then events, bytes and new connections, summed over the CPUs into `sums`. */
   readCounters(subject: number, sums: Float64Array): void;
@@ -89,8 +95,8 @@ export interface KernelEngine {
 /** Length of `sums` of `readCounters`. */
 export const COUNTER_FIELDS = OUTCOMES.length + EVENTS.length + 2;
 
-/** Loads `balancer.bpf.o` from the folder `objects`; `buckets` is that of the engines to come. Throws where the kernel refuses. */
-export function openKernelEngine(objects: string, buckets: number): KernelEngine {
+/** Loads `balancer.bpf.o` from the folder `objects`; `buckets` and `prefixSets` are those of the engines to come. Throws where the kernel refuses. */
+export function openKernelEngine(objects: string, buckets: number, prefixSets = 1): KernelEngine {
   const rolesFd = createMap({
     name: 'roles',
     type: MAP_TYPE_PROG_ARRAY,
@@ -100,7 +106,7 @@ export function openKernelEngine(objects: string, buckets: number): KernelEngine
     flags: 0,
   });
   try {
-    return new LoadedEngine(objects, buckets, rolesFd);
+    return new LoadedEngine(objects, buckets, prefixSets, rolesFd);
   } catch (error) {
     closeFd(rolesFd);
     throw error;
@@ -116,6 +122,8 @@ class LoadedEngine implements KernelEngine {
   readonly #picks = new Map<number, PickTable>();
   readonly connections: Uint32Array;
   readonly active: BigInt64Array;
+  readonly prefixes: Uint32Array;
+  readonly #tallies: Uint32Array;
   readonly #pressures: Uint32Array;
   readonly #counters: Uint32Array;
   readonly #backends: BackendView;
@@ -128,14 +136,16 @@ class LoadedEngine implements KernelEngine {
   readonly #windows: Uint32Array;
   readonly #slowPath: OpenRing;
 
-  constructor(objects: string, buckets: number, rolesFd: number) {
+  constructor(objects: string, buckets: number, prefixSets: number, rolesFd: number) {
     this.#rolesFd = rolesFd;
-    this.#balancer = openBalancer({ objects, folder: null, rolesFd, buckets, testClock: true });
+    this.#balancer = openBalancer({ objects, folder: null, rolesFd, buckets, prefixSets, testClock: true });
     const { maps, object, cpus, testClock } = this.#balancer;
     if (testClock === null) throw new Error('balancer.bpf.o was loaded without the test clock');
     this.#programFd = object.programFd('balancer');
     this.connections = new Uint32Array(this.#map(maps.connections, buckets * BUCKET.sizeBytes, 'connections'));
     this.active = new BigInt64Array(this.#map(maps.active_connections, MAX_BACKENDS * 8, 'active connections'));
+    this.prefixes = new Uint32Array(this.#map(maps.prefixes, prefixSets * PREFIX_SET.sizeBytes, 'prefixes'));
+    this.#tallies = new Uint32Array(this.#map(maps.tallies, cpus * TALLY.sizeBytes, 'tallies'));
     this.#pressures = new Uint32Array(this.#map(maps.pressures, MAX_SUBJECTS * PRESSURE.sizeBytes, 'pressures'));
     this.#counters = new Uint32Array(this.#map(maps.counters, MAX_SUBJECTS * cpus * COUNTERS.sizeBytes, 'counters'));
     this.#backends = new BackendView(this.#map(maps.backends, MAX_BACKENDS * BACKEND.sizeBytes, 'backends'));
@@ -225,6 +235,11 @@ class LoadedEngine implements KernelEngine {
     this.#settings.bucketMask = engine.bucketMask;
     this.#settings.cpus = this.#balancer.cpus;
     this.#settings.reclaimTicks = engine.reclaimTicks;
+    this.#settings.prefixMask = engine.prefixes.length / PREFIX_SET_WORDS - 1;
+    this.#settings.icmpPerPrefix = engine.icmpPerPrefix;
+    this.#settings.icmpPerSecond = engine.icmpPerSecond;
+    this.prefixes.set(engine.prefixes);
+    for (let cpu = 0; cpu < this.#balancer.cpus; cpu++) this.tallyWords(cpu).set(engine.tally);
     for (const [subject, slots] of engine.slots) this.slotWords(subject).set(slots.words);
     this.#settings.natReplies = engine.natReplies.size;
     for (const [subject, pressure] of engine.pressures) this.pressureWords(subject).set(pressure);
@@ -280,6 +295,10 @@ class LoadedEngine implements KernelEngine {
     const slots = this.#slots.get(subject);
     if (slots === undefined) throw new Error(`subject ${subject} has no slots`);
     return slots.words;
+  }
+
+  tallyWords(cpu: number): Uint32Array {
+    return this.#tallies.subarray(cpu * TALLY_WORDS, (cpu + 1) * TALLY_WORDS);
   }
 
   pressureWords(subject: number): Uint32Array {
@@ -363,7 +382,7 @@ function serviceElements(engine: Engine): [Uint8Array, Uint8Array][] {
     value.natPort = service.natPort;
     value.quicConfig = service.quicConfig;
     value.serverIdBytes = service.serverIdBytes;
-    value.salt = service.salt;
+    value.prefixNewPerSecond = service.prefixNewPerSecond;
     if (VIP.sizeBytes !== 8) throw new Error('struct vip has changed');
     return [bytes, value.memory];
   });

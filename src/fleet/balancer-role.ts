@@ -199,6 +199,7 @@ export class BalancerRole implements TableTarget {
       scheduler: kernelScheduler(service),
       natPort: service.backendPort,
       quic: service.quic,
+      prefixNewPerSecond: tracking.prefixNewPerSecond,
     };
     this.#writeServerIds(planned);
     for (const vip of vips)

@@ -13,6 +13,7 @@ import {
   OWNER_SLOTS,
   type Reason,
 } from './layout.ts';
+import { PREFIX_SET_WORDS, type PrefixState, TALLY_WORDS } from './prefixes.ts';
 import { PRESSURE_WORDS, type PressureLimits, type PressureWords } from './pressure.ts';
 
 export interface EngineVip {
@@ -38,6 +39,8 @@ export interface EngineService extends PressureLimits {
   readonly scheduler: number;
   /** Of backends behind nat; 0: as it came. */
   readonly natPort: number;
+  /** New flows of a client prefix a second (2^30 ns); 0: no limit. */
+  readonly prefixNewPerSecond: number;
 }
 
 /** What replies of backends behind nat must seem to come from. */
@@ -83,7 +86,7 @@ export interface EngineCounters {
   newConnections: number;
 }
 
-export interface Engine {
+export interface Engine extends PrefixState {
   /** SipHash key: four little-endian words. */
   readonly key: Uint32Array;
   /** Interface of the prober; 0: none. */
@@ -152,10 +155,14 @@ export interface HandedUp {
   readonly frame: Uint8Array;
 }
 
-/** `buckets`: a power of two of at least 2. `key`: see `sipHashKey`. */
-export function createEngine(key: Uint32Array, buckets: number): Engine {
+/** `buckets`: a power of two of at least 2. `prefixSets`: a power of two. `key`: see `sipHashKey`. */
+export function createEngine(key: Uint32Array, buckets: number, prefixSets = 1): Engine {
   return {
     key,
+    prefixes: new Uint32Array(prefixSets * PREFIX_SET_WORDS),
+    tally: new Uint32Array(TALLY_WORDS),
+    icmpPerPrefix: 0,
+    icmpPerSecond: 0xffffffff,
     probeIfindex: 0,
     bucketMask: buckets - 1,
     reclaimTicks: 0,

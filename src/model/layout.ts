@@ -22,6 +22,7 @@ export const OUTCOMES = [
   'untracked',
   'probe',
   'nat-reply',
+  'limited',
   'too-big',
   'oversized',
   'fragment-relayed',
@@ -43,6 +44,7 @@ export const EVENTS = [
   'cas-lost',
   'keyed',
   'answered',
+  'unanswered',
   'handed-up',
   'hand-up-limited',
   'hand-up-full',
@@ -68,8 +70,9 @@ export const EVENT_REFUSED_FULL = 1 << 2;
 export const EVENT_REFUSED_PRESSURE = 1 << 3;
 export const EVENT_KEYED = 1 << 5;
 export const EVENT_ANSWERED = 1 << 6;
-export const EVENT_HANDED_UP = 1 << 7;
-export const EVENT_HAND_UP_LIMITED = 1 << 8;
+export const EVENT_UNANSWERED = 1 << 7;
+export const EVENT_HANDED_UP = 1 << 8;
+export const EVENT_HAND_UP_LIMITED = 1 << 9;
 
 /** By the value of `enum reason`. */
 export const REASONS = ['early', 'oversized', 'relay'] as const;

@@ -25,6 +25,7 @@ function smallEngine(): Engine {
     slots: 1,
     forwarding: FORWARDING_GRE,
     flags: 0,
+    prefixNewPerSecond: 0,
     lifetimeTicks: 840,
     newPerSecond: 100,
     salt: 0,

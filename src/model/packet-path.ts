@@ -62,6 +62,7 @@ import {
   EVENT_HAND_UP_LIMITED,
   EVENT_HANDED_UP,
   EVENT_KEYED,
+  EVENT_UNANSWERED,
   EVENTS,
   FORWARDING_GRE,
   INDEX_MASK,
@@ -76,6 +77,7 @@ import {
 import { isSendersPart, limitOf, mostOuterBytes } from './mtu.ts';
 import { readNatReply } from './nat.ts';
 import { type IpHeader, parseIp, parseTransport, type Transport } from './parse.ts';
+import { isLimited, mayAnswer } from './prefixes.ts';
 import { ADOPT_UNTIL_WORD } from './pressure.ts';
 import { readQuic } from './quic.ts';
 import { type QuotedFlow, readQuote } from './quote.ts';
@@ -104,6 +106,7 @@ interface Packet {
   frame: Uint8Array;
   lengthBytes: number;
   readonly ingressIfindex: number;
+  readonly clock: Clock;
   subject: number;
   events: number;
   opensConnection: boolean;
@@ -141,6 +144,7 @@ export function processFrame(engine: Engine, frame: Uint8Array, ingressIfindex: 
     frame,
     lengthBytes,
     ingressIfindex,
+    clock,
     subject: 0,
     events: 0,
     opensConnection: false,
@@ -179,10 +183,10 @@ function processIp(engine: Engine, packet: Packet, ip: IpHeader, clock: Clock): 
   const service = findService(engine, vip.subject, transport);
   if (service === undefined) return end(packet, 'pass', 'no-service');
   packet.subject = service.subject;
-  if (isExpired(packet.frame, ip)) return tellSender(packet, ip, 'ttl-expired');
+  if (isExpired(packet.frame, ip)) return tellSender(engine, packet, ip, 'ttl-expired');
   const hash = hashFlow(engine.key, packet.frame, ip, transport);
   const choice = chooseFor(engine, packet, ip, transport, service, hash, clock);
-  if (choice.outcome === 'no-backend') return withoutBackend(packet, ip, service);
+  if (choice.backend === 0) return withoutBackend(engine, packet, ip, service, choice.outcome);
   return forward(engine, packet, ip, service, choice, flowLabelOf(hash), clock);
 }
 
@@ -213,7 +217,7 @@ function processFragment(engine: Engine, packet: Packet, ip: IpHeader, isRelayed
   const { protocol, isFirst } = fragment;
   if (ip.version === 4 && protocol !== PROTOCOL_TCP && protocol !== PROTOCOL_UDP)
     return end(packet, 'pass', protocol === PROTOCOL_ICMP ? 'icmp-other' : 'no-service');
-  if (isExpired(packet.frame, ip)) return tellSender(packet, ip, 'ttl-expired');
+  if (isExpired(packet.frame, ip)) return tellSender(engine, packet, ip, 'ttl-expired');
   const { owner, flowLabel } = ownerOf(engine, packet.frame, ip, fragment);
   const peer = engine.balancers[owner];
   if (owner !== 0 && peer !== undefined && peer.ifindex !== 0 && !isRelayed)
@@ -253,9 +257,9 @@ function processFirst(
   const hash = hashFlow(engine.key, packet.frame, ip, transport);
   const chosen =
     probedBackend(engine, packet, ip) ??
-    choose(engine, packet, service, hashed(engine, packet, ip, service, transport, hash), clock);
+    chooseUnlessLimited(engine, packet, ip, service, hashed(engine, packet, ip, service, transport, hash), clock);
   packet.events &= ~EVENT_KEYED;
-  if (chosen.outcome === 'no-backend') return withoutBackend(packet, ip, service);
+  if (chosen.backend === 0) return withoutBackend(engine, packet, ip, service, chosen.outcome);
   const { protocol, destinationPort: port } = transport;
   rememberHome(engine, place, { backend: chosen.backend, port, isTcp: protocol === PROTOCOL_TCP }, clock);
   const choice: Choice = { outcome: 'fragment-first', backend: chosen.backend, key: 0 };
@@ -274,7 +278,7 @@ function relay(
   const added = outerBytes(PROTOCOL_GRE, (peer.flags & BACKEND_IPV6) !== 0);
   if (ip.lengthBytes + added > peer.mtuBytes) {
     const limit = limitOf(peer.mtuBytes, mostOuterBytes(FORWARDING_GRE, ip.version, peer.flags), ip.version);
-    if (isSendersPart(packet.frame, ip, limit)) return tellSender(packet, ip, 'too-big', owner, limit);
+    if (isSendersPart(packet.frame, ip, limit)) return tellSender(engine, packet, ip, 'too-big', owner, limit);
     return leaveOversized(engine, packet, ip, { reason: 'relay', backend: owner, key: 0, flowLabel }, clock);
   }
   const tunnel = { protocol: PROTOCOL_GRE, sourcePort: 0, flowLabel, key: 0 };
@@ -334,7 +338,7 @@ function processIcmpError(
   if (quoted === null || service === undefined) return end(packet, 'pass', 'icmp-other');
   packet.subject = service.subject;
   packet.quoted = quoted;
-  if (isExpired(packet.frame, ip)) return tellSender(packet, ip, 'ttl-expired');
+  if (isExpired(packet.frame, ip)) return tellSender(engine, packet, ip, 'ttl-expired');
   const hash = hashAddresses(engine.key, quoted.addresses, 0, ip.addressBytes, quoted);
   // Like any packet of TCP but a SYN: never a new flow, whatever the protocol.
   const slotHash = hashesSource(service)
@@ -342,21 +346,38 @@ function processIcmpError(
     : hash.firstHigh;
   const flow: HashedFlow = { hash, slotHash, kind: 'tcp', named: 0, isLast: false };
   const choice = choose(engine, packet, service, flow, clock);
-  if (choice.outcome === 'no-backend') return withoutBackend(packet, ip, service);
+  if (choice.backend === 0) return withoutBackend(engine, packet, ip, service, choice.outcome);
   return forward(engine, packet, ip, service, { ...choice, outcome: 'icmp-error' }, flowLabelOf(hash), clock);
 }
 
 /** The packet goes no further, and its sender is told, but never of an error. */
-function tellSender(packet: Packet, ip: IpHeader, outcome: AnsweredOutcome, backend = 0, limit = 0): PacketResult {
+function tellSender(
+  engine: Engine,
+  packet: Packet,
+  ip: IpHeader,
+  outcome: AnsweredOutcome,
+  backend = 0,
+  limit = 0,
+): PacketResult {
   const answer = packet.quoted !== null ? null : answerBack(packet.frame, ip, outcome, limit);
   if (answer === null) return end(packet, 'drop', outcome, backend);
+  if (!mayAnswer(engine, packet.frame, ip, packet.clock)) {
+    packet.events |= EVENT_UNANSWERED;
+    return end(packet, 'drop', outcome, backend);
+  }
   packet.events |= EVENT_ANSWERED;
   return end(packet, 'tx', outcome, backend, answer);
 }
 
-function withoutBackend(packet: Packet, ip: IpHeader, service: EngineService): PacketResult {
-  if ((service.flags & SERVICE_UNREACHABLE) === 0) return end(packet, 'drop', 'no-backend');
-  return tellSender(packet, ip, 'no-backend');
+function withoutBackend(
+  engine: Engine,
+  packet: Packet,
+  ip: IpHeader,
+  service: EngineService,
+  outcome: Outcome,
+): PacketResult {
+  if (outcome === 'limited' || (service.flags & SERVICE_UNREACHABLE) === 0) return end(packet, 'drop', outcome);
+  return tellSender(engine, packet, ip, 'no-backend');
 }
 
 function findService(
@@ -378,6 +399,7 @@ function probedBackend(engine: Engine, packet: Packet, ip: IpHeader): Choice | n
 }
 
 const NO_BACKEND: Choice = { outcome: 'no-backend', backend: 0, key: 0 };
+const LIMITED: Choice = { outcome: 'limited', backend: 0, key: 0 };
 
 function hashed(
   engine: Engine,
@@ -409,14 +431,28 @@ function chooseFor(
   const flow = hashed(engine, packet, ip, service, transport, hash);
   const probed = probedBackend(engine, packet, ip);
   if ((service.flags & SERVICE_QUIC) === 0 || transport.protocol !== PROTOCOL_UDP)
-    return probed ?? choose(engine, packet, service, flow, clock);
+    return probed ?? chooseUnlessLimited(engine, packet, ip, service, flow, clock);
   const { kind, serverId } = readQuic(packet.frame, ip, transport, service.quicConfig, service.serverIdBytes);
   packet.opensConnection = kind === 'initial';
   if (probed !== null) return probed;
   const backend = serverId === null ? 0 : (engine.serverIds.get(serverIdKey(service.subject, serverId)) ?? 0);
   const named = (engine.backendFlags[backend] & BACKEND_ALIVE) !== 0 ? backend : 0;
   if (named !== 0 && kind === 'later') return { outcome: 'by-id', backend: named, key: 0 };
-  return choose(engine, packet, service, { ...flow, named, kind: kind === 'initial' ? 'syn' : 'tcp' }, clock);
+  const quicFlow: HashedFlow = { ...flow, named, kind: kind === 'initial' ? 'syn' : 'tcp' };
+  return chooseUnlessLimited(engine, packet, ip, service, quicFlow, clock);
+}
+
+/** A new flow may be one more than its service takes from the client prefix. */
+function chooseUnlessLimited(
+  engine: Engine,
+  packet: Packet,
+  ip: IpHeader,
+  service: EngineService,
+  flow: HashedFlow,
+  clock: Clock,
+): Choice {
+  if (packet.opensConnection && isLimited(engine, packet.frame, ip, service, clock)) return LIMITED;
+  return choose(engine, packet, service, flow, clock);
 }
 
 function hashesSource(service: EngineService): boolean {
@@ -538,7 +574,7 @@ function forward(
   const forwarding = forwardingOf(backend, service);
   if (ip.lengthBytes + addedBytes(service, ip, backend, choice.key) > backend.mtuBytes) {
     const limit = limitOf(backend.mtuBytes, mostOuterBytes(forwarding, ip.version, backend.flags), ip.version);
-    if (isSendersPart(packet.frame, ip, limit)) return tellSender(packet, ip, 'too-big', choice.backend, limit);
+    if (isSendersPart(packet.frame, ip, limit)) return tellSender(engine, packet, ip, 'too-big', choice.backend, limit);
     const about = { reason: 'oversized', backend: choice.backend, key: choice.key, flowLabel } as const;
     return leaveOversized(engine, packet, ip, about, clock);
   }

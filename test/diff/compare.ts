@@ -7,6 +7,8 @@ import { type PacketResult, processFrame } from '../../src/model/packet-path.ts'
 import type { RunResult } from '../../src/serve/vip/bpf.ts';
 
 const LOOPBACK = 1;
+/** All runs are on this one: tallies are by CPU. */
+export const TEST_CPU = 0;
 const sums = new Float64Array(COUNTER_FIELDS);
 
 export interface Difference {
@@ -66,6 +68,8 @@ function compareState(engine: Engine, kernel: KernelEngine): string | null {
   let what = compareWords('connection table', engine.connections.words, kernel.connections);
   what ??= compareHandedUp(engine, kernel);
   what ??= compareActive(engine.connections.active, kernel.active);
+  what ??= compareWords('client prefixes', engine.prefixes, kernel.prefixes);
+  what ??= compareWords('tally', engine.tally, kernel.tallyWords(TEST_CPU));
   for (const [subject, slots] of engine.slots)
     what ??= compareWords(`slots of subject ${subject}`, slots.words, kernel.slotWords(subject));
   for (const [subject, pressure] of engine.pressures)

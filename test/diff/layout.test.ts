@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as model from '../../src/model/layout.ts';
+import { PREFIX_SET_WORDS, TALLY_WORDS } from '../../src/model/prefixes.ts';
 import * as kernel from '../../src/serve/vip/layout.gen.ts';
 
 test('the model has the numbers and names of bpf/layout.h', () => {
   assert.deepEqual(model.OUTCOMES, kernel.OUTCOME_NAMES);
   assert.deepEqual(model.EVENTS, kernel.EVENT_NAMES);
   assert.deepEqual(model.AGENT_OUTCOMES, kernel.AGENT_OUTCOME_NAMES);
-  const { INSERTED, REPLACED, REFUSED_FULL, REFUSED_PRESSURE, KEYED, ANSWERED } = kernel.EVENT;
+  const { INSERTED, REPLACED, REFUSED_FULL, REFUSED_PRESSURE, KEYED, ANSWERED, UNANSWERED } = kernel.EVENT;
   assert.deepEqual(
     [
       model.EVENT_INSERTED,
@@ -16,8 +17,9 @@ test('the model has the numbers and names of bpf/layout.h', () => {
       model.EVENT_REFUSED_PRESSURE,
       model.EVENT_KEYED,
       model.EVENT_ANSWERED,
+      model.EVENT_UNANSWERED,
     ],
-    [INSERTED, REPLACED, REFUSED_FULL, REFUSED_PRESSURE, KEYED, ANSWERED].map((event) => 1 << event),
+    [INSERTED, REPLACED, REFUSED_FULL, REFUSED_PRESSURE, KEYED, ANSWERED, UNANSWERED].map((event) => 1 << event),
   );
   assert.deepEqual(
     [
@@ -96,4 +98,5 @@ test('the model has the numbers and names of bpf/layout.h', () => {
     [FRAGMENT_LIFETIME, kernel.FRAGMENT_TCP, kernel.FRAGMENT_KNOWN, kernel.FRAGMENT_AGE_MASK],
   );
   assert.equal(kernel.PRESSURE.sizeBytes, 64);
+  assert.deepEqual([kernel.PREFIX_SET.sizeBytes, kernel.TALLY.sizeBytes], [4 * PREFIX_SET_WORDS, 4 * TALLY_WORDS]);
 });

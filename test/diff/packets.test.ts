@@ -9,10 +9,11 @@ import { after, before, test } from 'node:test';
 import { type KernelEngine, openKernelEngine } from '../../src/cli/replay-kernel.ts';
 import { EVENTS, OUTCOMES } from '../../src/model/layout.ts';
 import { processFrame } from '../../src/model/packet-path.ts';
-import { compareCounters, compareFrame, describeDifference, shortenFrame } from './compare.ts';
+import { pinToCpu } from '../../src/serve/vip/libc.ts';
+import { compareCounters, compareFrame, describeDifference, shortenFrame, TEST_CPU } from './compare.ts';
 import { createDice, type Dice } from './dice.ts';
 import { randomFrame } from './frames.ts';
-import { BUCKETS, createWorld, passTime, perturb, type World } from './world.ts';
+import { BUCKETS, createWorld, PREFIX_SETS, passTime, perturb, type World } from './world.ts';
 
 const PACKETS = Number(process.env.PORTICO_PACKETS ?? 1_000_000);
 const FIXED_SEED = 20261121;
@@ -23,7 +24,8 @@ const objects = join(import.meta.dirname, '../../build/bpf');
 let kernel: KernelEngine;
 
 before(() => {
-  kernel = openKernelEngine(objects, BUCKETS);
+  pinToCpu(TEST_CPU);
+  kernel = openKernelEngine(objects, BUCKETS, PREFIX_SETS);
 });
 
 after(() => kernel?.close());

@@ -30,6 +30,8 @@ import { toMapped } from '../../src/net/address.ts';
 import type { Dice } from './dice.ts';
 
 export const BUCKETS = 8;
+/** So few that prefixes take each other's cells. */
+export const PREFIX_SETS = 2;
 const LOOPBACK = 1;
 /** By service; fixed, so that the kernel's inner maps are made once. */
 const TABLE_SIZES = [1, 2, 3, 5, 7, 13, 31, 64, 1, 2, 3, 5, 7, 13];
@@ -59,7 +61,13 @@ export const QUIC_CONFIG = 3;
 export const BACKEND_INDICES = [1, 2, 3, 4, 5, 6, 4095];
 
 export function createWorld(dice: Dice): World {
-  const engine = createEngine(Uint32Array.from([dice.bits(), dice.bits(), dice.bits(), dice.bits()]), BUCKETS);
+  const engine = createEngine(
+    Uint32Array.from([dice.bits(), dice.bits(), dice.bits(), dice.bits()]),
+    BUCKETS,
+    PREFIX_SETS,
+  );
+  engine.icmpPerPrefix = dice.pick([0, 1, 2, 100]);
+  engine.icmpPerSecond = dice.pick([0, 3, 100, 100, 100]);
   engine.probeIfindex = dice.pick([0, 0, 77, LOOPBACK]);
   const addresses = (count: number, size: number) => Array.from({ length: count }, () => dice.bytes(size));
   const world: World = {
@@ -136,6 +144,7 @@ function addServices(dice: Dice, engine: Engine): void {
       subject: FIRST_SERVICE + number,
       slots,
       forwarding: dice.pick([0, 1, 2, 3, 4, 5, 5]),
+      prefixNewPerSecond: dice.pick([0, 1, 1, 1, 2, 20]),
       lifetimeTicks: dice.pick([0, 1, 3, 4, 7, 100, 840, 3000, 3000]),
       newPerSecond: dice.pick([0, 1, 5, 100_000, 100_000, 100_000]),
       shareEntries: dice.pick([0, 3, 20, 100_000, 100_000, 100_000]),
@@ -189,6 +198,7 @@ export function perturb(dice: Dice, world: World, isFirst = false): void {
     for (let i = 0; i < picks.length; i++)
       if (isFirst || dice.chance(10)) picks[i] = dice.pick([0, ...BACKEND_INDICES]);
   changeEntries(dice, world);
+  if (dice.chance(20)) engine.tally[4] = 1 + dice.below(3);
 }
 
 function randomBackend(dice: Dice, { natted4, natted6 }: World): EngineBackend {

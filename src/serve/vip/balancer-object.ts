@@ -5,6 +5,7 @@ import { runSyscallProgram } from './bpf.ts';
 import { readBtf } from './btf.ts';
 import { MAX_SUBJECTS } from './layout.gen.ts';
 import { type MappedMemory, mapMemory } from './libc.ts';
+import { PREFIX_SETS } from './limits.ts';
 import { pinMaps, prepareMaps } from './maps.ts';
 import { BpfObject } from './object.ts';
 
@@ -18,6 +19,8 @@ const MAP_NAMES = [
   'backends',
   'counters',
   'pressures',
+  'prefixes',
+  'tallies',
   'probe_sources',
   'nat_replies',
   'nat_tuples',
@@ -41,6 +44,8 @@ export interface BalancerObjectOptions {
   readonly folder: string | null;
   readonly rolesFd: number;
   readonly buckets: number;
+  /** Sets of client prefixes: a power of two. Default: PREFIX_SETS. */
+  readonly prefixSets?: number;
   readonly cpus?: number;
   readonly testClock?: boolean;
 }
@@ -79,7 +84,13 @@ export function openBalancer(options: BalancerObjectOptions): BalancerObject {
   const { folder } = options;
   const object = new BpfObject(path);
   try {
-    const sizes = { connections: options.buckets, counters: MAX_SUBJECTS * cpus, event_records: cpus };
+    const sizes = {
+      connections: options.buckets,
+      counters: MAX_SUBJECTS * cpus,
+      event_records: cpus,
+      tallies: cpus,
+      prefixes: options.prefixSets ?? PREFIX_SETS,
+    };
     const created = prepareMaps(object, folder, sizes, new Map([['roles', options.rolesFd]]));
     const clockOffset = options.testClock ? chooseTestClock(object, path) : -1;
     object.load();

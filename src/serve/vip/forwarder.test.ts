@@ -247,6 +247,7 @@ describe('forwarder', { skip: cannotLoad }, () => {
           newPerSecond: 1000,
           shareEntries: 1000,
           flags: 0,
+          prefixNewPerSecond: null, // Infinity in JSON
           scheduler: 'hash',
           salt: 0,
           quic: null,

@@ -29,6 +29,7 @@ import {
   MAX_BALANCERS,
   MAX_SUBJECTS,
   OWNER_SLOTS,
+  PREFIX_SET,
   PRESSURE,
   ROLE,
   SERVER_ID_BUCKETS,
@@ -38,6 +39,7 @@ import {
   VIP_OWN,
 } from './layout.gen.ts';
 import { closeFd, coarseClockNs, type MappedMemory, mapMemory } from './libc.ts';
+import { ICMP_PER_PREFIX, ICMP_PER_SECOND, PREFIX_SETS } from './limits.ts';
 import { type BackendEntry, type BackendFields, BackendTable, sourceFor } from './machine-entry.ts';
 import { LayoutMismatch, removeMapPins } from './maps.ts';
 import { NatReplyMap } from './nat-map.ts';
@@ -46,6 +48,7 @@ import type { NextHop } from './next-hop.ts';
 import type { BpfObject } from './object.ts';
 import { openPickTable, type PickTable, removePickTable } from './pick-table.ts';
 import { makePinFolder, pinFolder, removeEmptyFolders, removeInstance } from './pins.ts';
+import { PrefixReader } from './prefixes.ts';
 import { type Pressure, PressureReader } from './pressure.ts';
 import { ServerIdTable } from './server-id-table.ts';
 import { ProbeSourceMap, type ServiceFields, type ServiceKey, ServiceMap, VipMap } from './service-maps.ts';
@@ -120,6 +123,7 @@ export class Forwarder {
   readonly serverIds: ServerIdTable;
   readonly counters: CounterView;
   readonly connections: ConnectionView;
+  readonly prefixes: PrefixReader;
   /** Descriptors of the maps by name: for tests and tools. They close with the forwarder. */
   readonly maps: MapFds;
   readonly cpus: number;
@@ -164,6 +168,7 @@ export class Forwarder {
         this.#map('connections', options.buckets * BUCKET_ENTRIES * 8),
         this.#map('active_connections', MAX_BACKENDS * 8),
       );
+      this.prefixes = new PrefixReader(this.#map('prefixes', PREFIX_SETS * PREFIX_SET.sizeBytes));
       this.#pressure = new PressureReader(this.#map('pressures', MAX_SUBJECTS * PRESSURE.sizeBytes));
       this.balancers = new BackendTable(this.#map('balancers', MAX_BALANCERS * BACKEND.sizeBytes));
       this.#owners = new Uint32Array(this.#map('fragment_owners', OWNER_SLOTS * 8));
@@ -219,6 +224,9 @@ export class Forwarder {
     settings.bucketMask = buckets - 1;
     settings.cpus = this.cpus;
     settings.handUpBytes = HAND_UP_BYTES;
+    settings.prefixMask = PREFIX_SETS - 1;
+    settings.icmpPerPrefix = ICMP_PER_PREFIX;
+    settings.icmpPerSecond = ICMP_PER_SECOND;
     settings.probeIfindex = probeInterface === null ? 0 : interfaceIndexIn(netns, probeInterface);
   }
 
@@ -407,6 +415,7 @@ export class Forwarder {
     checkSubject(subject);
     this.counters.clear(subject);
     this.#pressure.clear(subject);
+    this.prefixes.clear(subject);
   }
 
   /** Shows packets until the capture is stopped. Null: somebody else looks already. */

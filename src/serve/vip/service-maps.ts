@@ -79,6 +79,8 @@ export interface ServiceFields {
   readonly newPerSecond: number;
   /** Pressure: tracked flows within a lifetime. */
   readonly shareEntries: number;
+  /** New flows of a client prefix a second (2^30 ns), at least 1; Infinity or absent: no limit. */
+  readonly prefixNewPerSecond?: number;
   /** SERVICE_*, but SERVICE_QUIC; absent: 0. */
   readonly flags?: number;
   /** Absent: by hash. */
@@ -94,6 +96,11 @@ export interface ServiceFields {
 /** Limits may be Infinity in the configuration; the field has 32 bits. */
 function clamp(value: number): number {
   return Math.min(Math.max(0, Math.floor(value)), 0xffffffff);
+}
+
+/** As the kernel has it: 0 is no limit. */
+function prefixLimit(perSecond = Number.POSITIVE_INFINITY): number {
+  return perSecond === Number.POSITIVE_INFINITY ? 0 : Math.max(1, clamp(perSecond));
 }
 
 export class ServiceMap {
@@ -128,6 +135,7 @@ export class ServiceMap {
     this.#value.flags = (fields.flags ?? 0) | (fields.quic ? SERVICE_QUIC : 0);
     this.#value.quicConfig = fields.quic?.configId ?? 0;
     this.#value.serverIdBytes = fields.quic?.serverIdBytes ?? 0;
+    this.#value.prefixNewPerSecond = prefixLimit(fields.prefixNewPerSecond);
     this.#value.scheduler = SCHEDULER_NAMES.indexOf(fields.scheduler ?? 'hash');
     this.#value.salt = fields.salt ?? 0;
     this.#value.natPort = fields.natPort ?? 0;
@@ -157,6 +165,7 @@ export class ServiceMap {
           newPerSecond: value.newPerSecond,
           shareEntries: value.shareEntries,
           flags: value.flags & ~SERVICE_QUIC,
+          prefixNewPerSecond: value.prefixNewPerSecond === 0 ? Number.POSITIVE_INFINITY : value.prefixNewPerSecond,
           scheduler: SCHEDULER_NAMES[value.scheduler],
           salt: value.salt,
           quic:
