@@ -382,6 +382,7 @@ function serviceElements(engine: Engine): [Uint8Array, Uint8Array][] {
     value.natPort = service.natPort;
     value.quicConfig = service.quicConfig;
     value.serverIdBytes = service.serverIdBytes;
+    value.salt = service.salt;
     value.prefixNewPerSecond = service.prefixNewPerSecond;
     if (VIP.sizeBytes !== 8) throw new Error('struct vip has changed');
     return [bytes, value.memory];
