@@ -109,6 +109,18 @@ export class FakeSource implements ApiSource {
           ports: ['80/tcp', '4433/udp'],
           reached: 'healthy',
           panic: false,
+          floods: {
+            underPressureSeconds: null,
+            top: [
+              {
+                prefix: '203.0.113.0/24',
+                newPerSecond: 40,
+                errorPerSecond: 0,
+                sinceMs: Date.now() - 60_000,
+                refused: 0,
+              },
+            ],
+          },
           slots: SLOTS,
           unsettledSlots: site.name === 'eu' ? 21_845 : 0,
           waitingSlots: 0,

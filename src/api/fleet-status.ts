@@ -3,14 +3,17 @@ import { readFileSync } from 'node:fs';
 import type { Balancer, Config, Service } from '../config/model.ts';
 import type { BalancerRole } from '../fleet/balancer-role.ts';
 import { drainHolders } from '../fleet/drain-holders.ts';
+import { topPrefixes } from '../fleet/flood-watch.ts';
 import type { Runtime } from '../fleet/runtime.ts';
 import type { SiteRuntime } from '../fleet/site-runtime.ts';
 import { formatAddress } from '../net/address.ts';
+import type { PrefixCount } from '../serve/vip/prefixes.ts';
 import type {
   BackendStatus,
   BalancerState,
   BalancerStatus,
   DrainStatus,
+  FloodStatus,
   NameServerStatus,
   SiteServiceStatus,
   SiteStatus,
@@ -42,6 +45,8 @@ function problemsOf(runtime: Runtime, site: SiteStatus): string[] {
     if (balancer.state === 'failed' || balancer.state === 'withdrawn')
       problems.push(`balancer ${balancer.name} is ${balancer.state}: ${balancer.reason ?? 'no reason known'}`);
   for (const service of site.services) {
+    if (service.floods.underPressureSeconds !== null)
+      problems.push(`service ${service.name} at ${site.name} is under pressure: new flows are above its limits`);
     if (service.panic)
       problems.push(`service ${service.name} at ${site.name}: most backends look dead, so all are used`);
     for (const backend of service.backends)
@@ -57,6 +62,7 @@ function siteStatus(runtime: Runtime, name: string): SiteStatus {
   const { config } = runtime;
   const site = runtime.sites.get(name);
   const services = [...config.services.values()].filter((service) => service.vips.has(name));
+  const top = site === undefined ? new Map() : topPrefixes(site, TOP_PREFIXES);
   return {
     name,
     location: config.sites.get(name)?.location ?? { latitudeDegrees: 0, longitudeDegrees: 0 },
@@ -65,7 +71,7 @@ function siteStatus(runtime: Runtime, name: string): SiteStatus {
     balancers: [...config.balancers.values()]
       .filter((balancer) => balancer.site === name)
       .map((balancer) => balancerStatus(balancer, site?.balancers.get(balancer.name))),
-    services: site === undefined ? [] : services.map((service) => serviceStatus(runtime, site, service, config)),
+    services: site === undefined ? [] : services.map((service) => serviceStatus(runtime, site, service, config, top)),
   };
 }
 
@@ -92,7 +98,36 @@ function balancerStatus(balancer: Balancer, role: BalancerRole | undefined): Bal
   };
 }
 
-function serviceStatus(runtime: Runtime, site: SiteRuntime, service: Service, config: Config): SiteServiceStatus {
+const TOP_PREFIXES = 10;
+
+function floodStatus(
+  runtime: Runtime,
+  site: SiteRuntime,
+  service: Service,
+  top: ReadonlyMap<number, readonly PrefixCount[]>,
+): FloodStatus {
+  const subject = site.plan.services.find((planned) => planned.service.name === service.name)?.subject ?? 0;
+  const sinceMs = runtime.floods.pressureSinceMs(site.name, service.name);
+  const nowMs = Date.now();
+  return {
+    underPressureSeconds: sinceMs === null ? null : Math.round((performance.now() - sinceMs) / 1000),
+    top: (top.get(subject) ?? []).map(({ prefix, newPerSecond, errorPerSecond, seconds, refused }) => ({
+      prefix,
+      newPerSecond: Math.round(newPerSecond),
+      errorPerSecond: Math.round(errorPerSecond),
+      sinceMs: Math.round(nowMs - seconds * 1000),
+      refused,
+    })),
+  };
+}
+
+function serviceStatus(
+  runtime: Runtime,
+  site: SiteRuntime,
+  service: Service,
+  config: Config,
+  top: ReadonlyMap<number, readonly PrefixCount[]>,
+): SiteServiceStatus {
   const summary = site.tables.summary(service.name);
   const announced = new Set([...site.balancers.values()].flatMap((role) => role.announced.map(formatAddress)));
   const backends = (service.backends.get(site.name) ?? []).map((name): BackendStatus => {
@@ -124,6 +159,7 @@ function serviceStatus(runtime: Runtime, site: SiteRuntime, service: Service, co
     unsettledSlots: summary?.unsettled ?? 0,
     waitingSlots: summary?.waiting ?? 0,
     heldSlots: summary?.held ?? 0,
+    floods: floodStatus(runtime, site, service, top),
     backends,
   };
 }

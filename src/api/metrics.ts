@@ -265,6 +265,16 @@ function serviceGauges(registry: Registry): ((status: Status) => void)[] {
     ofService('portico_service_panic', '1: so many backends look dead that all are used.', ({ panic }) =>
       Number(panic),
     ),
+    ofService(
+      'portico_service_under_pressure',
+      '1: new flows are above a limit, and refused or not tracked.',
+      ({ floods }) => Number(floods.underPressureSeconds !== null),
+    ),
+    ofService(
+      'portico_service_busiest_prefix_new_per_second',
+      'New connections a second of the client prefix (/24, /48) that opens most; status names it.',
+      ({ floods }) => floods.top[0]?.newPerSecond ?? 0,
+    ),
     ofService('portico_service_slots', 'Slots of the lookup table.', ({ slots }) => slots),
     ofService('portico_service_unsettled_slots', 'Slots whose flows are tracked.', (one) => one.unsettledSlots),
     ofService('portico_service_waiting_slots', 'Slots whose change waits for room.', (one) => one.waitingSlots),

@@ -150,7 +150,29 @@ export interface SiteServiceStatus {
   readonly waitingSlots: number;
   /** Slots that a change of weights alone waits for: a tenth of the slots may be unsettled for that reason. */
   readonly heldSlots: number;
+  readonly floods: FloodStatus;
   readonly backends: readonly BackendStatus[];
+}
+
+/** Who opens the most connections to a service at a site, and whether that is too many. */
+export interface FloodStatus {
+  /** New flows are above a limit, and refused or not tracked, for so long; null: they are not. */
+  readonly underPressureSeconds: number | null;
+  /** The busiest client prefixes first, 10 at most. */
+  readonly top: readonly PrefixStatus[];
+}
+
+export interface PrefixStatus {
+  /** A /24 or /48. */
+  readonly prefix: string;
+  /** New TCP connections, those refused too. Of services without a limit by prefix, from samples. */
+  readonly newPerSecond: number;
+  /** The rate may be too high by so much. */
+  readonly errorPerSecond: number;
+  /** Since when it has been among the counted. */
+  readonly sinceMs: number;
+  /** Dropped since then: above the limit by prefix. */
+  readonly refused: number;
 }
 
 export type Verdict = 'unknown' | 'healthy' | 'unhealthy';

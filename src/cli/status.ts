@@ -1,6 +1,6 @@
 /** `portico status`: what runs, where traffic goes, what is wrong. */
 import type { LiveSite, LiveStatus } from '../api/live-status.ts';
-import type { DrainStatus } from '../api/source.ts';
+import type { DrainStatus, FloodStatus } from '../api/source.ts';
 import { formatDuration } from '../config/units.ts';
 import { API_OPTION, callApi } from './api-client.ts';
 import { takePositionals } from './arguments.ts';
@@ -58,6 +58,18 @@ function rate(value: number): string {
   return value < 10 ? value.toFixed(1) : Math.round(value).toString();
 }
 
+/** Only where something is refused: else who sends most is no news. */
+function floodLines({ underPressureSeconds, top }: FloodStatus): string[] {
+  if (underPressureSeconds === null) return [];
+  const names = top
+    .slice(0, 5)
+    .map(
+      ({ prefix, newPerSecond, errorPerSecond, sinceMs }) =>
+        `${prefix} ${newPerSecond}/s${errorPerSecond > newPerSecond / 10 ? ` (${errorPerSecond} less at most)` : ''} since ${new Date(sinceMs).toISOString().slice(11, 19)}Z`,
+    );
+  return [`    UNDER PRESSURE for ${underPressureSeconds} s; most new connections: ${names.join(', ')}`];
+}
+
 function siteLines(site: LiveSite): string[] {
   const state = site.drained ? 'drained' : site.up ? 'up' : 'DOWN';
   const lines = [`site ${site.name}: ${state}, ${rate(site.traffic.packetsPerSecond)} packets/s`];
@@ -72,6 +84,7 @@ function siteLines(site: LiveSite): string[] {
     lines.push(
       `  service ${service.name}: ${service.reached}, ${vips}, ${service.ports.join(', ')}; ${rate(service.answersPerSecond)} answers/s; ${service.unsettledSlots} of ${service.slots} slots unsettled${service.heldSlots === 0 ? '' : `, ${service.heldSlots} wait to follow weights`}`,
     );
+    lines.push(...floodLines(service.floods));
     for (const backend of service.backends) {
       const drained = backend.drain === null ? '' : `, ${drainText(backend.drain)}`;
       const weight =

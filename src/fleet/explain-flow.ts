@@ -11,6 +11,7 @@ import { sipHashKey } from '../model/siphash.ts';
 import { type Address, formatAddress, sameAddress } from '../net/address.ts';
 import { AGE_MASK, FINE_SHIFT, TICK_SHIFT, YOUNG_TICKS } from '../serve/vip/layout.gen.ts';
 import type { BalancerRole } from './balancer-role.ts';
+import { type PathMtu, pathMtu, pathMtuSentences } from './path-mtu.ts';
 import type { Runtime } from './runtime.ts';
 import type { SitePlan } from './site-plan.ts';
 import type { SiteRuntime } from './site-runtime.ts';
@@ -45,6 +46,8 @@ export interface BalancerView {
     readonly otherCandidates: readonly string[];
     readonly bytes: number;
   } | null;
+  /** How long packets may be, and what becomes of longer ones. */
+  readonly mtu: PathMtu | null;
   readonly nextHop: { readonly interface: string; readonly mac: string; readonly mtuBytes: number } | null;
 }
 
@@ -117,7 +120,7 @@ function explain(site: SiteRuntime, service: Service, subject: number, flow: Flo
   const hash = hashAddresses(sipHashKey(hashKey), bytes, 0, addressBytes, ports);
   const slot = slotOf(hash, service.slots);
   const views = [...site.balancers.values()].map((role) =>
-    viewOf(site, role, service, subject, slot, flow.protocol === 'udp', (salt, generation, mask) =>
+    viewOf(site, role, service, subject, slot, flow, (salt, generation, mask) =>
       placesOf(hash, salt, generation, mask),
     ),
   );
@@ -126,7 +129,7 @@ function explain(site: SiteRuntime, service: Service, subject: number, flow: Flo
     `${vip} is a VIP of service ${service.name} at site ${site.name}`,
     `the flow hashes to slot ${slot} of ${service.slots}`,
   ];
-  const why = [...head, ...views.flatMap(sentences)];
+  const why = [...head, ...views.flatMap((view) => sentences(view, flow.source.family))];
   return { site: site.name, vip, service: service.name, slot, slots: service.slots, balancers: views, why };
 }
 
@@ -138,10 +141,11 @@ function viewOf(
   service: Service,
   subject: number,
   slot: number,
-  isUdp: boolean,
+  { protocol, source }: Flow,
   places: (salt: number, generation: number, bucketMask: number) => FlowPlaces,
 ): BalancerView {
   const table = role.table(subject);
+  const isUdp = protocol === 'udp';
   const nameOf = (index: number): string | null =>
     index === 0 ? null : (site.indices.nameOf(index) ?? `number ${index}`);
   const { current, previous, third, generation, tick } = table?.read(slot) ?? EMPTY_SLOT;
@@ -180,6 +184,7 @@ function viewOf(
       site,
       role,
       service,
+      source.family,
       chosen,
       settled ? [] : [...new Set(candidates)].filter((index) => index !== chosen && isAlive(index)),
     ),
@@ -201,12 +206,13 @@ function wayTo(
   site: SiteRuntime,
   role: BalancerRole,
   service: Service,
+  family: 4 | 6,
   index: number,
   others: readonly number[],
-): Pick<BalancerView, 'encapsulation' | 'nextHop'> {
+): Pick<BalancerView, 'encapsulation' | 'mtu' | 'nextHop'> {
   const backend = role.backendOf(index);
   const source = role.balancer.addresses.find((address) => address.family === backend?.address.family);
-  if (backend === undefined || source === undefined) return { encapsulation: null, nextHop: null };
+  if (backend === undefined || source === undefined) return { encapsulation: null, mtu: null, nextHop: null };
   const mode = backend.forwarding ?? service.forwarding;
   const isKeyed = backend.agent && hasKey(mode);
   const otherCandidates = isKeyed ? others.map((other) => site.indices.nameOf(other) ?? `number ${other}`) : [];
@@ -219,6 +225,7 @@ function wayTo(
       otherCandidates,
       bytes: overheadBytes(mode, backend.address.family, otherCandidates.length > 0),
     },
+    mtu: pathMtu(role.forwarder.backends.view.at(index).mtu, mode, family, backend.address.family, backend.agent),
     nextHop:
       hop === undefined
         ? null
@@ -232,7 +239,7 @@ function wayTo(
   };
 }
 
-function sentences(view: BalancerView): string[] {
+function sentences(view: BalancerView, family: 4 | 6): string[] {
   const lines = [`balancer ${view.balancer}:`];
   if (view.settled) {
     lines.push(`  the slot is settled: every packet goes to ${view.toBackend ?? 'nobody'}, and nothing is tracked`);
@@ -254,6 +261,7 @@ function sentences(view: BalancerView): string[] {
       `  in ${MODE_NAME[encapsulation.mode]} from ${encapsulation.source} to ${encapsulation.destination}, ${encapsulation.bytes} bytes more${key}`,
     );
   }
+  if (view.mtu !== null) lines.push(...pathMtuSentences(view.mtu, family));
   if (nextHop !== null) lines.push(`  by ${nextHop.interface} to ${nextHop.mac}, MTU ${nextHop.mtuBytes}`);
   return lines;
 }

@@ -15,6 +15,7 @@ import { type BackendRole, startBackend } from './backend-role.ts';
 import { type BalancerRole, startBalancer } from './balancer-role.ts';
 import { type DnsRole, startDns } from './dns-role.ts';
 import { type Drains, NO_DRAINS, readDrains, writeDrains } from './drains.ts';
+import { FloodWatch } from './flood-watch.ts';
 import { loadHashKeys } from './hash-keys.ts';
 import { HealthBook } from './health-book.ts';
 import type { Log } from './log.ts';
@@ -62,6 +63,7 @@ export class Runtime {
   readonly health: HealthBook;
   readonly steering: SteeringWatch;
   readonly load = new SiteLoad();
+  readonly floods: FloodWatch;
   readonly startedMs = steadyMs();
   config: Config;
   readonly #options: RuntimeOptions;
@@ -82,6 +84,7 @@ export class Runtime {
     this.#options = options;
     this.config = options.config;
     this.#log = options.log;
+    this.floods = new FloodWatch(options.log);
     this.health = new HealthBook(steadyMs, (probe, observer, before, health) =>
       this.#onVerdict(probe, observer, before, health),
     );
@@ -394,11 +397,12 @@ export class Runtime {
       }
   }
 
-  /** What a site takes is held against its capacity, every second; and weights and drains are looked at. */
+  /** What a site takes is held against its capacity, every second; what its services refuse, weights and drains are looked at. */
   #watchLoad(): void {
     this.#loadTimer = setInterval(() => {
       for (const site of this.sites.values()) {
         this.#refresh(site, site.look());
+        this.floods.look(site, steadyMs());
         const rate = this.load.sample(site, steadyMs());
         if (!this.steering.setRate(site.name, rate)) continue;
         const isFull = this.steering.siteFull('', site.name);
