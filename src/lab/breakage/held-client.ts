@@ -27,6 +27,8 @@ function emptyCounts(): HeldCounts {
   return {
     open: 0,
     opening: 0,
+    opened: 0,
+    flowsOpened: 0,
     refused: 0,
     refusals: [],
     flowsOpen: 0,
@@ -68,6 +70,7 @@ function beginConnection(one: Held, vip: string): void {
     opened() {
       counts.opening--;
       counts.open++;
+      counts.opened++;
       counts.byBackend[connection.backend] = (counts.byBackend[connection.backend] ?? 0) + 1;
     },
     answered(tookMs) {
@@ -98,6 +101,7 @@ function beginFlow(one: Held, vip: string): void {
     opened() {
       counts.flowsOpening--;
       counts.flowsOpen++;
+      counts.flowsOpened++;
     },
     answered(tookMs) {
       if (tookMs > counts.slowestMs) counts.slowestMs = tookMs;

@@ -51,7 +51,10 @@ export interface HeldCounts {
   open: number;
   /** Begun, and not answered yet. */
   opening: number;
-  /** Could not be opened. */
+  /** Were open at some time. */
+  opened: number;
+  flowsOpened: number;
+  /** Could not be opened: connections and flows. */
   refused: number;
   /** How the first of them could not. */
   refusals: string[];

@@ -115,27 +115,26 @@ export class HeldTraffic {
     return snapshot;
   }
 
-  /** Opens so many of each variant; resolves when all are, rejects after the limit with how far it came. */
+  /**
+   * Opens so many of each variant; resolves when each is open or has failed, of which the snapshot tells. Rejects after the
+   * limit with how far it came.
+   */
   async open(variants: readonly string[], connections: number, flows: number, limitMs: number): Promise<void> {
+    const done = (snapshot: HeldSnapshot, variant: string): number => {
+      const counts = snapshot.variants[variant];
+      return counts === undefined ? 0 : counts.opened + counts.flowsOpened + counts.refused;
+    };
     const before = await this.snapshot();
     this.order({ do: 'open', variants, connections, flows });
     const limitAt = performance.now() + limitMs;
     for (;;) {
       await sleep(POLL_MS);
       const now = await this.snapshot();
-      const missing = Object.entries(now.variants).filter(
-        ([variant, { open, flowsOpen }]) =>
-          variants.includes(variant) &&
-          (open < (before.variants[variant]?.open ?? 0) + connections ||
-            flowsOpen < (before.variants[variant]?.flowsOpen ?? 0) + flows),
-      );
+      const missing = variants.filter((variant) => done(now, variant) - done(before, variant) < connections + flows);
       if (missing.length === 0) return;
       if (performance.now() < limitAt) continue;
-      const told = missing.map(
-        ([variant, { open, refused, refusals, flowsOpen }]) =>
-          `${variant} ${open} (${refused} refused: ${refusals.join('; ')}), ${flowsOpen} flows`,
-      );
-      throw new Error(`lab: not all connections are open after ${limitMs} ms: ${told.join('; ')}`);
+      const told = missing.map((variant) => `${variant} ${done(now, variant) - done(before, variant)}`);
+      throw new Error(`lab: not all ${connections + flows} are open after ${limitMs} ms: ${told.join('; ')}`);
     }
   }
 
