@@ -239,6 +239,28 @@ test('a balancer that was given up comes back when it acknowledges again, with a
   assert.deepEqual([...two.tables.values()], [...one.tables.values()]);
 });
 
+test('when no balancer acknowledges, the last one goes on with what it has, and all come back', async () => {
+  const { site, balancers, apply, say, errors } = world();
+  const [one, two] = balancers;
+  await apply(fixtureConfig());
+  for (const name of ['eu-1', 'eu-2', 'eu-3']) await say(name, null);
+  one.takes = false;
+  two.takes = false;
+  await say('eu-1', 'refused');
+  assert.deepEqual([one, two].filter(({ withdrawnFor }) => withdrawnFor === null).length, 1);
+  await site.maintain();
+  assert.deepEqual([one, two].filter(({ withdrawnFor }) => withdrawnFor === null).length, 1);
+  assert.equal(errors.length, 2, 'each told once');
+  one.takes = true;
+  two.takes = true;
+  await site.maintain();
+  assert.deepEqual([one.withdrawnFor, two.withdrawnFor], [null, null]);
+  for (const { name, tables } of balancers) {
+    assert.ok(site.tables.hasTarget(name));
+    assert.deepEqual([...tables.values()], [...one.tables.values()]);
+  }
+});
+
 test('a failure of one refresh does not stop the next', async () => {
   const { site, apply, say, served } = world();
   await apply(fixtureConfig());

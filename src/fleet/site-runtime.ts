@@ -64,6 +64,8 @@ export class SiteRuntime {
   #dead = new Set<number>();
   /** Balancers that have started and have not got the tables yet. */
   readonly #joining = new Set<BalancerRole>();
+  /** Balancers that did not acknowledge and have not come back yet. */
+  readonly #behind = new Set<string>();
   /** Packets that agents had passed on to another candidate at the last look. */
   #passedOn = 0;
   #queue: Promise<void> = Promise.resolve();
@@ -183,6 +185,7 @@ export class SiteRuntime {
     await this.#exclusively(async () => {
       this.balancers.delete(name);
       this.#joining.delete(balancer);
+      this.#behind.delete(name);
       await this.tables.removeTarget(name);
       await balancer.close(false);
     });
@@ -195,27 +198,32 @@ export class SiteRuntime {
     this.#joining.delete(balancer);
   }
 
+  /** The last that draws packets goes on as it is: a table that is behind serves, a VIP that nobody announces does not. */
   async #lostBalancer(name: string, error: Error): Promise<void> {
     const balancer = this.balancers.get(name);
-    if (balancer?.withdrawnFor === null)
-      this.#log.error(
-        { site: this.name, balancer: name, reason: error.message },
-        'balancer does not take changes: withdrawn',
-      );
-    await balancer?.withdraw(error.message);
+    if (balancer === undefined) return;
+    const isLast = ![...this.balancers.values()].some(
+      (other) => other !== balancer && other.withdrawnFor === null && !other.drained,
+    );
+    const fields = { site: this.name, balancer: name, reason: error.message };
+    if (!this.#behind.has(name))
+      this.#log.error(fields, `balancer does not take changes: ${isLast ? 'the last, it goes on' : 'withdrawn'}`);
+    this.#behind.add(name);
+    if (!isLast) await balancer.withdraw(error.message);
   }
 
   /** Balancers that were given up get everything again; those that acknowledge draw packets again. */
   async #rejoin(): Promise<void> {
     for (const balancer of this.balancers.values()) {
-      if (balancer.withdrawnFor === null || this.tables.hasTarget(balancer.name)) continue;
+      if (!this.#behind.has(balancer.name) || this.tables.hasTarget(balancer.name)) continue;
       try {
         await balancer.setPlan(this.#plan, this.#known());
         await this.#join(balancer);
       } catch (error) {
-        await balancer.withdraw((error as Error).message);
+        await this.#lostBalancer(balancer.name, error as Error);
       }
       if (!this.tables.hasTarget(balancer.name)) continue;
+      this.#behind.delete(balancer.name);
       this.#log.info({ site: this.name, balancer: balancer.name }, 'balancer takes changes again');
       await balancer.restore();
     }
