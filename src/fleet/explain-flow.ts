@@ -6,13 +6,14 @@ import type { ForwardingMode, Service, TransportProtocol } from '../config/model
 import { hasKey, overheadBytes } from '../config/overhead.ts';
 import type { SlotFields } from '../decide/slot-word.ts';
 import type { FlowPlaces } from '../model/connections.ts';
-import { hashAddresses, placesOf, slotOf } from '../model/flow-hash.ts';
+import { hashAddresses, hashSource, placesOf, slotOfHash } from '../model/flow-hash.ts';
 import { sipHashKey } from '../model/siphash.ts';
 import { type Address, formatAddress, sameAddress } from '../net/address.ts';
 import { AGE_MASK, FINE_SHIFT, TICK_SHIFT, YOUNG_TICKS } from '../serve/vip/layout.gen.ts';
 import type { BalancerRole } from './balancer-role.ts';
 import { type PathMtu, pathMtu, pathMtuSentences } from './path-mtu.ts';
 import type { Runtime } from './runtime.ts';
+import { kernelScheduler, tracksAll } from './scheduling.ts';
 import type { SitePlan } from './site-plan.ts';
 import type { SiteRuntime } from './site-runtime.ts';
 
@@ -36,8 +37,10 @@ export interface BalancerView {
   readonly entryAgeSeconds: number | null;
   /** Where a packet of a connection that is open goes. */
   readonly toBackend: string | null;
-  /** Where a new connection goes. */
+  /** Where a new connection goes; null: to nobody, or as the scheduler decides when it comes. */
   readonly newToBackend: string | null;
+  /** Every flow of the service has an entry. */
+  readonly tracksAll: boolean;
   readonly encapsulation: {
     readonly mode: ForwardingMode;
     readonly source: string;
@@ -117,8 +120,10 @@ function explain(site: SiteRuntime, service: Service, subject: number, flow: Flo
   bytes.set(flow.destination.bytes, addressBytes);
   const { sourcePort, destinationPort } = flow;
   const ports = { sourcePort, destinationPort, protocol: PROTOCOL[flow.protocol] };
-  const hash = hashAddresses(sipHashKey(hashKey), bytes, 0, addressBytes, ports);
-  const slot = slotOf(hash, service.slots);
+  const key = sipHashKey(hashKey);
+  const hash = hashAddresses(key, bytes, 0, addressBytes, ports);
+  const slotHash = service.scheduler === 'source-hash' ? hashSource(key, bytes, 0, addressBytes) : hash.firstHigh;
+  const slot = slotOfHash(slotHash, service.slots);
   const views = [...site.balancers.values()].map((role) =>
     viewOf(site, role, service, subject, slot, flow, (salt, generation, mask) =>
       placesOf(hash, salt, generation, mask),
@@ -127,9 +132,9 @@ function explain(site: SiteRuntime, service: Service, subject: number, flow: Flo
   const vip = formatAddress(flow.destination);
   const head = [
     `${vip} is a VIP of service ${service.name} at site ${site.name}`,
-    `the flow hashes to slot ${slot} of ${service.slots}`,
+    `the ${service.scheduler === 'source-hash' ? "client's address" : 'flow'} hashes to slot ${slot} of ${service.slots}`,
   ];
-  const why = [...head, ...views.flatMap((view) => sentences(view, flow.source.family))];
+  const why = [...head, ...views.flatMap((view) => sentences(view, service, flow.source.family))];
   return { site: site.name, vip, service: service.name, slot, slots: service.slots, balancers: views, why };
 }
 
@@ -152,7 +157,9 @@ function viewOf(
   const settled = tick === 0;
   const { connections } = role.forwarder;
   const mask = connections.capacity / 8 - 1;
-  const entry = settled ? null : connections.find(places(role.saltOf(subject), generation, mask));
+  const all = tracksAll(service);
+  const isAsked = all || !settled;
+  const entry = isAsked ? connections.find(places(role.saltOf(subject), all ? 0 : generation, mask)) : null;
   const clockNs = role.forwarder.clockNs();
   const ageTicks = entry === null ? 0 : entryAgeTicks(entry.age, clockNs);
   const candidates = [previous, current, third].filter((index) => index !== 0);
@@ -160,15 +167,16 @@ function viewOf(
   const isAlive = (index: number): boolean => index !== 0 && role.isAlive(index);
   const tracked =
     entry !== null &&
-    candidates.includes(entry.backend) &&
+    (all || candidates.includes(entry.backend)) &&
     isAlive(entry.backend) &&
     ageTicks <= role.lifetimeTicks(service)
       ? entry.backend
       : null;
   const fallback = isAlive(previous) ? previous : current;
-  const chosen = settled ? current : (tracked ?? fallback);
+  const chosen = isAsked ? (tracked ?? fallback) : current;
   const adopting = isUdp && isBefore(clockNs, role.forwarder.adoptUntil(subject));
-  const isYoung = tracked !== null && (isUdp || ageTicks <= YOUNG_TICKS);
+  // As bpf/tracked.h: a SYN follows its entry.
+  const follows = tracked !== null && (all || isUdp || ageTicks <= YOUNG_TICKS);
   const fresh = isAlive(current) && !adopting ? current : fallback;
   return {
     balancer: role.name,
@@ -179,7 +187,9 @@ function viewOf(
     tracked: tracked === null ? null : nameOf(tracked),
     entryAgeSeconds: tracked === null ? null : Math.round(ageTicks * TICK_SECONDS),
     toBackend: nameOf(chosen),
-    newToBackend: nameOf(settled ? current : isYoung ? tracked : fresh),
+    newToBackend:
+      all && kernelScheduler(service) !== 'hash' ? null : nameOf(!isAsked ? current : follows ? tracked : fresh),
+    tracksAll: all,
     ...wayTo(
       site,
       role,
@@ -239,9 +249,16 @@ function wayTo(
   };
 }
 
-function sentences(view: BalancerView, family: 4 | 6): string[] {
+function sentences(view: BalancerView, { scheduler }: Service, family: 4 | 6): string[] {
   const lines = [`balancer ${view.balancer}:`];
-  if (view.settled) {
+  if (view.tracksAll) {
+    lines.push(
+      `  every flow of the service is tracked: new connections go ${view.newToBackend === null ? `as ${scheduler} decides when they come` : `to ${view.newToBackend}`}`,
+      view.tracked === null
+        ? `  this one is not, so it goes by its hash to ${view.toBackend ?? 'nobody'}`
+        : `  this one is on ${view.tracked} (last seen about ${view.entryAgeSeconds} s ago)`,
+    );
+  } else if (view.settled) {
     lines.push(`  the slot is settled: every packet goes to ${view.toBackend ?? 'nobody'}, and nothing is tracked`);
   } else {
     lines.push(
