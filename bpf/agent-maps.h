@@ -34,6 +34,14 @@ struct {
 	__type(value, __u32);
 } agent_vips SEC(".maps");
 
+/* The ports of VIPs whose UDP is QUIC. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4 * MAX_SUBJECTS);
+	__type(key, struct agent_port);
+	__type(value, struct agent_quic);
+} agent_quic SEC(".maps");
+
 /* By CPU. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

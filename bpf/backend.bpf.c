@@ -26,11 +26,7 @@ static __always_inline __u32 next_candidate(struct packet *inner, const struct o
 {
 	__u32 candidate = outer->key >> 16;
 
-	if (!candidate || inner->protocol != PROTOCOL_TCP)
-		return 0;
-	if ((inner->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
-		return 0; /* a new connection: the balancer meant us */
-	return is_known_here(inner) ? 0 : candidate;
+	return !candidate || is_known_here(inner) ? 0 : candidate;
 }
 
 static __always_inline enum agent_outcome pass_on(const struct packet *packet, struct packet *inner,

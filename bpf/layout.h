@@ -400,6 +400,21 @@ struct member {
 	__u32 zero;
 };
 
+/* Agent: a VIP and port whose UDP is QUIC. */
+struct agent_port {
+	__u8 vip[16];
+	__be16 port; /* 0: any */
+	__u8 zero[6];
+};
+
+/* Agent: how connection IDs name this machine. */
+struct agent_quic {
+	__u64 id; /* the server ID as a big-endian number */
+	__u8 config;
+	__u8 id_bytes;
+	__u8 zero[6];
+};
+
 struct agent_settings {
 	__u8 address4[16]; /* this machine's outer addresses: source of forwarded packets; zero: none */
 	__u8 address6[16];

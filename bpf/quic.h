@@ -14,26 +14,9 @@
 #define PORTICO_QUIC_H
 
 #include "maps.h"
-#include "parse.h"
+#include "quic-id.h"
 
-#define QUIC_LONG_HEADER 0x80
-#define QUIC_VERSION_1 1          /* RFC 9000 */
-#define QUIC_VERSION_2 0x6b3343cf /* RFC 9369 */
-#define QUIC_LONG_ID 6            /* where the ID begins in a long header, behind its length */
-
-/* As much of a QUIC packet as reaches to the end of the longest server ID; every real one is longer. In
- * words, as the stack must be read. */
-struct quic {
-	struct udp udp;
-	__be64 begin;
-	__be64 end;
-};
-
-/* What find_quic answers: the live backend that is named, or 0; then these; then flags as in
- * packet->tcp_flags. */
-#define QUIC_BACKEND_MASK 0xffff
-#define QUIC_EARLY_SHIFT 16
-#define QUIC_FLAGS_SHIFT 24
+#define QUIC_BACKEND_MASK 0xffff /* of what find_quic answers: the live backend that is named, or 0 */
 
 static __always_inline __u32 named_in(__u32 bucket_index, __u32 subject, __u64 id)
 {
@@ -65,50 +48,14 @@ static __always_inline __u32 find_named(__u32 subject, __u64 id)
 	return backend ?: named_in(second == first ? first ^ 1 : second, subject, id);
 }
 
-/* Initial and 0-RTT are types 0 and 1, in version 2 types 1 and 2. */
-static __always_inline __u32 read_quic_type(__u64 begin)
-{
-	__u32 version = begin >> 24;
-	__u32 type = begin >> 60 & 3;
-
-	if (version == QUIC_VERSION_2)
-		type = (type - 1) & 3;
-	else if (version != QUIC_VERSION_1)
-		return TCP_ACK << QUIC_FLAGS_SHIFT;
-	if (type == 0)
-		return TCP_SYN << QUIC_FLAGS_SHIFT | 1 << QUIC_EARLY_SHIFT;
-	return TCP_ACK << QUIC_FLAGS_SHIFT | (type == 1) << QUIC_EARLY_SHIFT;
-}
-
-/*
- * `begin` and `end`: the first 16 bytes behind the UDP header; `length`: of the datagram; `format`:
- * configuration and bytes of the server ID << 8. A global function, so that the verifier judges it once, and
- * what comes after it not for each of its ways.
- */
+/* What read_quic_id says, with the backend. A global function, so that the verifier judges it once, and what
+ * comes after it not for each of its ways. */
 __attribute__((noinline)) __u32 find_quic(__u64 begin, __u64 end, __u32 length, __u32 subject, __u32 format)
 {
-	__u32 answer = TCP_ACK << QUIC_FLAGS_SHIFT;
-	__u32 id_bytes = format >> 8;
-	__u32 first, backend;
-	__u64 id;
+	__u64 id = 0;
+	__u32 answer = read_quic_id(begin, end, length, format, &id);
+	__u32 backend = answer & QUIC_HAS_ID ? find_named(subject, id) : 0;
 
-	if (begin >> 63) { /* a long header: version, length of the ID, ID */
-		__u32 id_length = begin >> 16 & 0xff;
-
-		if (UDP_BYTES + QUIC_LONG_ID + id_length > length)
-			return answer;
-		answer = read_quic_type(begin);
-		if (id_length <= id_bytes)
-			return answer;
-		first = begin >> 8 & 0xff;
-		id = begin << 56 | end >> 8;
-	} else { /* a short one: the ID follows at once; its length is known to the server alone */
-		first = begin >> 48 & 0xff;
-		id = begin << 16 | end >> 48;
-	}
-	if (first >> 5 != (format & 0xff))
-		return answer;
-	backend = find_named(subject, id >> ((64 - 8 * id_bytes) & 63));
 	return is_alive(backend) ? answer | (backend & QUIC_BACKEND_MASK) : answer;
 }
 
@@ -117,18 +64,14 @@ static __always_inline __u32 read_quic(struct packet *packet, const struct servi
 {
 	__u32 answer = TCP_ACK << QUIC_FLAGS_SHIFT;
 	struct quic copy, *quic;
-	__u32 length;
 
 	if (packet->protocol != PROTOCOL_UDP)
 		return 0;
-	if (packet->ip_length - packet->transport >= sizeof(copy)) {
-		quic = transport_header(packet, &copy, sizeof(copy));
-		length = quic ? bpf_ntohs(quic->udp.length) : 0;
-		if (quic && length >= sizeof(copy))
-			answer =
-			    find_quic(bpf_be64_to_cpu(quic->begin), bpf_be64_to_cpu(quic->end), length,
-				      service->subject, service->quic_config | service->server_id_bytes << 8);
-	}
+	quic = quic_begin(packet, &copy);
+	if (quic)
+		answer = find_quic(bpf_be64_to_cpu(quic->begin), bpf_be64_to_cpu(quic->end),
+				   bpf_ntohs(quic->udp.length), service->subject,
+				   service->quic_config | service->server_id_bytes << 8);
 	packet->tcp_flags = answer >> QUIC_FLAGS_SHIFT;
 	return answer;
 }

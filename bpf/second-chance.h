@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 /*
  * In the middle of a change a balancer may not know where a flow lives; then a key names up to two other
- * backends, in GRE its key and in GUE private data. A packet of a TCP connection that this machine does not
+ * backends, in GRE its key and in GUE private data. A packet whose flow this machine does not
  * know goes on to the first of them, with the rest of the key, so after two hops at most it is handed up,
  * wherever it is.
  */
@@ -11,6 +11,8 @@
 #include "agent-maps.h"
 #include "decapsulate.h"
 #include "encapsulate.h"
+#include "quic-id.h"
+#include "quote.h"
 
 #define TCP_STATE_LISTEN 10
 
@@ -20,56 +22,183 @@ struct connection {
 	struct tcp tcp;
 };
 
-static __always_inline bool read_connection(const struct packet *inner, struct connection *connection)
+/* A flow as its sockets know it: from the client to the VIP. */
+struct flow_name {
+	struct bpf_sock_tuple tuple;
+	__u8 is_ipv6;
+	__u8 protocol;
+};
+
+/* `ports` as on the wire. */
+static __always_inline void name_ipv6(struct flow_name *name, const void *source, const void *destination,
+				      __u32 ports)
+{
+	name->is_ipv6 = true;
+	copy_bytes_16(name->tuple.ipv6.saddr, source);
+	copy_bytes_16(name->tuple.ipv6.daddr, destination);
+	name->tuple.ipv6.sport = ports;
+	name->tuple.ipv6.dport = ports >> 16;
+}
+
+static __always_inline void name_ipv4(struct flow_name *name, __be32 source, __be32 destination, __u32 ports)
+{
+	name->is_ipv6 = false;
+	name->tuple.ipv4.saddr = source;
+	name->tuple.ipv4.daddr = destination;
+	name->tuple.ipv4.sport = ports;
+	name->tuple.ipv4.dport = ports >> 16;
+}
+
+static __always_inline bool read_connection(const struct packet *inner, struct connection *connection,
+					    struct flow_name *name)
 {
 	__u32 ip_bytes = inner->is_ipv6 ? IPV6_BYTES : IPV4_BYTES;
 
-	return !bpf_xdp_load_bytes(inner->ctx, inner->ip_offset, connection->ip, ip_bytes) &&
+	if (bpf_xdp_load_bytes(inner->ctx, inner->ip_offset, connection->ip, ip_bytes))
+		return false;
+	name->protocol = inner->protocol;
+	if (inner->is_ipv6)
+		name_ipv6(name, connection->ip + 8, connection->ip + 24, inner->ports);
+	else
+		name_ipv4(name, *(__u32 *)(connection->ip + 12), *(__u32 *)(connection->ip + 16),
+			  inner->ports);
+	return inner->protocol != PROTOCOL_TCP ||
 	       !bpf_xdp_load_bytes(inner->ctx, inner->ip_offset + inner->transport, &connection->tcp,
 				   TCP_BYTES);
 }
 
-static __always_inline struct bpf_sock *find_socket(const struct packet *inner,
-						    const struct connection *connection)
+static __always_inline struct bpf_sock *find_tcp(const struct packet *inner, struct flow_name *name)
 {
-	struct bpf_sock_tuple tuple = {};
+	if (name->is_ipv6)
+		return bpf_skc_lookup_tcp(inner->ctx, &name->tuple, sizeof(name->tuple.ipv6),
+					  BPF_F_CURRENT_NETNS, 0);
+	return bpf_skc_lookup_tcp(inner->ctx, &name->tuple, sizeof(name->tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+}
 
-	if (inner->is_ipv6) {
-		copy_bytes_16(tuple.ipv6.saddr, connection->ip + 8);
-		copy_bytes_16(tuple.ipv6.daddr, connection->ip + 24);
-		tuple.ipv6.sport = connection->tcp.ports.source;
-		tuple.ipv6.dport = connection->tcp.ports.destination;
-		return bpf_skc_lookup_tcp(inner->ctx, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
-	}
-	tuple.ipv4.saddr = *(__u32 *)(connection->ip + 12);
-	tuple.ipv4.daddr = *(__u32 *)(connection->ip + 16);
-	tuple.ipv4.sport = connection->tcp.ports.source;
-	tuple.ipv4.dport = connection->tcp.ports.destination;
-	return bpf_skc_lookup_tcp(inner->ctx, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+static __always_inline struct bpf_sock *find_udp(const struct packet *inner, struct flow_name *name)
+{
+	if (name->is_ipv6)
+		return bpf_sk_lookup_udp(inner->ctx, &name->tuple, sizeof(name->tuple.ipv6),
+					 BPF_F_CURRENT_NETNS, 0);
+	return bpf_sk_lookup_udp(inner->ctx, &name->tuple, sizeof(name->tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
 }
 
 /*
  * Does the connection live here? A socket of it, or a listener that sent it a SYN cookie. (A lookup finds the
- * listener for connections that nobody here knows, so its state has to be asked for first.)
+ * listener for connections that nobody here knows, so its state has to be asked for first.) `tcp`: with the
+ * headers that a cookie is checked by; NULL: there are none, in an ICMP error.
  */
-static __always_inline bool is_known_here(const struct packet *inner)
+static __always_inline bool has_tcp(const struct packet *inner, struct flow_name *name,
+				    struct connection *connection)
 {
-	struct connection connection = {};
-	struct bpf_sock *socket;
+	struct bpf_sock *socket = find_tcp(inner, name);
 	bool is_known;
 
-	if (!read_connection(inner, &connection))
-		return true; /* never: its headers have been parsed */
-	socket = find_socket(inner, &connection);
 	if (!socket)
 		return false;
 	is_known = socket->state != TCP_STATE_LISTEN;
-	if (!is_known && inner->tcp_flags & TCP_ACK)
+	if (!is_known && connection && inner->tcp_flags & TCP_ACK)
 		is_known =
-		    bpf_tcp_check_syncookie(socket, connection.ip, inner->is_ipv6 ? IPV6_BYTES : IPV4_BYTES,
-					    (void *)&connection.tcp, TCP_BYTES) == 0;
+		    bpf_tcp_check_syncookie(socket, connection->ip, inner->is_ipv6 ? IPV6_BYTES : IPV4_BYTES,
+					    (void *)&connection->tcp, TCP_BYTES) == 0;
 	bpf_sk_release(socket);
 	return is_known;
+}
+
+/* A server that has one socket for all its flows may have this one, too: only where there is none at all the
+ * flow is elsewhere. */
+static __always_inline bool has_udp(const struct packet *inner, struct flow_name *name)
+{
+	struct bpf_sock *socket = find_udp(inner, name);
+
+	if (!socket)
+		return false;
+	bpf_sk_release(socket);
+	return true;
+}
+
+enum whose { WHOSE_UNKNOWN, WHOSE_OURS, WHOSE_ANOTHERS };
+
+static __always_inline const struct agent_quic *find_agent_quic(const struct connection *connection,
+								const struct packet *inner)
+{
+	struct agent_port port = {.port = inner->ports >> 16};
+	const struct agent_quic *quic;
+
+	if (inner->is_ipv6)
+		copy_bytes_16(port.vip, connection->ip + 24);
+	else
+		map_ipv4((void *)port.vip, *(__u32 *)(connection->ip + 16));
+	quic = bpf_map_lookup_elem(&agent_quic, &port);
+	if (quic)
+		return quic;
+	port.port = 0;
+	return bpf_map_lookup_elem(&agent_quic, &port);
+}
+
+/* By the connection ID of QUIC. Initials and 0-RTT were meant for us. */
+static __always_inline enum whose whose_quic(const struct packet *inner, const struct connection *connection)
+{
+	const struct agent_quic *own = find_agent_quic(connection, inner);
+	struct quic copy, *quic;
+	__u64 id = 0;
+	__u32 answer;
+
+	if (!own)
+		return WHOSE_UNKNOWN;
+	quic = quic_begin(inner, &copy);
+	if (!quic)
+		return WHOSE_UNKNOWN;
+	answer = read_quic_id(bpf_be64_to_cpu(quic->begin), bpf_be64_to_cpu(quic->end),
+			      bpf_ntohs(quic->udp.length), own->config | own->id_bytes << 8, &id);
+	if (answer >> QUIC_EARLY_SHIFT & 1)
+		return WHOSE_OURS;
+	if (!(answer & QUIC_HAS_ID))
+		return WHOSE_UNKNOWN;
+	return id == own->id ? WHOSE_OURS : WHOSE_ANOTHERS;
+}
+
+static __always_inline bool is_flow_here(const struct packet *inner)
+{
+	struct connection connection = {};
+	struct flow_name name = {};
+	enum whose whose;
+
+	if (!read_connection(inner, &connection, &name))
+		return true; /* never: its headers have been parsed */
+	if (inner->protocol == PROTOCOL_TCP)
+		return has_tcp(inner, &name, &connection);
+	whose = whose_quic(inner, &connection);
+	return whose == WHOSE_UNKNOWN ? has_udp(inner, &name) : whose == WHOSE_OURS;
+}
+
+/* ICMP errors go where the flow is that they quote; all other ICMP stays. */
+static __always_inline bool is_quoted_here(const struct packet *inner)
+{
+	struct quoted quoted = {};
+	struct flow_name name = {};
+
+	if (!read_quote(inner, &quoted))
+		return true;
+	if (inner->is_ipv6)
+		name_ipv6(&name, quoted.addresses, quoted.addresses + 2, quoted.ports);
+	else
+		name_ipv4(&name, quoted.addresses[0], quoted.addresses[0] >> 32, quoted.ports);
+	if (quoted.protocol == PROTOCOL_TCP)
+		return has_tcp(inner, &name, NULL);
+	return quoted.protocol != PROTOCOL_UDP || has_udp(inner, &name);
+}
+
+/* Is the packet for this machine, as far as its sockets and server ID tell? */
+static __always_inline bool is_known_here(const struct packet *inner)
+{
+	if (inner->protocol == (inner->is_ipv6 ? PROTOCOL_ICMPV6 : PROTOCOL_ICMP))
+		return is_quoted_here(inner);
+	if (inner->protocol == PROTOCOL_TCP && (inner->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
+		return true; /* a new connection: the balancer meant us */
+	if (inner->protocol != PROTOCOL_TCP && inner->protocol != PROTOCOL_UDP)
+		return true;
+	return is_flow_here(inner);
 }
 
 static __always_inline __u32 sum_ipv4_address(const __u8 *mapped)

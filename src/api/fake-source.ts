@@ -158,6 +158,7 @@ export class FakeSource implements ApiSource {
       weightReason: 'configured',
       utilisation: null,
       slots: broken || drained ? 0 : Math.floor(SLOTS / (site.name === 'us' ? 2 : 3)),
+      serverId: null,
     };
   }
 

@@ -1,6 +1,7 @@
 /** The state of a running fleet as the API shows it. Reads, changes nothing. */
 import { readFileSync } from 'node:fs';
-import type { Balancer, Config, Service } from '../config/model.ts';
+import type { Backend, Balancer, Config, Service } from '../config/model.ts';
+import { serverIdOf } from '../decide/server-ids.ts';
 import type { BalancerRole } from '../fleet/balancer-role.ts';
 import { drainHolders } from '../fleet/drain-holders.ts';
 import { topPrefixes } from '../fleet/flood-watch.ts';
@@ -121,6 +122,12 @@ function floodStatus(
   };
 }
 
+function serverIdText(service: Service, backend: Backend | undefined, index: number | undefined): string | null {
+  if (service.quic === null || backend === undefined || index === undefined) return null;
+  const id = serverIdOf(backend, index, service.quic.serverIdBytes);
+  return id === null ? null : Buffer.from(id).toString('hex');
+}
+
 function serviceStatus(
   runtime: Runtime,
   site: SiteRuntime,
@@ -142,6 +149,7 @@ function serviceStatus(
       weight: backend?.weight ?? 0,
       ...weightStatus(site, service.name, name, backend?.weight ?? 0),
       slots: index === undefined ? 0 : (summary?.slotsByIndex.get(index) ?? 0),
+      serverId: serverIdText(service, backend, index),
     };
   });
   return {

@@ -198,6 +198,8 @@ export interface BackendStatus {
   readonly utilisation: number | null;
   /** Slots of the lookup table that send new flows to it. */
   readonly slots: number;
+  /** How connection IDs of QUIC have to name it, in hexadecimal; null: the service has none, or the backend no ID of its length. */
+  readonly serverId: string | null;
 }
 
 export interface DrainStatus {

@@ -1,7 +1,8 @@
 /** A backend machine's agent: decapsulation, second chance, VIPs on loopback. */
 import type { Backend, Config } from '../config/model.ts';
+import { serverIdOf } from '../decide/server-ids.ts';
 import { type Address, sameAddress } from '../net/address.ts';
-import { type Agent, openAgent } from '../serve/vip/agent.ts';
+import { type Agent, openAgent, type QuicPort } from '../serve/vip/agent.ts';
 import { AGENT_OUTCOME, AGENT_OUTCOME_COUNT } from '../serve/vip/layout.gen.ts';
 import { resolveNextHop } from '../serve/vip/next-hop.ts';
 import { SlotReader, type SlotReports } from '../serve/vip/slot-report.ts';
@@ -53,8 +54,22 @@ export class BackendRole {
       ...balancers.flatMap((balancer) => balancer.addresses),
       ...this.#others.map(({ backend }) => backend.address),
     ]);
+    this.agent.setQuic(this.#quicPorts(plan, known));
     await this.agent.setVips(plan.vips.map((vip) => vip.address));
     await forEachAtMost(RESOLVED_AT_ONCE, this.#others, (other) => this.#setCandidate(other));
+  }
+
+  /** Where connection IDs tell what is this machine's: the services of QUIC that it serves. */
+  #quicPorts(plan: SitePlan, known: readonly PlannedBackend[]): QuicPort[] {
+    const own = known.find(({ backend }) => sameAddress(backend.address, this.address));
+    return plan.services.flatMap(({ service, vips }) => {
+      const { quic } = service;
+      if (quic === null || own === undefined) return [];
+      const serverId = serverIdOf(own.backend, own.index, quic.serverIdBytes);
+      if (serverId === null || !(service.backends.get(this.site) ?? []).includes(own.backend.name)) return [];
+      const ports = service.ports.filter(({ protocol }) => protocol === 'udp');
+      return vips.flatMap(({ address }) => ports.map(({ port }) => ({ vip: address, port, ids: quic, serverId })));
+    });
   }
 
   /** Finds the way to some candidates anew, each in its turn: neighbours change, and one that was silent may answer now. */

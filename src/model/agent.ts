@@ -1,6 +1,6 @@
 /**
  * What the backend's program does with a frame (bpf/backend.bpf.c): takes packets out of their encapsulation, and passes
- * those of TCP connections that it does not know on to the next candidate. State and socket lookup come in as arguments.
+ * those of flows that it does not know on to the next candidate. State and socket lookup come in as arguments.
  */
 import { readUint16 } from '../net/ethernet.ts';
 import {
@@ -16,9 +16,12 @@ import {
 import { readInner, readShim, strip, type Wrapped } from './decapsulate.ts';
 import { encapsulate, GUE_PORT } from './encapsulate.ts';
 import { addressKey, type EngineBackend } from './engine.ts';
+import { isIcmp } from './icmp.ts';
 import { AGENT_OUTCOMES, type AgentOutcome, BACKEND_IPV6, FORWARDING_UNSAID } from './layout.ts';
 import type { Verdict } from './packet-path.ts';
 import { type IpHeader, parseIp, parseTransport, type Transport } from './parse.ts';
+import { readQuic } from './quic.ts';
+import { readQuote } from './quote.ts';
 
 /** Another backend, to which second chances may go. */
 export interface AgentCandidate {
@@ -32,6 +35,18 @@ export interface AgentCandidate {
   readonly flags: number;
 }
 
+export interface AgentQuic {
+  readonly configId: number;
+  readonly serverIdBytes: number;
+  /** As a big-endian number. */
+  readonly serverId: bigint;
+}
+
+/** `vip`: an `addressKey`. `port` 0: any. */
+export function agentPortKey(vip: string, port: number): string {
+  return `${vip}${port}`;
+}
+
 export interface AgentState {
   /** This machine's outer addresses, 16 bytes each; all zero: none. */
   readonly address4: Uint8Array;
@@ -39,13 +54,29 @@ export interface AgentState {
   /** Outer sources that are accepted, and VIPs served here: `addressKey`s. */
   readonly members: ReadonlySet<string>;
   readonly vips: ReadonlySet<string>;
+  /** By `agentPortKey`: how connection IDs of QUIC name this machine. */
+  readonly quic: ReadonlyMap<string, AgentQuic>;
   /** By backend index. */
   readonly candidates: readonly (AgentCandidate | undefined)[];
   readonly counters: Record<AgentOutcome, number>;
 }
 
-/** Does the connection of this packet live here: a socket that is no listener, or a listener and a valid SYN cookie? */
-export type IsKnownHere = (inner: Uint8Array, ip: IpHeader, transport: Transport) => boolean;
+/** A flow as its sockets know it, as the client sends it. */
+export interface SocketName {
+  /** Of the client, then of the VIP, each of 4 or 16 bytes. */
+  readonly addresses: Uint8Array;
+  readonly sourcePort: number;
+  readonly destinationPort: number;
+  readonly protocol: number;
+  /** TCP: a packet that may show a SYN cookie; an ICMP error cannot. */
+  readonly mayHaveCookie: boolean;
+}
+
+/**
+ * Does the flow live here? TCP: a socket that is no listener, or a listener and a valid SYN cookie. UDP: any socket, as a server
+ * may have one for all its flows.
+ */
+export type HasSocket = (name: SocketName) => boolean;
 
 export interface AgentResult {
   readonly verdict: Verdict;
@@ -62,14 +93,14 @@ export function processEncapsulated(
   agent: AgentState,
   frame: Uint8Array,
   ingressIfindex: number,
-  isKnownHere: IsKnownHere,
+  hasSocket: HasSocket,
 ): AgentResult {
-  const result = judge(agent, frame, ingressIfindex, isKnownHere);
+  const result = judge(agent, frame, ingressIfindex, hasSocket);
   agent.counters[result.outcome]++;
   return result;
 }
 
-function judge(agent: AgentState, frame: Uint8Array, ingressIfindex: number, isKnownHere: IsKnownHere): AgentResult {
+function judge(agent: AgentState, frame: Uint8Array, ingressIfindex: number, hasSocket: HasSocket): AgentResult {
   const drop = (outcome: AgentOutcome): AgentResult => ({ verdict: 'drop', outcome, frame });
   const outer = parseIp(frame);
   if (outer === null || !isForUs(agent, frame, outer)) return { verdict: 'pass', outcome: 'not-ours', frame };
@@ -84,15 +115,50 @@ function judge(agent: AgentState, frame: Uint8Array, ingressIfindex: number, isK
     const transport = parseTransport(stripped, inner);
     if (transport === 'malformed') return drop('malformed');
     const first = tunnel.key >>> 16;
-    if (transport !== 'fragment' && first !== 0 && goesOn(transport) && !isKnownHere(stripped, inner, transport))
+    if (transport !== 'fragment' && first !== 0 && !isKnownHere(agent, stripped, inner, transport, hasSocket))
       return passOn(agent, frame, ingressIfindex, stripped, inner, tunnel);
   }
   return { verdict: 'pass', outcome: 'delivered', frame: stripped };
 }
 
-/** Only packets of old TCP connections can belong to another backend: a SYN was meant for us. */
-function goesOn(transport: Transport): boolean {
-  return transport.protocol === PROTOCOL_TCP && (transport.tcpFlags & (TCP_SYN | TCP_ACK)) !== TCP_SYN;
+/** Is the packet for this machine, as far as its sockets and server ID tell? */
+function isKnownHere(
+  agent: AgentState,
+  frame: Uint8Array,
+  ip: IpHeader,
+  transport: Transport,
+  hasSocket: HasSocket,
+): boolean {
+  if (isIcmp(ip, transport)) {
+    const quote = readQuote(frame, ip, transport);
+    const { protocol } = quote ?? transport;
+    if (quote === null || (protocol !== PROTOCOL_TCP && protocol !== PROTOCOL_UDP)) return true;
+    return hasSocket({ ...quote, mayHaveCookie: false });
+  }
+  const { protocol, sourcePort, destinationPort } = transport;
+  // A new connection: the balancer meant us.
+  if (protocol === PROTOCOL_TCP && (transport.tcpFlags & (TCP_SYN | TCP_ACK)) === TCP_SYN) return true;
+  if (protocol !== PROTOCOL_TCP && protocol !== PROTOCOL_UDP) return true;
+  const whose = protocol === PROTOCOL_UDP ? whoseQuic(agent, frame, ip, transport) : 'unknown';
+  if (whose !== 'unknown') return whose === 'ours';
+  const addresses = frame.slice(ip.sourceOffset, ip.sourceOffset + 2 * ip.addressBytes);
+  return hasSocket({ addresses, sourcePort, destinationPort, protocol, mayHaveCookie: true });
+}
+
+/** By the connection ID of QUIC. Initials and 0-RTT were meant for us. */
+function whoseQuic(
+  { quic }: AgentState,
+  frame: Uint8Array,
+  ip: IpHeader,
+  transport: Transport,
+): 'ours' | "another's" | 'unknown' {
+  const vip = addressKey(frame, ip.destinationOffset, ip.addressBytes);
+  const own = quic.get(agentPortKey(vip, transport.destinationPort)) ?? quic.get(agentPortKey(vip, 0));
+  if (own === undefined) return 'unknown';
+  const { kind, serverId } = readQuic(frame, ip, transport, own.configId, own.serverIdBytes);
+  if (kind !== 'later') return 'ours';
+  if (serverId === null) return 'unknown';
+  return serverId === own.serverId ? 'ours' : "another's";
 }
 
 /** Encapsulated to one of our addresses, without IPv4 options and IPv6 extension headers. */

@@ -5,7 +5,9 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import {
   type AgentCandidate,
+  type AgentQuic,
   type AgentState,
+  agentPortKey,
   createAgentCounters,
   processEncapsulated,
 } from '../../src/model/agent.ts';
@@ -17,7 +19,7 @@ import { toMapped } from '../../src/net/address.ts';
 import { createDice, type Dice } from './dice.ts';
 import { mutate, randomFrame } from './frames.ts';
 import { type KernelAgent, openKernelAgent } from './kernel-agent.ts';
-import { createWorld, type World } from './world.ts';
+import { BACKEND_INDICES, createWorld, PORTS, QUIC_CONFIG, serverId as serverIdOf, type World } from './world.ts';
 
 const PACKETS = Number(process.env.PORTICO_PACKETS ?? 1_000_000) / 4;
 const FIXED_SEED = 20261121;
@@ -51,10 +53,19 @@ function createAgentWorld(dice: Dice): AgentWorld {
     address6: dice.chance(90) ? dice.bytes(16) : none,
     members: new Set(sources.filter(() => dice.chance(90)).map((source) => addressKey(source, 0, 16))),
     vips: new Set(vips),
+    quic: new Map(vips.filter(() => dice.chance(70)).map((vip) => randomQuicPort(dice, vip))),
     candidates: [undefined, ...Array.from({ length: CANDIDATES }, () => randomCandidate(dice))],
     counters: createAgentCounters(),
   };
   return { world, agent, sources };
+}
+
+/** As most frames have it, so that IDs are this machine's, another's and nobody's. */
+function randomQuicPort(dice: Dice, vip: string): [string, AgentQuic] {
+  const serverIdBytes = dice.pick([1, 2, 2, 2, 3, 8]);
+  const serverId = serverIdOf(dice.pick(BACKEND_INDICES), serverIdBytes);
+  const configId = dice.chance(80) ? QUIC_CONFIG : dice.below(8);
+  return [agentPortKey(vip, dice.pick([0, ...PORTS])), { configId, serverIdBytes, serverId }];
 }
 
 function randomCandidate(dice: Dice): AgentCandidate {
@@ -133,4 +144,39 @@ test(`model and agent program agree on ${PACKETS} random packets`, (context) => 
 test('and the agent on packets that were never tried before', (context) => {
   const given = process.env.PORTICO_SEED;
   context.diagnostic(runAgent(given === undefined ? randomInt(2 ** 32) : Number(given) >>> 0, PACKETS / 2));
+});
+
+test('no key takes a packet over more than two hops, not even between machines that know nobody but each other', () => {
+  const dice = createDice(FIXED_SEED);
+  const hops = [0, 0, 0];
+  for (let world = 0; world < 20; world++) {
+    const state = createAgentWorld(dice);
+    const own = state.agent.address4.some((byte) => byte !== 0) ? state.agent.address4 : state.agent.address6;
+    const isIpv6 = own === state.agent.address6;
+    // Every candidate is the machine itself, and it is a member: whatever goes on comes back, and is looked at anew.
+    const self = { ...randomCandidate(dice), address: own, ifindex: LOOPBACK, flags: isIpv6 ? BACKEND_IPV6 : 0 };
+    const agent: AgentState = {
+      ...state.agent,
+      members: new Set([...state.agent.members, addressKey(own, 0, 16)]),
+      candidates: [undefined, self, self, self, self],
+    };
+    kernel.load(agent);
+    for (let number = 0; number < 1_000; number++) {
+      let frame = encapsulatedFrame(dice, { ...state, agent });
+      let count = 0;
+      for (; ; count++) {
+        const model = processEncapsulated(agent, frame, LOOPBACK, () => false);
+        const run = kernel.run(frame);
+        assert.deepEqual([run.verdict, Buffer.from(run.frame)], [model.verdict, Buffer.from(model.frame)]);
+        if (model.outcome !== 'forwarded') break;
+        frame = run.frame;
+      }
+      assert.ok(count <= 2, `${count} hops`);
+      hops[count]++;
+    }
+  }
+  assert.ok(
+    hops.every((count) => count > 100),
+    `packets by hops: ${hops}`,
+  );
 });

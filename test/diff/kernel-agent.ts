@@ -1,12 +1,15 @@
 /** The agent's kernel program without any interface: loaded with the state of a model agent and run by test-run. */
 import { join } from 'node:path';
-import type { AgentState } from '../../src/model/agent.ts';
+import type { AgentQuic, AgentState } from '../../src/model/agent.ts';
 import { AGENT_OUTCOMES, type AgentOutcome } from '../../src/model/layout.ts';
 import { countPossibleCpus } from '../../src/serve/vip/balancer-object.ts';
 import { deleteElement, listKeys, type RunResult, runProgram, updateElement } from '../../src/serve/vip/bpf.ts';
 import {
   AGENT_COUNTERS,
+  AGENT_PORT,
   AGENT_SETTINGS,
+  AgentPortView,
+  AgentQuicView,
   AgentSettingsView,
   MAX_BACKENDS,
   MEMBER,
@@ -54,6 +57,9 @@ export function openKernelAgent(objects: string): KernelAgent {
       });
       replaceKeys(object.mapFd('agent_members'), agent.members);
       replaceKeys(object.mapFd('agent_vips'), agent.vips);
+      for (const key of listKeys(object.mapFd('agent_quic'), AGENT_PORT.sizeBytes))
+        deleteElement(object.mapFd('agent_quic'), key);
+      for (const [key, quic] of agent.quic) writeQuic(object.mapFd('agent_quic'), key, quic);
       counters.fill(0n);
     },
     run: (frame) => runProgram(program, frame),
@@ -72,11 +78,27 @@ export function openKernelAgent(objects: string): KernelAgent {
   };
 }
 
+/** `key`: of `agentPortKey`: eight characters of address, then the port. */
+function writeQuic(fd: number, key: string, quic: AgentQuic): void {
+  const port = new AgentPortView();
+  port.setVip(addressBytes(key.slice(0, 8)));
+  port.port = Number(key.slice(8));
+  const value = new AgentQuicView();
+  value.id = quic.serverId;
+  value.config = quic.configId;
+  value.idBytes = quic.serverIdBytes;
+  updateElement(fd, port.memory, value.memory);
+}
+
+function addressBytes(key: string): Uint8Array {
+  const bytes = new Uint8Array(16);
+  for (let i = 0; i < 16; i++) bytes[i] = key.charCodeAt(i >> 1) >>> (i % 2 === 0 ? 8 : 0);
+  return bytes;
+}
+
 function replaceKeys(fd: number, keys: ReadonlySet<string>): void {
   for (const key of listKeys(fd, 16)) deleteElement(fd, key);
   for (const key of keys) {
-    const bytes = new Uint8Array(16);
-    for (let i = 0; i < 16; i++) bytes[i] = key.charCodeAt(i >> 1) >>> (i % 2 === 0 ? 8 : 0);
-    updateElement(fd, bytes, Uint8Array.of(1, 0, 0, 0));
+    updateElement(fd, addressBytes(key), Uint8Array.of(1, 0, 0, 0));
   }
 }

@@ -4,6 +4,8 @@
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import type { QuicIds } from '../../config/model.ts';
+import { serverIdNumber } from '../../decide/server-ids.ts';
 import { type Address, formatAddress, fromMapped, sameAddress, toMapped } from '../../net/address.ts';
 import { type Attachment, Root } from './attach.ts';
 import { countPossibleCpus } from './balancer-object.ts';
@@ -13,7 +15,10 @@ import { addToLoopback, InterfaceSettings, loopbackAddresses, removeFromLoopback
 import {
   ADDRESS,
   AGENT_COUNTERS,
+  AGENT_PORT,
   AGENT_SETTINGS,
+  AgentPortView,
+  AgentQuicView,
   AgentSettingsView,
   MAX_BACKENDS,
   MEMBER,
@@ -36,6 +41,15 @@ export interface AgentOptions {
   readonly addresses: readonly Address[];
   /** Folder of the compiled objects; default build/bpf of this tree. */
   readonly objects?: string;
+}
+
+export interface QuicPort {
+  readonly vip: Address;
+  /** 0: any. */
+  readonly port: number;
+  readonly ids: QuicIds;
+  /** Of this machine, as long as `ids` says. */
+  readonly serverId: Uint8Array;
 }
 
 const DEFAULT_OBJECTS = join(import.meta.dirname, '../../../build/bpf');
@@ -198,6 +212,24 @@ export class Agent {
       deleteElement(fd, key);
       if (isOurs) await removeFromLoopback(netns, address);
     }
+  }
+
+  /** From now on UDP to these ports of VIPs is QUIC, whose connection IDs tell what is this machine's. Others are none. */
+  setQuic(ports: readonly QuicPort[]): void {
+    const fd = this.mapFd('agent_quic');
+    const keys = ports.map(({ vip, port, ids, serverId }) => {
+      const key = new AgentPortView();
+      key.setVip(toMapped(vip));
+      key.port = port;
+      const value = new AgentQuicView();
+      value.id = serverIdNumber(serverId);
+      value.config = ids.configId;
+      value.idBytes = ids.serverIdBytes;
+      updateElement(fd, key.memory, value.memory);
+      return Buffer.from(key.memory);
+    });
+    for (const key of listKeys(fd, AGENT_PORT.sizeBytes))
+      if (!keys.some((kept) => kept.equals(key))) deleteElement(fd, key);
   }
 
   listVips(): Address[] {
