@@ -7,7 +7,7 @@
  * for: it has no socket until it ends, so a slot may settle only after the silence of one handshake.
  */
 import type { ServicePort } from '../../config/model.ts';
-import { hashAddresses, slotOf } from '../../model/flow-hash.ts';
+import { hashAddresses, hashSource, slotOf, slotOfHash } from '../../model/flow-hash.ts';
 import { sipHashKey } from '../../model/siphash.ts';
 import type { Address } from '../../net/address.ts';
 import { dumpSockets, SOCKET } from './socket-dump.ts';
@@ -46,7 +46,7 @@ export interface SlotReport {
   readonly topClients: readonly ReportedClient[];
   /**
    * Every flow that may live here is in `slots`. False where flows have no sockets of their own: with UDP ports (QUIC too, unless every
-   * server names itself in its connection IDs), where the bound was met, and where the table's hash is not known.
+   * server names itself in its connection IDs), and where the bound was met.
    */
   readonly isComplete: boolean;
 }
@@ -93,7 +93,7 @@ class Count {
     const { service, slots, count, oldestMs } = this;
     const top = [...this.clients].sort(([, a], [, b]) => b - a).slice(0, TOP_CLIENTS);
     const topClients = top.map(([key, connections]) => ({ address: addressOf(key), connections }));
-    const hasSockets = service.ports.every(({ protocol }) => protocol === 'tcp') && !service.hashesSource;
+    const hasSockets = service.ports.every(({ protocol }) => protocol === 'tcp');
     return { service: service.service, slots, count, oldestMs, topClients, isComplete: isComplete && hasSockets };
   }
 }
@@ -154,9 +154,12 @@ export class SlotCounter {
       this.#addresses[i] = bytes.getUint8(remoteAt + i);
       this.#addresses[addressBytes + i] = bytes.getUint8(localAt + i);
     }
+    const { slots, hashesSource } = count.service;
     const numbers = { sourcePort: remotePort, destinationPort: localPort, protocol };
-    const hash = hashAddresses(this.#key, this.#addresses, 0, addressBytes, numbers);
-    count.add(slotOf(hash, count.service.slots), keyAt(bytes, remoteAt, addressBytes), ageMs);
+    const slot = hashesSource
+      ? slotOfHash(hashSource(this.#key, this.#addresses, 0, addressBytes), slots)
+      : slotOf(hashAddresses(this.#key, this.#addresses, 0, addressBytes, numbers), slots);
+    count.add(slot, keyAt(bytes, remoteAt, addressBytes), ageMs);
   }
 
   reports(isComplete: boolean): SlotReport[] {
