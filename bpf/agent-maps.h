@@ -6,6 +6,7 @@
 #include <linux/bpf.h>
 #include <stdbool.h>
 #include <bpf/bpf_helpers.h>
+#include "agent-vips.h"
 #include "layout.h"
 
 /* Outer sources that packets are accepted from: the site's balancers and backends. Up to two addresses each.
@@ -25,14 +26,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct member);
 } agent_candidates SEC(".maps");
-
-/* The VIPs that this machine serves. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, MAX_SUBJECTS);
-	__type(key, struct address);
-	__type(value, __u32);
-} agent_vips SEC(".maps");
 
 /* The ports of VIPs whose UDP is QUIC. */
 struct {

@@ -420,4 +420,18 @@ struct agent_settings {
 	__u8 address6[16];
 };
 
+/* Agent: the greatest segments that VIPs announce; 0: whatever they say. */
+struct clamp_settings {
+	__u32 mss_ipv4;
+	__u32 mss_ipv6;
+};
+
+/* SYNs from VIPs. */
+struct clamp_counters {
+	__u64 lowered;
+	__u64 fit;    /* announced no more */
+	__u64 failed; /* the kernel refused: left as it was */
+	__u64 zero;
+};
+
 #endif

@@ -1,10 +1,12 @@
 /** A backend machine's agent: decapsulation, second chance, VIPs on loopback. */
-import type { Backend, Config } from '../config/model.ts';
+import type { Backend, Balancer, Config, Service } from '../config/model.ts';
+import { overheadBytes } from '../config/overhead.ts';
 import { serverIdOf } from '../decide/server-ids.ts';
 import { type Address, sameAddress } from '../net/address.ts';
 import { type Agent, openAgent, type QuicPort } from '../serve/vip/agent.ts';
+import { FastOpen, fastOpenKey } from '../serve/vip/fast-open.ts';
 import { AGENT_OUTCOME, AGENT_OUTCOME_COUNT } from '../serve/vip/layout.gen.ts';
-import { resolveNextHop } from '../serve/vip/next-hop.ts';
+import { linkMtu, resolveNextHop } from '../serve/vip/next-hop.ts';
 import { SlotReader, type SlotReports } from '../serve/vip/slot-report.ts';
 import { forEachAtMost } from './at-most.ts';
 import type { Log } from './log.ts';
@@ -21,6 +23,7 @@ export class BackendRole {
   readonly machine: Machine;
   readonly agent: Agent;
   readonly #backend: Backend;
+  readonly #fastOpen: FastOpen;
   readonly #said: SaidOnce;
   readonly #outcomes = new Float64Array(AGENT_OUTCOME_COUNT);
   readonly #sockets: SlotReader;
@@ -34,6 +37,7 @@ export class BackendRole {
     this.machine = machine;
     this.agent = agent;
     this.#backend = backend;
+    this.#fastOpen = new FastOpen(machine.netns);
     this.#sockets = new SlotReader(machine.netns, () => performance.now());
     this.#said = new SaidOnce(log);
   }
@@ -47,7 +51,12 @@ export class BackendRole {
   }
 
   /** Who may send to it, whom it may pass a second chance on to, and the VIPs that it serves. */
-  async setPlan(plan: SitePlan, known: readonly PlannedBackend[], config: Config): Promise<void> {
+  async setPlan(
+    plan: SitePlan,
+    known: readonly PlannedBackend[],
+    config: Config,
+    hashKey: Uint8Array | undefined,
+  ): Promise<void> {
     const balancers = [...config.balancers.values()].filter((balancer) => balancer.site === this.site);
     this.#others = known.filter(({ backend }) => !sameAddress(backend.address, this.address));
     this.agent.setMembers([
@@ -55,6 +64,8 @@ export class BackendRole {
       ...this.#others.map(({ backend }) => backend.address),
     ]);
     this.agent.setQuic(this.#quicPorts(plan, known));
+    await this.#limitSegments(plan, balancers, config);
+    this.#shareCookies(plan, hashKey);
     await this.agent.setVips(plan.vips.map((vip) => vip.address));
     await forEachAtMost(RESOLVED_AT_ONCE, this.#others, (other) => this.#setCandidate(other));
   }
@@ -70,6 +81,46 @@ export class BackendRole {
       const ports = service.ports.filter(({ protocol }) => protocol === 'udp');
       return vips.flatMap(({ address }) => ports.map(({ port }) => ({ vip: address, port, ids: quic, serverId })));
     });
+  }
+
+  /** Clients' packets shall fit on the way here, with whatever is put around them. Without encapsulation sockets know best. */
+  async #limitSegments(plan: SitePlan, balancers: readonly Balancer[], config: Config): Promise<void> {
+    const { clamp, clampTrouble } = this.agent;
+    const backend = config.backends.get(this.name) ?? this.#backend;
+    const trouble = `backend ${this.name} cannot lower the segments that its VIPs announce`;
+    if (clampTrouble !== null) this.#said.trouble(trouble, { backend: this.name }, clampTrouble);
+    const modes = this.#servedHere(plan).map((service) => backend.forwarding ?? service.forwarding);
+    const overhead = Math.max(0, ...modes.map((mode) => overheadBytes(mode, backend.address.family, true)));
+    const links = await Promise.all(backend.interfaces.map((name) => linkMtu(this.machine.netns, name)));
+    const given = [backend, ...balancers].flatMap(({ mtuBytes }) => (mtuBytes === null ? [] : [mtuBytes]));
+    const mtuBytes = Math.min(...links, ...given);
+    clamp?.setLimit(overhead === 0 || !Number.isFinite(mtuBytes) ? null : mtuBytes - overhead);
+  }
+
+  /** One TCP Fast Open key for the backends of a site, where a service of this machine asks for it. */
+  #shareCookies(plan: SitePlan, hashKey: Uint8Array | undefined): void {
+    const asks = this.#servedHere(plan).some((service) => service.tcpFastOpen);
+    const trouble = `backend ${this.name} cannot set the TCP Fast Open key`;
+    try {
+      this.#fastOpen.set(asks && hashKey !== undefined ? fastOpenKey(hashKey, this.site) : null);
+      this.#said.over(trouble, { backend: this.name });
+    } catch (error) {
+      this.#said.trouble(trouble, { backend: this.name }, (error as Error).message);
+    }
+  }
+
+  /** A namespace that is gone took its key along. */
+  #leaveCookies(): void {
+    try {
+      this.#fastOpen.set(null);
+    } catch (error) {
+      this.#said.trouble(`backend ${this.name} keeps the TCP Fast Open key`, {}, (error as Error).message);
+    }
+  }
+
+  #servedHere(plan: SitePlan): Service[] {
+    const isOurs = (service: Service) => (service.backends.get(this.site) ?? []).includes(this.name);
+    return plan.services.map(({ service }) => service).filter(isOurs);
   }
 
   /** Finds the way to some candidates anew, each in its turn: neighbours change, and one that was silent may answer now. */
@@ -127,6 +178,7 @@ export class BackendRole {
   /** `keep`: decapsulation goes on without this process. */
   async close(keep: boolean): Promise<void> {
     this.#closed = true;
+    if (!keep) this.#leaveCookies();
     await this.agent.close({ keep });
   }
 }

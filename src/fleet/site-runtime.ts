@@ -129,7 +129,7 @@ export class SiteRuntime {
     const known = this.#known();
     await Promise.all([
       ...[...this.balancers.values()].map((balancer) => balancer.setPlan(plan, known)),
-      ...[...this.backends.values()].map((backend) => backend.setPlan(plan, known, config)),
+      ...[...this.backends.values()].map((backend) => backend.setPlan(plan, known, config, this.#hashKey())),
     ]);
     this.#freeSubjects(plan);
     for (const balancer of this.#joining) await this.#join(balancer);

@@ -27,8 +27,9 @@ import {
 import { closeFd, type MappedMemory, mapMemory } from './libc.ts';
 import { CandidateTable, type MemberFields } from './machine-entry.ts';
 import { pinMaps, prepareMaps, removeMapPins } from './maps.ts';
+import { detachClamp, MssClamp } from './mss-clamp.ts';
 import { BpfObject } from './object.ts';
-import { makePinFolder, pinFolder, removeEmptyFolders, removeInstance } from './pins.ts';
+import { listPins, makePinFolder, pinFolder, removeEmptyFolders, removeInstance } from './pins.ts';
 
 export interface AgentOptions {
   /** Names the pins, /sys/fs/bpf/portico/NAME/; may be that of a balancer on the same machine. Null: nothing is pinned. */
@@ -82,7 +83,11 @@ export async function takeDownAgent(name: string, netns: string | null): Promise
   const vips = openPinned(join(pinFolder(name), 'agent_vips'));
   const addresses = vips === null ? [] : listOwnVips(vips);
   if (vips !== null) closeFd(vips);
+  const interfaces = listPins(pinFolder(name)).flatMap((pin) =>
+    pin.startsWith('link-') ? [pin.slice('link-'.length)] : [],
+  );
   const had = removeInstance(name);
+  detachClamp(netns, interfaces);
   for (const address of addresses) await removeFromLoopback(netns, address);
   return had;
 }
@@ -100,6 +105,9 @@ export class Agent {
   /** Maps of an earlier process were taken over. */
   readonly adopted: boolean;
   readonly counters: AgentCounterView;
+  /** Lowers the segments that VIPs announce; null: the kernel cannot, `clampTrouble` says why. */
+  clamp: MssClamp | null = null;
+  clampTrouble: string | null = null;
   readonly #options: AgentOptions;
   readonly #folder: string | null;
   readonly #root: Root;
@@ -135,12 +143,22 @@ export class Agent {
       this.#settings = settings;
       this.#root.join(ROLE.BACKEND, this.programFd);
       this.attachments = this.#root.attach();
+      this.#openClamp(folder, objects);
     } catch (error) {
       settings?.restore();
       for (const memory of this.#memories) memory.unmap();
       object?.close();
       this.#root.close();
       throw error;
+    }
+  }
+
+  #openClamp(folder: string | null, objects: string): void {
+    const { netns, interfaces } = this.#options;
+    try {
+      this.clamp = new MssClamp({ folder, netns, interfaces, objects, vipsFd: this.mapFd('agent_vips') });
+    } catch (error) {
+      this.clampTrouble = (error as Error).message;
     }
   }
 
@@ -252,6 +270,7 @@ export class Agent {
       await this.#setVips([]);
       this.#settings.restore();
     }
+    this.clamp?.close({ keep: staysBehind || !isThere });
     for (const memory of this.#memories) memory.unmap();
     if (!staysBehind) {
       this.#root.leave(ROLE.BACKEND);

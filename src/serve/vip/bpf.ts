@@ -45,7 +45,7 @@ export function libbpf(): ReturnType<typeof koffi.load> {
 }
 
 /** Calls a libbpf function that returns an int (a descriptor, 0, or a negative errno); gives what it returned. */
-function callInt(declaration: string, ...args: unknown[]): number {
+export function callLibbpf(declaration: string, ...args: unknown[]): number {
   libbpf();
   let native = loaded?.functions.get(declaration);
   if (native === undefined) {
@@ -85,7 +85,7 @@ export function createMap(definition: MapDefinition, innerMapFd = 0): number {
   options.setUint32(24, innerMapFd, true);
   options.setUint32(28, definition.flags, true);
   const { name, type, keySizeBytes, valueSizeBytes, maxEntries } = definition;
-  const result = callInt(
+  const result = callLibbpf(
     'int bpf_map_create(int type, const char *name, uint32_t key, uint32_t value, uint32_t entries, void *options)',
     type,
     name,
@@ -99,7 +99,7 @@ export function createMap(definition: MapDefinition, innerMapFd = 0): number {
 
 /** Writes one element; the lengths of `key` and `value` must be the map's. About 1 us. */
 export function updateElement(fd: number, key: Uint8Array, value: Uint8Array, flags = BPF_ANY): void {
-  const result = callInt(
+  const result = callLibbpf(
     'int bpf_map_update_elem(int fd, void *key, void *value, uint64_t flags)',
     fd,
     key,
@@ -111,19 +111,19 @@ export function updateElement(fd: number, key: Uint8Array, value: Uint8Array, fl
 
 /** Reads one element into `value`; false: there is none. */
 export function lookupElement(fd: number, key: Uint8Array, value: Uint8Array): boolean {
-  const result = callInt('int bpf_map_lookup_elem(int fd, void *key, _Out_ void *value)', fd, key, value);
+  const result = callLibbpf('int bpf_map_lookup_elem(int fd, void *key, _Out_ void *value)', fd, key, value);
   return mustUnless(result, 'ENOENT', `read an element of map ${fd}`);
 }
 
 /** Removes one element; false: there was none. */
 export function deleteElement(fd: number, key: Uint8Array): boolean {
-  const result = callInt('int bpf_map_delete_elem(int fd, void *key)', fd, key);
+  const result = callLibbpf('int bpf_map_delete_elem(int fd, void *key)', fd, key);
   return mustUnless(result, 'ENOENT', `remove an element of map ${fd}`);
 }
 
 /** Writes the key after `key` (null: the first) into `next`; false: there is none. */
 export function nextKey(fd: number, key: Uint8Array | null, next: Uint8Array): boolean {
-  const result = callInt('int bpf_map_get_next_key(int fd, void *key, _Out_ void *next)', fd, key, next);
+  const result = callLibbpf('int bpf_map_get_next_key(int fd, void *key, _Out_ void *next)', fd, key, next);
   return mustUnless(result, 'ENOENT', `walk map ${fd}`);
 }
 
@@ -142,7 +142,7 @@ export function listKeys(fd: number, keySizeBytes: number): Uint8Array[] {
 /** Writes `count` elements in one call; `keys` and `values` are concatenated (values of 8-byte multiples as the map has them). */
 export function updateBatch(fd: number, keys: Uint8Array, values: Uint8Array, count: number): void {
   const done = new Uint32Array([count]);
-  const result = callInt(
+  const result = callLibbpf(
     'int bpf_map_update_batch(int fd, void *keys, void *values, void *count, void *options)',
     fd,
     keys,
@@ -162,7 +162,7 @@ function objectInfo(fd: number, what: string): DataView {
   const info = new Uint8Array(512);
   const length = new Uint32Array([info.length]);
   must(
-    callInt('int bpf_obj_get_info_by_fd(int fd, void *info, void *length)', fd, info, length),
+    callLibbpf('int bpf_obj_get_info_by_fd(int fd, void *info, void *length)', fd, info, length),
     `ask about ${what} ${fd}`,
   );
   return new DataView(info.buffer);
@@ -222,21 +222,21 @@ export function linkInfo(fd: number): LinkInfo {
 }
 
 export function mapFdById(id: number): number {
-  return must(callInt('int bpf_map_get_fd_by_id(uint32_t id)', id), `open map with id ${id}`);
+  return must(callLibbpf('int bpf_map_get_fd_by_id(uint32_t id)', id), `open map with id ${id}`);
 }
 
 export function programFdById(id: number): number {
-  return must(callInt('int bpf_prog_get_fd_by_id(uint32_t id)', id), `open program with id ${id}`);
+  return must(callLibbpf('int bpf_prog_get_fd_by_id(uint32_t id)', id), `open program with id ${id}`);
 }
 
 /** Gives a map, program or link a path under a bpffs, which keeps it alive without any process. */
 export function pinObject(fd: number, path: string): void {
-  must(callInt('int bpf_obj_pin(int fd, const char *path)', fd, path), `pin ${path}`);
+  must(callLibbpf('int bpf_obj_pin(int fd, const char *path)', fd, path), `pin ${path}`);
 }
 
 /** Opens what is pinned at `path`; null: nothing is. */
 export function openPinned(path: string): number | null {
-  const result = callInt('int bpf_obj_get(const char *path)', path);
+  const result = callLibbpf('int bpf_obj_get(const char *path)', path);
   return mustUnless(result, 'ENOENT', `open the pin ${path}`) ? result : null;
 }
 
@@ -247,7 +247,7 @@ export function createXdpLink(programFd: number, ifindex: number, mode: XdpMode)
   const options = new DataView(new ArrayBuffer(64)); // struct bpf_link_create_opts
   options.setBigUint64(0, 64n, true);
   options.setUint32(8, mode === 'native' ? XDP_FLAGS_DRIVER : XDP_FLAGS_SKB, true);
-  const result = callInt(
+  const result = callLibbpf(
     'int bpf_link_create(int program, int target, int type, void *options)',
     programFd,
     ifindex,
@@ -259,12 +259,15 @@ export function createXdpLink(programFd: number, ifindex: number, mode: XdpMode)
 
 /** Exchanges a link's program in one step: every packet meets the old or the new one. */
 export function updateLink(linkFd: number, programFd: number): void {
-  must(callInt('int bpf_link_update(int link, int program, void *options)', linkFd, programFd, null), 'update a link');
+  must(
+    callLibbpf('int bpf_link_update(int link, int program, void *options)', linkFd, programFd, null),
+    'update a link',
+  );
 }
 
 /** Detaches a link for good, whoever else has it open or pinned. */
 export function detachLink(linkFd: number): void {
-  must(callInt('int bpf_link_detach(int link)', linkFd), 'detach a link');
+  must(callLibbpf('int bpf_link_detach(int link)', linkFd), 'detach a link');
 }
 
 export interface XdpState {
@@ -279,7 +282,7 @@ export function queryXdp(ifindex: number): XdpState {
   options.setBigUint64(0, 32n, true);
   const bytes = new Uint8Array(options.buffer);
   must(
-    callInt('int bpf_xdp_query(int ifindex, int flags, void *options)', ifindex, 0, bytes),
+    callLibbpf('int bpf_xdp_query(int ifindex, int flags, void *options)', ifindex, 0, bytes),
     `ask for the XDP program of interface ${ifindex}`,
   );
   return { nativeProgramId: options.getUint32(12, true), genericProgramId: options.getUint32(20, true) };
@@ -342,7 +345,7 @@ export function runProgram(programFd: number, frame: Uint8Array, options: RunOpt
   }
   for (let attempt = 1; ; attempt++) {
     run.setUint32(28, OUTPUT_BYTES, true); // the kernel overwrites it
-    const result = callInt(TEST_RUN, programFd, runBytes);
+    const result = callLibbpf(TEST_RUN, programFd, runBytes);
     if (result === -EINTR && attempt < RUN_ATTEMPTS) continue;
     must(result, `run program ${programFd} on a frame of ${frame.length} bytes`);
     break;
@@ -379,7 +382,7 @@ export function runLiveFrames(
   run.setInt32(60, options.repeat, true);
   run.setUint32(64 + 4, LIVE_FRAMES, true);
   run.setUint32(64 + 12, LIVE_BATCH, true);
-  const result = callInt(TEST_RUN, programFd, runBytes);
+  const result = callLibbpf(TEST_RUN, programFd, runBytes);
   if (result !== -EINTR) must(result, `run program ${programFd} on live frames`);
 }
 
@@ -391,7 +394,7 @@ export function runSyscallProgram(programFd: number, context: Uint8Array = new U
     run.setBigUint64(32, koffi.address(context), true);
     run.setUint32(48, context.length, true);
   }
-  must(callInt(TEST_RUN, programFd, runBytes), `run program ${programFd}`);
+  must(callLibbpf(TEST_RUN, programFd, runBytes), `run program ${programFd}`);
   return run.getInt32(56, true);
 }
 

@@ -18,7 +18,8 @@ function fail(lines: readonly string[]): never {
 
 const checkOnly = process.argv.includes('--check');
 const named = process.argv.slice(2).filter((argument) => argument !== '--check');
-const objects = named.length > 0 ? named : ['balancer', 'backend'].map((name) => join(root, `build/bpf/${name}.bpf.o`));
+const objects =
+  named.length > 0 ? named : ['balancer', 'backend', 'clamp'].map((name) => join(root, `build/bpf/${name}.bpf.o`));
 const header = readHeader(readFileSync(join(root, 'bpf/layout.h'), 'utf8'));
 const generated = generateLayout(
   objects.map((path) => readBtf(readFileSync(path))),

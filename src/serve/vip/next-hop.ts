@@ -96,6 +96,12 @@ async function findNeighbour(
   throw new Error(`neighbour ${hop} on ${dev} does not answer (${state})`);
 }
 
+/** Longest IP packets of an interface; Infinity: there is none of that name. */
+export async function linkMtu(netns: string | null, name: string): Promise<number> {
+  const links = await askIp<LinkJson>(netns, ['link', 'show']);
+  return links.find(({ ifname }) => ifname === name)?.mtu ?? Number.POSITIVE_INFINITY;
+}
+
 export type Egress = Pick<NextHop, 'ifindex' | 'vlan' | 'ownMac'> & { readonly mtuBytes: number };
 
 /**
