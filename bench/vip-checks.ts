@@ -20,6 +20,18 @@ function findCase(cases: readonly BenchCase[], search: Search): BenchCase | unde
   return cases.find((one) => entries.every(([name, value]) => one.params[name] === value));
 }
 
+/** ICMP errors, and IPv4 packets that are told too big, against a forwarded packet. */
+function checkIcmp(cases: readonly BenchCase[], ip: 4 | 6, stable: BenchCase): BenchCheck[] {
+  const find = (message: string) =>
+    cases.find(({ params }) => params.ip === ip && params.protocol === 'icmp' && params.message === message);
+  const [error, tooBig] = [find('error'), find('too-big')];
+  if (error === undefined || tooBig === undefined) return [];
+  const checks = [ratioCheck(`IPv${ip} ICMP error against a packet of its flow`, error, stable, 'at most', 1.5)];
+  // Over IPv6 1,280 bytes go back, with a checksum over all of them.
+  if (ip === 4) checks.push(ratioCheck('IPv4 too big against a forwarded packet', tooBig, stable, 'at most', 1.5));
+  return checks;
+}
+
 /** One set of checks for each family and protocol, of the greatest number of flows that was measured. */
 export function checkTargets(cases: readonly BenchCase[]): BenchCheck[] {
   const most = Math.max(...cases.map((one) => Number(one.params.flows)));
@@ -41,6 +53,7 @@ export function checkTargets(cases: readonly BenchCase[]): BenchCheck[] {
       // IPv6 takes longer to hash and its keys are the classic program's too; how much longer is a target of its own.
       const isFirst = ip === 4 && protocol === 'tcp';
       const faster = isFirst ? 5 : 4;
+      if (protocol === 'tcp') checks.push(...checkIcmp(cases, ip as 4 | 6, stable));
       checks.push(
         ratioCheck(`${where}: stable by GRE faster than classic by`, classic, stable, 'at least', faster),
         ratioCheck(`${where}: stable by IP in IP faster than classic by`, classic, ipip, 'at least', faster),

@@ -19,12 +19,14 @@ export interface FrameKind {
   /** A destination that is no VIP. */
   readonly isStray: boolean;
   readonly destinationPort: number;
+  /** Of the whole frame; default: FRAME_BYTES. */
+  readonly bytes?: number;
 }
 
 /** One frame to a VIP, of FRAME_BYTES. Source address and ports are written anew each turn by bench/vip.bpf.c. */
 export function makeFrame(kind: FrameKind): Uint8Array {
   const { family, protocol } = kind;
-  const frame = new Uint8Array(FRAME_BYTES[family]);
+  const frame = new Uint8Array(kind.bytes ?? FRAME_BYTES[family]);
   const view = new DataView(frame.buffer);
   const headerBytes = family === 4 ? 20 : 40;
   frame.set([2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 9]);
@@ -33,12 +35,14 @@ export function makeFrame(kind: FrameKind): Uint8Array {
   const destination = parseAddress(kind.isStray ? stray : VIP_ADDRESS[family])!.bytes;
   const number = PROTOCOL_NUMBER[protocol];
   if (family === 4) {
-    frame.set([0x45, 0, 0, frame.length - ETHERNET_BYTES, 0, 0, 0x40, 0, 64, number], ETHERNET_BYTES);
+    frame.set([0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, number], ETHERNET_BYTES);
+    view.setUint16(ETHERNET_BYTES + 2, frame.length - ETHERNET_BYTES);
     frame.set(destination, ETHERNET_BYTES + 16);
     view.setUint16(24, foldChecksum(onesSum(frame, ETHERNET_BYTES, ETHERNET_BYTES + 20)));
   } else {
     const payloadBytes = frame.length - ETHERNET_BYTES - headerBytes;
-    frame.set([0x60, 0, 0, 0, 0, payloadBytes, number, 64, 0x20, 0x01, 0x0d, 0xb8], ETHERNET_BYTES);
+    frame.set([0x60, 0, 0, 0, 0, 0, number, 64, 0x20, 0x01, 0x0d, 0xb8], ETHERNET_BYTES);
+    view.setUint16(ETHERNET_BYTES + 4, payloadBytes);
     frame.set(destination, ETHERNET_BYTES + 24);
   }
   const transport = ETHERNET_BYTES + headerBytes;
@@ -64,4 +68,40 @@ function writeQuic(view: DataView, at: number, isInitial: boolean): void {
     view.setUint8(at, 0x40);
     view.setUint8(at + 1, QUIC.configId << 5);
   }
+}
+
+/** Where in an ICMP error's frame the quoted packet begins. */
+export const QUOTE_OFFSET = { 4: 14 + 20 + 8, 6: 14 + 40 + 8 } as const;
+
+/** "Fragmentation needed" or "packet too big" from a router, about a packet of the VIP, of which 8 bytes behind the IP header are quoted. */
+export function makeError(family: Family, protocol: Protocol, port: number): Uint8Array {
+  const at = QUOTE_OFFSET[family];
+  const quoted = makeFrame({ family, protocol, isSyn: false, isStray: false, destinationPort: port }).slice(14);
+  const headerBytes = family === 4 ? 20 : 40;
+  const frame = new Uint8Array(at + headerBytes + 8);
+  // The same addresses as a packet of the flow, but from a router; the program does not look at its source.
+  frame.set(
+    makeFrame({ family, protocol, isSyn: false, isStray: false, destinationPort: port }).subarray(0, 14 + headerBytes),
+  );
+  const view = new DataView(frame.buffer);
+  if (family === 4) {
+    view.setUint16(16, frame.length - 14);
+    frame[23] = 1;
+    view.setUint16(24, 0);
+    view.setUint16(24, foldChecksum(onesSum(frame, 14, 34)));
+  } else {
+    view.setUint16(18, frame.length - 54);
+    frame[20] = 58;
+  }
+  frame.set(family === 4 ? [3, 4] : [2, 0], at - 8);
+  frame.set(quoted.subarray(0, headerBytes + 8), at);
+  // Sent by the VIP: its address is the source, the client's the destination, and so are the ports.
+  const size = family === 4 ? 4 : 16;
+  const source = at + (family === 4 ? 12 : 8);
+  const client = frame.slice(source, source + size);
+  frame.copyWithin(source, source + size, source + 2 * size);
+  frame.set(client, source + size);
+  const ports = at + headerBytes;
+  frame.set([frame[ports + 2], frame[ports + 3], frame[ports], frame[ports + 1]], ports);
+  return frame;
 }

@@ -16,11 +16,11 @@ import { threadTimeNs } from './thread-clock.ts';
 import { measureVeth } from './veth.ts';
 import { BACKENDS, type Family, type Outcomes, type Protocol, portOf, type TableKind, VipBed } from './vip-bed.ts';
 import { checkTargets } from './vip-checks.ts';
-import { FRAME_BYTES, makeFrame } from './vip-frames.ts';
+import { FRAME_BYTES, makeError, makeFrame, QUOTE_OFFSET } from './vip-frames.ts';
 
 const BASELINE =
   'the same loop (the last encapsulation taken off, the next flow written, one tail call) around a program that only makes ' +
-  'the same room at the head of the frame (not-vip: around one that does nothing). Times are without it, "gross" is with it.';
+  'the same room at the head of the frame (not-vip: around one that does nothing; too-big: one that also cuts the frame off). Times are without it, "gross" is with it.';
 
 /** Coprime to every number of flows, about its golden section: all flows in turn, none near the one before. */
 const STRIDES: Readonly<Record<number, number>> = { 1: 0, 1000: 619, 100000: 61_803, 1000000: 618_033 };
@@ -29,10 +29,15 @@ const OUTER_BYTES: Readonly<Record<ForwardingMode, number>> = { gre: 24, ipip: 2
 const KEYED_GRE_BYTES = 28;
 /** Packets of a sample: each takes ten times as long as by test-run. */
 const MOST_OVER_VETH = 500_000;
+const ETHERNET_MTU_BYTES = 1514;
+/** IP and ICMP header of an answer, and the frame of one about a full packet. */
+const ANSWER_HEAD_BYTES = { 4: 28, 6: 48 } as const;
+const ANSWER_BYTES = { 4: 14 + 28 + 52, 6: 14 + 1280 } as const;
 
-type Kind = 'established' | 'new' | 'not-vip';
+/** `error`: ICMP errors about established flows; `too-big`: packets of them that do not fit, which are answered. */
+type Kind = 'established' | 'new' | 'not-vip' | 'error' | 'too-big';
 type Tracking = 'just-enough' | 'classic';
-type ProgramName = 'balancer' | 'classic' | 'only_grow' | 'only_pass';
+type ProgramName = 'balancer' | 'classic' | 'only_grow' | 'only_pass' | 'only_answer';
 
 interface Variant {
   readonly tracking: Tracking;
@@ -82,9 +87,11 @@ const OTHER_MODES: readonly Variant[] = [
 /** Takes some 4 minutes, `quick` some 20 s; needs root. Throws AssertionError when a program did not do what was measured. */
 export async function runBench(options: BenchOptions): Promise<BenchResult> {
   const scale = options.quick ? QUICK : FULL;
-  const cpu = availableParallelism() - 1;
+  // Before the thread is pinned: afterwards there seems to be one only.
+  const cpus = availableParallelism();
+  const cpu = cpus - 1;
   pinToCpu(cpu);
-  const bed = new VipBed({ cpu, cpus: availableParallelism(), buckets: scale.buckets, lruEntries: scale.lruEntries });
+  const bed = new VipBed({ cpu, cpus, buckets: scale.buckets, lruEntries: scale.lruEntries });
   try {
     const run = new Run(bed, scale);
     const cases: BenchCase[] = [];
@@ -115,9 +122,12 @@ function listGroups(scale: Scale): Group[] {
       }
       groups.push({ family, protocol, kind: 'new', flows: most, variants });
     }
-    const quic = { family, protocol: 'quic', flows: scale.flows[scale.flows.length - 1] } as const;
+    const most = scale.flows[scale.flows.length - 1];
+    const quic = { family, protocol: 'quic', flows: most } as const;
     groups.push({ ...quic, kind: 'established', variants: OURS.slice(0, 1) });
     groups.push({ ...quic, kind: 'new', variants: OURS.slice(0, 1) });
+    for (const kind of ['error', 'too-big'] as const)
+      groups.push({ family, protocol: 'tcp', kind, flows: most, variants: OURS.slice(0, 1) });
     groups.push({ family, protocol: 'tcp', kind: 'not-vip', flows: 1, variants: OURS.slice(0, 1) });
   }
   return groups;
@@ -173,7 +183,7 @@ class Run {
    * Gives for each variant how many of its flows the connection table knows.
    */
   #warm(group: Group): number[] {
-    if (group.kind === 'not-vip') return [0];
+    if (group.kind !== 'established' && group.kind !== 'new') return [0];
     this.#freshFlow = 0;
     const tracked = group.variants.map((variant) => {
       if (group.kind === 'new' && variant.tracking !== 'classic') return 0;
@@ -206,8 +216,8 @@ class Run {
 
   #runBaseline(group: Group): number {
     this.#setTurn(group, OURS[0], group.flows, STRIDES[group.flows], 0);
-    const program = group.kind === 'not-vip' ? 'only_pass' : 'only_grow';
-    return this.#runTurns(program, group, OURS[0], this.scale.turns, false).grossNs;
+    const program = { 'not-vip': 'only_pass', 'too-big': 'only_answer' }[group.kind as string] ?? 'only_grow';
+    return this.#runTurns(program as ProgramName, group, OURS[0], this.scale.turns, false).grossNs;
   }
 
   /** Fields of `struct turn`, bench/vip.bpf.c. `flows` 0: without end. */
@@ -224,22 +234,21 @@ class Run {
     state.setUint16(34, group.protocol === 'quic' && group.kind === 'established' ? BACKENDS : 0, true);
     const hops = 14 + (group.family === 4 ? 8 : 4);
     new Uint8Array(state.buffer).set(frame.subarray(hops, hops + 4), 36);
+    state.setUint16(40, group.kind === 'error' ? QUOTE_OFFSET[group.family] : 0, true);
+    state.setUint16(42, group.kind === 'too-big' ? ANSWER_HEAD_BYTES[group.family] : 0, true);
   }
 
   #frame(group: Group, { table, mode }: Variant, isSyn: boolean): Uint8Array {
     const { family, protocol, kind } = group;
-    return makeFrame({
-      family,
-      protocol,
-      isSyn,
-      isStray: kind === 'not-vip',
-      destinationPort: portOf(protocol, table, mode),
-    });
+    const destinationPort = portOf(protocol, table, mode);
+    if (kind === 'error') return makeError(family, protocol, destinationPort);
+    const bytes = kind === 'too-big' ? ETHERNET_MTU_BYTES : FRAME_BYTES[family];
+    return makeFrame({ family, protocol, isSyn, isStray: kind === 'not-vip', destinationPort, bytes });
   }
 
   #runTurns(name: ProgramName, group: Group, variant: Variant, turns: number, isSyn: boolean): Sample {
     const { balancer, classic, turn } = this.bed;
-    const object = { balancer, classic, only_grow: turn, only_pass: turn }[name];
+    const object = { balancer, classic, only_grow: turn, only_pass: turn, only_answer: turn }[name];
     const fd = new Uint8Array(new Uint32Array([object.programFd(name)]).buffer);
     updateElement(turn.mapFd('program_under_test'), new Uint8Array(4), fd);
     const frame = this.#frame(group, variant, isSyn);
@@ -249,6 +258,11 @@ class Run {
     const end = threadTimeNs();
     return { grossNs: (end - begin) / turns, verdict: result.verdict, lengthBytes: result.frame.length };
   }
+}
+
+function sizeOf({ kind, family }: Group): number {
+  if (kind === 'too-big') return ETHERNET_MTU_BYTES;
+  return kind === 'error' ? QUOTE_OFFSET[family] + (family === 4 ? 28 : 48) : FRAME_BYTES[family];
 }
 
 function countOf(before: Outcomes, after: Outcomes, outcome: number): number {
@@ -266,7 +280,7 @@ function assertSample(
   tracked: number,
 ): void {
   const grown = (outcome: number) => countOf(before, after, outcome);
-  const size = FRAME_BYTES[group.family];
+  const size = sizeOf(group);
   const total = after.outcome.reduce((sum, _, outcome) => sum + grown(outcome), 0);
   assert.equal(total, turns, 'each packet has one outcome');
   assert.equal(after.bytes - before.bytes, turns * (size - 14), 'each packet counts its bytes');
@@ -274,6 +288,11 @@ function assertSample(
   if (group.kind === 'not-vip') {
     assert.equal(sample.lengthBytes, size);
     assert.equal(grown(OUTCOME.NOT_VIP), turns);
+    return;
+  }
+  if (group.kind === 'error' || group.kind === 'too-big') {
+    assert.equal(sample.lengthBytes, group.kind === 'error' ? size + OUTER_BYTES.gre : ANSWER_BYTES[group.family]);
+    assert.equal(grown(group.kind === 'error' ? OUTCOME.ICMP_ERROR : OUTCOME.TOO_BIG), turns);
     return;
   }
   // In unsettled slots the backend learns the other candidates, by the key; with a tenth unsettled, of a tenth of packets.
@@ -302,19 +321,25 @@ function describeCase(group: Group, variant: Variant, grossNs: readonly number[]
   const { family, protocol, kind, flows } = group;
   const { tracking, table, mode } = variant;
   const how = tracking === 'classic' ? 'classic' : mode === 'gre' ? table : `${table} ${mode}`;
+  const icmp = { error: 'ICMP error', 'too-big': 'too big' }[kind as string];
   const name =
-    kind === 'not-vip' ? `IPv${family} not for a VIP` : `IPv${family} ${protocol} ${kind} ${how}, ${flows} flows`;
+    icmp !== undefined
+      ? `IPv${family} ${icmp}, ${flows} flows`
+      : kind === 'not-vip'
+        ? `IPv${family} not for a VIP`
+        : `IPv${family} ${protocol} ${kind} ${how}, ${flows} flows`;
   return {
     case: name,
     params: {
       ip: family,
-      protocol,
-      kind,
+      protocol: icmp === undefined ? protocol : 'icmp',
+      kind: icmp === undefined ? kind : 'established',
+      ...(icmp === undefined ? {} : { message: kind }),
       mode,
       flows,
       table,
       tracking,
-      sizeBytes: FRAME_BYTES[family],
+      sizeBytes: sizeOf(group),
     },
     unit: 'ns',
     ...spreadOf(grossNs.map((ns) => ns - baselineNs)),
