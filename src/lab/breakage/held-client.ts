@@ -7,11 +7,14 @@ import { HeldConnection, type HeldEvents } from './held-connection.ts';
 import { HeldFlow } from './held-flow.ts';
 import type { Broken, HeldClientOptions, HeldCounts, HeldOrder, HeldSnapshot } from './held-report.ts';
 import { ANSWER_BYTES } from './messages.ts';
+import { noteLateness, ownMs } from './own-clock.ts';
 
 const TURN_MS = 20;
 /** Breaks of a variant that are told one by one; beyond that `open` tells. */
 const MAX_BROKEN = 20_000;
 const MAX_REFUSALS = 3;
+/** In one turn: more would hold up those that are open. */
+const MAX_BEGINNINGS = 40;
 
 const options = JSON.parse(process.argv[2] as string) as HeldClientOptions;
 const turns = Math.round(options.periodMs / TURN_MS);
@@ -189,11 +192,13 @@ function giveTurns(own: number, nowMs: number): void {
 function tick(): void {
   const nowMs = performance.now();
   lateMs = Math.max(lateMs, nowMs - lastMs - TURN_MS);
+  noteLateness(nowMs - lastMs - TURN_MS);
   beginnings = Math.min(beginnings + ((nowMs - lastMs) / 1000) * options.openPerSecond, options.openPerSecond);
   lastMs = nowMs;
+  beginnings = Math.min(beginnings, MAX_BEGINNINGS);
   for (; beginnings >= 1 && pending.length > 0; beginnings--) pending.pop()?.();
   const wanted = Math.floor((nowMs - startMs) / TURN_MS);
-  for (turn = Math.max(turn, wanted - turns); turn < wanted; turn++) giveTurns(turn % turns, nowMs);
+  for (turn = Math.max(turn, wanted - turns); turn < wanted; turn++) giveTurns(turn % turns, ownMs());
 }
 
 setInterval(tick, TURN_MS);

@@ -1,6 +1,7 @@
 /** A TCP connection that is held: a message now and then, each answered by the same backend, byte for byte. */
 import { connect, type Socket } from 'node:net';
 import { ANSWER_BYTES, readAnswer, TCP_PORT, writeMessage } from './messages.ts';
+import { ownMs } from './own-clock.ts';
 
 export interface HeldEvents {
   opened(): void;
@@ -34,7 +35,7 @@ export class HeldConnection {
     this.#id = id;
     this.#events = events;
     this.#limitMs = limitMs;
-    this.#beganMs = performance.now();
+    this.#beganMs = ownMs();
     this.#sentAtMs = 0;
     this.#from = source;
     this.#socket = connect({
@@ -75,7 +76,7 @@ export class HeldConnection {
   }
 
   #send(): void {
-    this.#sentAtMs = performance.now();
+    this.#sentAtMs = ownMs();
     this.#socket.write(writeMessage(this.#id, this.#count));
   }
 
@@ -95,7 +96,7 @@ export class HeldConnection {
 
   #take(bytes: Buffer, at: number): void {
     const answer = readAnswer(bytes, at, this.#id, this.#count);
-    const tookMs = performance.now() - this.#sentAtMs;
+    const tookMs = ownMs() - this.#sentAtMs;
     const fault = typeof answer === 'string' ? answer : this.#faultOf(answer, tookMs);
     if (fault !== null || typeof answer === 'string') {
       this.#end(fault ?? '');

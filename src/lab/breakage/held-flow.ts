@@ -2,6 +2,7 @@
 import { createSocket, type Socket } from 'node:dgram';
 import type { HeldEvents } from './held-connection.ts';
 import { QUIC_PORT, readQuicAnswer, writeInitial, writeShort } from './messages.ts';
+import { ownMs } from './own-clock.ts';
 
 /** UDP repeats nothing by itself. */
 const REPEAT_MS = 500;
@@ -68,12 +69,12 @@ export class HeldFlow {
   }
 
   #ask(): void {
-    this.#askedAtMs = performance.now();
+    this.#askedAtMs = ownMs();
     this.#send();
   }
 
   #send(): void {
-    this.#sentAtMs = performance.now();
+    this.#sentAtMs = ownMs();
     const bytes = this.#id === null ? writeInitial(this.#number) : writeShort(this.#id, this.#number, this.#count);
     this.#socket.send(bytes, QUIC_PORT, this.#vip, () => {});
   }
@@ -90,7 +91,7 @@ export class HeldFlow {
       return;
     }
     if (answer.count !== this.#count || this.#askedAtMs === 0) return; // of a packet that was repeated
-    const tookMs = performance.now() - this.#askedAtMs;
+    const tookMs = ownMs() - this.#askedAtMs;
     this.#askedAtMs = 0;
     this.#count++;
     this.#id = answer.id;
