@@ -37,33 +37,34 @@ struct {
 	__type(value, struct clamp_counters);
 } clamp_counters SEC(".maps");
 
-/* Where the TCP header is, and the limit for its family; 0: no TCP from a VIP without IPv6 extension headers.
- */
-static __always_inline __u32 find_tcp(struct __sk_buff *skb, const struct clamp_settings *all, __u32 *limit)
+/* Where the TCP header of a SYN is; 0: it is none. Read in place, as nearly every packet that leaves is none;
+ * one whose headers are not there is not either: a SYN is made in one piece. */
+static __always_inline __u32 find_syn(const struct __sk_buff *skb, struct address *source)
 {
-	struct address source;
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	void *ip = data + ETHERNET_BYTES;
+	__u32 at = ETHERNET_BYTES;
+	struct tcp *tcp;
 
 	if (skb->protocol == bpf_htons(ETHERTYPE_IPV4)) {
-		struct ipv4 ip;
+		struct ipv4 *header = ip;
 
-		if (bpf_skb_load_bytes(skb, ETHERNET_BYTES, &ip, sizeof(ip)) || ip.protocol != PROTOCOL_TCP)
+		if (ip + IPV4_BYTES > end || header->protocol != PROTOCOL_TCP)
 			return 0;
-		map_ipv4(&source, ip.source);
-		*limit = all->mss_ipv4;
-		return bpf_map_lookup_elem(&agent_vips, &source) ? ETHERNET_BYTES + (ip.version_ihl & 0xf) * 4
-								 : 0;
-	}
-	if (skb->protocol == bpf_htons(ETHERTYPE_IPV6)) {
-		struct ipv6 ip;
+		at += (header->version_ihl & 0xf) * 4;
+		map_ipv4(source, header->source);
+	} else if (skb->protocol == bpf_htons(ETHERTYPE_IPV6)) {
+		struct ipv6 *header = ip;
 
-		if (bpf_skb_load_bytes(skb, ETHERNET_BYTES, &ip, sizeof(ip)) ||
-		    ip.next_header != PROTOCOL_TCP)
+		if (ip + IPV6_BYTES > end || header->next_header != PROTOCOL_TCP)
 			return 0;
-		__builtin_memcpy(source.bytes, ip.source, sizeof(source.bytes));
-		*limit = all->mss_ipv6;
-		return bpf_map_lookup_elem(&agent_vips, &source) ? ETHERNET_BYTES + IPV6_BYTES : 0;
+		at += IPV6_BYTES;
+		__builtin_memcpy(source->bytes, header->source, sizeof(source->bytes));
+	} else {
+		return 0;
 	}
-	return 0;
+	tcp = data + at;
+	return (void *)(tcp + 1) <= end && tcp->flags & TCP_SYN ? at : 0;
 }
 
 /* Offset of the value of the MSS option; 0: there is none. */
@@ -90,17 +91,16 @@ static __always_inline __u32 find_mss(struct __sk_buff *skb, __u32 tcp, __u32 he
 	return 0;
 }
 
-static __always_inline void clamp_mss(struct __sk_buff *skb, const struct clamp_settings *all,
+static __always_inline void clamp_mss(struct __sk_buff *skb, __u32 tcp, __u32 limit,
 				      struct clamp_counters *own)
 {
-	__u32 limit = 0, tcp = find_tcp(skb, all, &limit), at;
 	__be16 announced, lower = bpf_htons(limit);
-	__u8 fields[2]; /* length of the header, flags */
+	__u8 words; /* of the header, in the upper 4 bits */
+	__u32 at;
 
-	if (!tcp || !limit || bpf_skb_load_bytes(skb, tcp + 12, fields, sizeof(fields)) ||
-	    !(fields[1] & TCP_SYN))
+	if (!limit || bpf_skb_load_bytes(skb, tcp + 12, &words, sizeof(words)))
 		return;
-	at = find_mss(skb, tcp, (fields[0] >> 4) * 4);
+	at = find_mss(skb, tcp, (words >> 4) * 4);
 	if (!at || bpf_skb_load_bytes(skb, at, &announced, sizeof(announced)))
 		return;
 	if (bpf_ntohs(announced) <= limit) {
@@ -117,11 +117,18 @@ static __always_inline void clamp_mss(struct __sk_buff *skb, const struct clamp_
 SEC("tc")
 int clamp(struct __sk_buff *skb)
 {
-	__u32 only = 0, cpu = bpf_get_smp_processor_id();
-	const struct clamp_settings *all = bpf_map_lookup_elem(&clamp_settings, &only);
-	struct clamp_counters *own = bpf_map_lookup_elem(&clamp_counters, &cpu);
+	const struct clamp_settings *all;
+	struct clamp_counters *own;
+	struct address source;
+	__u32 only = 0, cpu, tcp = find_syn(skb, &source);
 
+	if (!tcp || !bpf_map_lookup_elem(&agent_vips, &source))
+		return TC_ACT_UNSPEC; /* to whatever else is attached, always */
+	cpu = bpf_get_smp_processor_id();
+	all = bpf_map_lookup_elem(&clamp_settings, &only);
+	own = bpf_map_lookup_elem(&clamp_counters, &cpu);
 	if (all && own)
-		clamp_mss(skb, all, own);
-	return TC_ACT_UNSPEC; /* to whatever else is attached */
+		clamp_mss(skb, tcp,
+			  skb->protocol == bpf_htons(ETHERTYPE_IPV6) ? all->mss_ipv6 : all->mss_ipv4, own);
+	return TC_ACT_UNSPEC;
 }
