@@ -9,7 +9,7 @@ import { spawnIn } from '../../src/lab/program.ts';
 import { findEmulator, prepareImage } from './image.ts';
 
 const BOOT_LIMIT_MS = 90_000;
-const COMMAND_LIMIT_MS = 180_000;
+const COMMAND_LIMIT_MS = 600_000;
 
 export interface Guest {
   /** Output of a shell command; rejects with it when the command fails. */
