@@ -39,7 +39,10 @@ struct answer {
 	__u32 lost_swaps;
 	__u32 limit;
 	__u32 tcp_flags;
+	__u32 quoted; /* bytes of the packet */
+	__u32 zero;
 	__u8 quote[QUOTE_MASK + 1]; /* where sums over what does not lie in one piece are made */
+	__u8 more[8]; /* kernel 6.1 forgets that a length was cut, and thinks of its rounding up */
 };
 
 struct {
@@ -123,12 +126,16 @@ static __always_inline __u64 sum_words(const void *words, __u32 count)
 /* The sum of the first `bytes` of the IP packet, from a copy; 0, which no IP packet has: not possible. */
 static __always_inline __u64 sum_copied(const struct packet *packet, struct answer *answer, __u32 bytes)
 {
-	__u32 padded = (bytes + 3) & ~3;
+	__u32 padded;
 	__u64 sum = 0;
 
+	/* Through memory: what kernel 6.1 believes to know of the number on ways that cannot be contradicts
+	 * itself. */
+	answer->quoted = bytes;
+	bytes = *(volatile __u32 *)&answer->quoted & QUOTE_MASK;
+	padded = (bytes + 3) & ~3;
 	*(__u32 *)(answer->quote + ((padded - 4) & QUOTE_MASK & ~3)) = 0;
-	bytes &= QUOTE_MASK;
-	if (!bytes || bpf_xdp_load_bytes(packet->ctx, packet->ip_offset, answer->quote, bytes))
+	if (bytes < IPV4_BYTES || bpf_xdp_load_bytes(packet->ctx, packet->ip_offset, answer->quote, bytes))
 		return 0;
 #pragma unroll
 	for (__u32 from = 0; from < QUOTED_IPV6_BYTES; from += SUM_BYTES) {

@@ -11,6 +11,7 @@ import {
   CLIENT4,
   configure,
   forwarder,
+  LIFETIME_TICKS,
   leave,
   NOW_TICKS,
   overIpv4,
@@ -110,7 +111,9 @@ describe('balancer, unsettled', { skip: cannotLoad }, () => {
 
   test('the sweeper clears entries that are older than any lifetime, and no others', async () => {
     setTicks(NOW_TICKS);
-    const [old, young] = [3001, 3000].map((age) => (1n << 28n) | (BigInt((NOW_TICKS - age) & 0xfff) << 16n) | 4n);
+    const [old, young] = [LIFETIME_TICKS + 1, LIFETIME_TICKS].map(
+      (age) => (1n << 28n) | (BigInt((NOW_TICKS - age) & 0xfff) << 16n) | 4n,
+    );
     const memory = mapMemory(forwarder.maps.connections, BUCKETS * BUCKET_ENTRIES * 8, 'connections');
     const words = new BigUint64Array(memory.buffer);
     words.fill(0n);
