@@ -101,27 +101,39 @@ static __always_inline bool is_extension(__u8 protocol)
 	       protocol == PROTOCOL_DESTINATION_OPTIONS;
 }
 
-/*
- * RFC 8200, section 4: from `packet->transport` on. Every header up to the transport header must lie inside
- * of the packet. An atomic fragment (RFC 6946) is a whole packet; at the header of any other the walk ends.
- */
-static __always_inline enum parsed walk_extensions(struct packet *packet)
-{
-	__u32 offset = packet->transport;
-	__u8 protocol = packet->protocol;
+/* Where a walk along extension headers stands, from the IP header on. */
+struct walk {
+	__u32 ip_offset;
+	__u32 ip_length;
+	__u32 offset;
+	__u32 protocol;
+};
 
+/*
+ * RFC 8200, section 4: from `walk->offset` on. Every header up to the transport header must lie inside of the
+ * packet. An atomic fragment (RFC 6946) is a whole packet; at the header of any other the walk ends. A global
+ * function: the verifier judges it once, and not for each kind of packet that has such headers.
+ */
+__attribute__((noinline)) int walk_headers(struct xdp_md *ctx, struct walk *walk)
+{
+	__u32 offset, protocol;
+
+	if (!walk)
+		return PARSED_MALFORMED;
+	offset = walk->offset;
+	protocol = walk->protocol;
 	for (int i = 0; i < MAX_EXTENSION_HEADERS; i++) {
 		__u8 head[8];
 
 		if (!is_extension(protocol))
 			break;
-		if (offset + sizeof(head) > packet->ip_length ||
-		    bpf_xdp_load_bytes(packet->ctx, packet->ip_offset + offset, head, sizeof(head)))
-			return RARE(PARSED_MALFORMED);
+		if (offset + sizeof(head) > walk->ip_length ||
+		    bpf_xdp_load_bytes(ctx, walk->ip_offset + offset, head, sizeof(head)))
+			return PARSED_MALFORMED;
 		if (protocol == PROTOCOL_FRAGMENT) {
 			if ((head[2] << 8 | head[3]) & IPV6_FRAGMENT_MASK) {
-				packet->transport = offset;
-				return RARE(PARSED_FRAGMENT);
+				walk->offset = offset;
+				return PARSED_FRAGMENT;
 			}
 			offset += 8;
 		} else if (protocol == PROTOCOL_AH) {
@@ -130,13 +142,32 @@ static __always_inline enum parsed walk_extensions(struct packet *packet)
 			offset += (head[1] + 1) * 8;
 		}
 		protocol = head[0];
-		if (offset > packet->ip_length)
-			return RARE(PARSED_MALFORMED);
+		if (offset > walk->ip_length)
+			return PARSED_MALFORMED;
 	}
 	if (is_extension(protocol))
+		return PARSED_MALFORMED;
+	walk->protocol = protocol;
+	walk->offset = offset;
+	return PARSED_OK;
+}
+
+static __always_inline enum parsed walk_extensions(struct packet *packet)
+{
+	struct walk walk = {
+	    .ip_offset = packet->ip_offset,
+	    .ip_length = packet->ip_length,
+	    .offset = packet->transport,
+	    .protocol = packet->protocol,
+	};
+	int parsed = walk_headers(packet->ctx, &walk);
+
+	if (parsed == PARSED_MALFORMED)
 		return RARE(PARSED_MALFORMED);
-	packet->protocol = protocol;
-	packet->transport = offset;
+	packet->transport = walk.offset;
+	if (parsed == PARSED_FRAGMENT)
+		return RARE(PARSED_FRAGMENT);
+	packet->protocol = walk.protocol;
 	return PARSED_OK;
 }
 
