@@ -6,10 +6,10 @@ import { openKernelEngine } from '../../src/cli/replay-kernel.ts';
 import { OUTCOMES } from '../../src/model/layout.ts';
 import { compareFrame, describeDifference } from './compare.ts';
 import { readCorpus, runInput } from './corpus.ts';
-import { BUCKETS } from './world.ts';
+import { BUCKETS, PREFIX_SETS } from './world.ts';
 
 test('model and kernel program agree on the inputs that were found to reach new ways', (context) => {
-  const kernel = openKernelEngine(join(import.meta.dirname, '../../build/bpf'), BUCKETS);
+  const kernel = openKernelEngine(join(import.meta.dirname, '../../build/bpf'), BUCKETS, PREFIX_SETS);
   const reached = new Set<string>();
   let packets = 0;
   try {

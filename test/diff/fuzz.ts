@@ -15,7 +15,7 @@ import { compareFrame, describeDifference } from './compare.ts';
 import { type Input, readCorpus, runInput, toText, writeCorpus } from './corpus.ts';
 import { createDice, type Dice } from './dice.ts';
 import { mutate, randomFrame } from './frames.ts';
-import { BUCKETS, createWorld } from './world.ts';
+import { BUCKETS, createWorld, PREFIX_SETS } from './world.ts';
 
 const LOOPBACK = 1;
 const MAX_FRAMES = 6;
@@ -141,7 +141,7 @@ async function main(): Promise<void> {
   const seed = values.seed === undefined ? randomInt(2 ** 32) : Number(values.seed) >>> 0;
   const dice = createDice(seed);
   const endMs = performance.now() + 1000 * Number(values.seconds ?? 60);
-  const kernel = openKernelEngine(join(import.meta.dirname, '../../build/bpf'), BUCKETS);
+  const kernel = openKernelEngine(join(import.meta.dirname, '../../build/bpf'), BUCKETS, PREFIX_SETS);
   const coverage = new Coverage();
   await coverage.start();
   const seen = new Set<string>();
