@@ -146,7 +146,7 @@ static __always_inline void hand_over_relayed(struct xdp_md *ctx)
 {
 }
 
-static __always_inline void hand_over_nat(struct xdp_md *ctx)
+static __always_inline void hand_over_sending(struct xdp_md *ctx)
 {
 }
 

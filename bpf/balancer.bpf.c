@@ -11,6 +11,7 @@
 #include "relayed.h"
 #include "roles.h"
 #include "select.h"
+#include "send.h"
 #include "sweep.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
@@ -38,7 +39,7 @@ int answer(struct xdp_md *ctx);
 int fragment(struct xdp_md *ctx);
 int relayed(struct xdp_md *ctx);
 int hand_up_noted(struct xdp_md *ctx);
-int nat(struct xdp_md *ctx);
+int send(struct xdp_md *ctx);
 int nat_reply(struct xdp_md *ctx);
 
 enum part {
@@ -47,7 +48,7 @@ enum part {
 	PART_FRAGMENT,
 	PART_RELAYED,
 	PART_HAND_UP,
-	PART_NAT,
+	PART_SEND,
 	PART_NAT_REPLY,
 	PART_COUNT
 };
@@ -64,7 +65,7 @@ struct {
 				   [PART_FRAGMENT] = (void *)&fragment,
 				   [PART_RELAYED] = (void *)&relayed,
 				   [PART_HAND_UP] = (void *)&hand_up_noted,
-				   [PART_NAT] = (void *)&nat,
+				   [PART_SEND] = (void *)&send,
 				   [PART_NAT_REPLY] = (void *)&nat_reply}};
 
 static __always_inline void hand_over_icmp(struct xdp_md *ctx)
@@ -92,9 +93,9 @@ static __always_inline void hand_over_up(struct xdp_md *ctx)
 	bpf_tail_call(ctx, &parts, PART_HAND_UP);
 }
 
-static __always_inline void hand_over_nat(struct xdp_md *ctx)
+static __always_inline void hand_over_sending(struct xdp_md *ctx)
 {
-	bpf_tail_call(ctx, &parts, PART_NAT);
+	bpf_tail_call(ctx, &parts, PART_SEND);
 }
 
 static __always_inline void hand_over_nat_reply(struct xdp_md *ctx)
@@ -149,9 +150,9 @@ int hand_up_noted(struct xdp_md *ctx)
 }
 
 SEC("xdp.frags")
-int nat(struct xdp_md *ctx)
+int send(struct xdp_md *ctx)
 {
-	return process_and_count_nat(ctx);
+	return send_and_count(ctx);
 }
 
 SEC("xdp.frags")

@@ -18,6 +18,7 @@ struct tunnel {
 	const __u8 *source;
 	const __u8 *destination;
 	const __u8 *macs;  /* destination and source MAC, 12 bytes */
+	__u32 source_low;  /* lowest bits of the source, which are 0 in `source`; at most 15 */
 	__u32 header_sum;  /* of the constant words of an outer IPv4 header with GRE */
 	__u32 protocol;    /* of the outer IP header: says what stands between the two */
 	__u32 source_port; /* for GUE */
@@ -48,14 +49,14 @@ static __always_inline bool length_can_be_said(const struct packet *packet, cons
 
 static __always_inline void write_outer_ipv4(struct ipv4 *outer, const struct tunnel *tunnel, __u32 length)
 {
-	__u32 sum = tunnel->header_sum - PROTOCOL_GRE + tunnel->protocol + length;
+	__u32 sum = tunnel->header_sum - PROTOCOL_GRE + tunnel->protocol + length + tunnel->source_low;
 
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
 	*(__be32 *)outer = bpf_htonl(0x45000000 | length);
 	*(__be32 *)&outer->id = bpf_htonl(IPV4_DF);
 	*(__be32 *)&outer->ttl = bpf_htonl(OUTER_TTL << 24 | tunnel->protocol << 16 | (~sum & 0xffff));
-	outer->source = *(const __be32 *)(tunnel->source + 12);
+	outer->source = *(const __be32 *)(tunnel->source + 12) | bpf_htonl(tunnel->source_low);
 	outer->destination = *(const __be32 *)(tunnel->destination + 12);
 }
 
@@ -65,6 +66,7 @@ static __always_inline void write_outer_ipv6(struct ipv6 *outer, const struct tu
 	*(__be32 *)&outer->payload_length =
 	    bpf_htonl((length - IPV6_BYTES) << 16 | tunnel->protocol << 8 | OUTER_TTL);
 	copy_bytes_16(outer->source, tunnel->source);
+	outer->source[3] |= bpf_htonl(tunnel->source_low);
 	copy_bytes_16(outer->destination, tunnel->destination);
 }
 

@@ -39,7 +39,11 @@ static __always_inline const struct backend *find_owner(const struct packet *pac
 static __always_inline enum outcome relay(struct packet *packet, const struct backend *owner,
 					  const struct choice *choice, int *verdict)
 {
-	*verdict = forward_by(PROTOCOL_GRE, packet, owner, choice);
+	struct hop hop = {.macs = owner->next_hop_mac,
+			  .ifindex = owner->ifindex,
+			  .egress = owner->egress & (EGRESS_TAG | EGRESS_STRIP | EGRESS_VLAN_MASK)};
+
+	*verdict = forward_by(PROTOCOL_GRE, packet, owner, &hop, choice);
 	if (*verdict == XDP_TX || *verdict == XDP_REDIRECT)
 		return OUTCOME_FRAGMENT_RELAYED;
 	*verdict = XDP_DROP;

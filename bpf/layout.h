@@ -161,6 +161,7 @@ enum reason {
 
 /* struct backend, egress: the VLAN in the lower 12 bits, and what happens to tags; 0: they stay as they came.
  */
+#define EGRESS_VLAN_MASK 0xfff
 #define EGRESS_TAG 0x1000   /* leaves with this tag alone */
 #define EGRESS_STRIP 0x2000 /* leaves without a tag */
 #define EGRESS_STALE 0x8000 /* the way is in doubt: the kernel's tables are asked for each packet */
@@ -264,8 +265,9 @@ struct backend {
 	__u16 mtu;        /* of the path to the backend, in bytes of IP */
 	__u16 weight;     /* for least-connections */
 	__u8 forwarding;  /* enum forwarding; this field and the next two are read as one word */
-	__u8 source_bits; /* the lowest bits of `source` that vary by flow */
-	__u16 egress;     /* EGRESS_* */
+	__u8
+	    source_bits; /* the lowest bits of `source` vary by flow: so many, at most 15; they are 0 in it */
+	__u16 egress;    /* EGRESS_* */
 };
 
 struct bucket {

@@ -10,7 +10,7 @@
 #include "count.h"
 #include "egress.h"
 #include "icmp.h"
-#include "nat-forward.h"
+#include "nat.h"
 
 /* The VIP that packets from there are to come from; NULL: they are no replies. */
 static __always_inline const struct nat_reply *find_reply(struct nat_tuple *tuple)

@@ -1,62 +1,78 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
-/*
- * The mode nat: the destination becomes the backend's address and port. Beside the other modes in the
- * programs that choose backends it would be too much for the verifier and the stack, so a program of its own
- * does it (nat-forward.h), which reads the packet anew. What comes back is nat-reply.h's.
- */
+/* The mode nat: the destination becomes the backend's address and port. What comes back is nat-reply.h's. */
 #ifndef PORTICO_NAT_H
 #define PORTICO_NAT_H
 
-#include "maps.h"
-#include "packet.h"
+#include "hand-on.h"
+#include "rewrite-error.h"
 
-/* From the program that chose the backend to the one that sends the packet there. */
-struct nat_job {
-	__u32 outcome; /* enum outcome */
-	__u32 subject; /* of the service */
-	__u32 events;
-	__u32 lost_swaps;
-	__u32 backend;
-	__be16 port; /* of the service's backends; 0: as it came */
-	__u8 is_error;
-	__u8 has_tuples; /* SERVICE_NAT_TUPLES */
-	__u32 tcp_flags; /* also of QUIC */
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct nat_job);
-} nat_jobs SEC(".maps");
-
-static __always_inline struct nat_job *find_nat_job(void)
+static __always_inline bool read_addresses(const struct packet *packet, struct address *source,
+					   struct address *destination)
 {
-	__u32 only = 0;
+	if (packet->is_ipv6) {
+		struct ipv6 *ip = packet->ip;
 
-	return bpf_map_lookup_elem(&nat_jobs, &only);
+		if ((void *)(ip + 1) > packet_end(packet))
+			return false;
+		copy_bytes_16(source->bytes, ip->source);
+		copy_bytes_16(destination->bytes, ip->destination);
+	} else {
+		struct ipv4 *ip = packet->ip;
+
+		if ((void *)(ip + 1) > packet_end(packet))
+			return false;
+		map_ipv4(source, ip->source);
+		map_ipv4(destination, ip->destination);
+	}
+	return true;
 }
 
-/* To the program `nat`: comes back only if it cannot be run. */
-static __always_inline void hand_over_nat(struct xdp_md *ctx);
-
-static __always_inline void forward_by_nat(const struct packet *packet, const struct service *service,
-					   __u32 backend, __u32 outcome)
+/* So that replies of this flow find the VIP that it came to. Before the packet changes. `port`: of the
+ * backend. */
+static __always_inline void remember_tuple(const struct packet *packet, const struct backend *backend,
+					   __be16 port)
 {
-	struct nat_job *job = find_nat_job();
+	struct nat_reply reply = {.subject = packet->subject, .port = packet->ports >> 16};
+	struct nat_tuple tuple = {};
+	struct nat_reply *known;
 
-	if (!job)
+	copy_bytes_16(tuple.address, backend->address);
+	tuple.port = port;
+	tuple.protocol = packet->protocol;
+	tuple.client_port = packet->ports;
+	if (!read_addresses(packet, (void *)tuple.client, (void *)reply.address))
 		return;
-	job->outcome = outcome;
-	job->subject = packet->subject;
-	job->events = packet->events;
-	job->lost_swaps = packet->lost_swaps;
-	job->backend = backend;
-	job->port = service->nat_port;
-	job->is_error = packet->is_error;
-	job->tcp_flags = packet->tcp_flags;
-	job->has_tuples = !!(service->flags & SERVICE_NAT_TUPLES);
-	hand_over_nat(packet->ctx);
+	known = bpf_map_lookup_elem(&nat_tuples, &tuple);
+	if (!known || known->port != reply.port || known->subject != reply.subject ||
+	    ((__u64 *)known->address)[0] != ((__u64 *)reply.address)[0] ||
+	    ((__u64 *)known->address)[1] != ((__u64 *)reply.address)[1])
+		bpf_map_update_elem(&nat_tuples, &tuple, &reply, BPF_ANY);
+}
+
+/* False: not possible. */
+static __always_inline bool rewrite_to_backend(const struct packet *packet, const struct parcel *parcel,
+					       const struct backend *backend)
+{
+	struct end end = {.address = backend->address};
+	struct quoted quoted = {};
+
+	if (packet->is_ipv6 != !!(backend->flags & BACKEND_IPV6))
+		return false;
+	if (packet->is_later) {
+		rewrite_address(packet, &end);
+		return true;
+	}
+	if (parcel->is_error) {
+		if (!read_quote(packet, &quoted))
+			return false;
+		end.port = parcel->nat_port ?: quoted.ports >> 16;
+		end.is_source = true; /* of the quoted packet, which the backend sent */
+		return rewrite_error(packet, &quoted, &end);
+	}
+	end.port = parcel->nat_port ?: packet->ports >> 16;
+	if (parcel->has_tuples)
+		remember_tuple(packet, backend, end.port);
+	return rewrite_end(packet, &end);
 }
 
 #endif

@@ -219,6 +219,7 @@ static __always_inline bool make_tunnel(const struct member *member, const struc
 		return false;
 	tunnel->is_ipv6 = member->flags & BACKEND_IPV6;
 	tunnel->source = tunnel->is_ipv6 ? own->address6 : own->address4;
+	tunnel->source_low = 0;
 	tunnel->destination = member->address;
 	tunnel->macs = member->next_hop_mac;
 	tunnel->protocol = outer->protocol;

@@ -346,6 +346,8 @@ function writeBackend(view: BackendView, backend: EngineBackend): void {
   view.mtu = backend.mtuBytes;
   view.weight = backend.weight ?? 0;
   view.forwarding = backend.forwarding;
+  view.sourceBits = backend.sourceBits ?? 0;
+  view.egress = backend.egress ?? 0;
 }
 
 function words(...values: number[]): Uint8Array {

@@ -4,7 +4,7 @@
  * came. Bytes behind the IP packet stay behind it and are not counted in outer lengths.
  */
 import { foldChecksum } from '../net/checksum.ts';
-import { ETHERTYPE_IPV4, ETHERTYPE_IPV6, writeUint16, writeUint32 } from '../net/ethernet.ts';
+import { ETHERTYPE_IPV4, ETHERTYPE_IPV6, readUint16, writeUint16, writeUint32 } from '../net/ethernet.ts';
 import {
   IPV4_HEADER_BYTES,
   IPV6_HEADER_BYTES,
@@ -87,7 +87,7 @@ export function encapsulate(
   result.set(backend.ownMac, 6);
   writeUint16(result, ip.offset - 2, isIpv6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4);
   if (isIpv6) writeOuterIpv6(result, ip.offset, backend, length, tunnel);
-  else writeOuterIpv4(result, ip.offset, backend, length, tunnel.protocol);
+  else writeOuterIpv4(result, ip.offset, backend, length, tunnel);
   const at = ip.offset + outerIpBytes;
   if (tunnel.protocol === PROTOCOL_GRE) writeGre(result, at, ip, tunnel.key);
   else if (tunnel.protocol === PROTOCOL_UDP) writeGue(result, at, ip, tunnel);
@@ -113,7 +113,18 @@ function writeGue(frame: Uint8Array, at: number, ip: IpHeader, { sourcePort, key
   if (key !== 0) writeUint32(frame, at + 12, key);
 }
 
-function writeOuterIpv4(frame: Uint8Array, at: number, backend: EngineBackend, length: number, protocol: number): void {
+/** The lowest bits of the outer source, that vary by flow. */
+function sourceLow({ sourceBits = 0 }: EngineBackend, flowLabel: number): number {
+  return flowLabel & ((1 << sourceBits) - 1);
+}
+
+function writeOuterIpv4(
+  frame: Uint8Array,
+  at: number,
+  backend: EngineBackend,
+  length: number,
+  { protocol, flowLabel }: Tunnel,
+): void {
   frame[at] = 0x45;
   frame[at + 1] = 0;
   writeUint16(frame, at + 2, length);
@@ -121,8 +132,10 @@ function writeOuterIpv4(frame: Uint8Array, at: number, backend: EngineBackend, l
   writeUint16(frame, at + 6, DONT_FRAGMENT);
   frame[at + 8] = OUTER_TTL;
   frame[at + 9] = protocol;
-  writeUint16(frame, at + 10, foldChecksum(headerSum(backend) - PROTOCOL_GRE + protocol + length));
+  const low = sourceLow(backend, flowLabel);
+  writeUint16(frame, at + 10, foldChecksum(headerSum(backend) - PROTOCOL_GRE + protocol + length + low));
   frame.set(backend.source.subarray(12), at + 12);
+  writeUint16(frame, at + 14, readUint16(frame, at + 14) | low);
   frame.set(backend.address.subarray(12), at + 16);
 }
 
@@ -132,5 +145,6 @@ function writeOuterIpv6(frame: Uint8Array, at: number, backend: EngineBackend, l
   frame[at + 6] = tunnel.protocol;
   frame[at + 7] = OUTER_TTL;
   frame.set(backend.source, at + 8);
+  writeUint16(frame, at + 22, readUint16(frame, at + 22) | sourceLow(backend, tunnel.flowLabel));
   frame.set(backend.address, at + 24);
 }

@@ -70,6 +70,10 @@ export interface EngineBackend {
   readonly flags: number;
   /** FORWARDING_*; FORWARDING_UNSAID: as the service says. */
   readonly forwarding: number;
+  /** So many of the lowest bits of `source`, which are 0 in it, vary by flow; at most 15. Absent: none. */
+  readonly sourceBits?: number;
+  /** EGRESS_*; absent: 0. */
+  readonly egress?: number;
   /** For least-connections; absent or 0: 1. */
   readonly weight?: number;
 }

@@ -120,6 +120,11 @@ export const FRAGMENT_KNOWN = 0x2000;
 export const FRAGMENT_AGE_MASK = 0xfff;
 export const SERVICE_NAT_TUPLES = 16;
 
+export const EGRESS_VLAN_MASK = 0xfff;
+export const EGRESS_TAG = 0x1000;
+export const EGRESS_STRIP = 0x2000;
+export const EGRESS_STALE = 0x8000;
+
 /** By the value of `enum forwarding`. */
 export const FORWARDINGS = ['unsaid', 'gre', 'ipip', 'gue', 'l2', 'nat'] as const;
 export const FORWARDING_UNSAID = 0;

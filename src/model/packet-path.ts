@@ -16,6 +16,7 @@ import {
 } from '../net/packet.ts';
 import { type AnsweredOutcome, answerBack } from './answer.ts';
 import { readInner, readShim, strip } from './decapsulate.ts';
+import { setTags } from './egress.ts';
 import { encapsulate, forwardingOf, outerBytes } from './encapsulate.ts';
 import {
   addressKey,
@@ -282,8 +283,9 @@ function relay(
     return leaveOversized(engine, packet, ip, { reason: 'relay', backend: owner, key: 0, flowLabel }, clock);
   }
   const tunnel = { protocol: PROTOCOL_GRE, sourcePort: 0, flowLabel, key: 0 };
-  const frame = encapsulate(takeHop(packet.frame, ip), ip, peer, tunnel);
-  if (frame === null) return end(packet, 'drop', 'failed', owner);
+  const sent = encapsulate(takeHop(packet.frame, ip), ip, { ...peer, sourceBits: 0 }, tunnel);
+  if (sent === null) return end(packet, 'drop', 'failed', owner);
+  const frame = setTags(sent, ip.offset, peer.egress ?? 0);
   return end(packet, peer.ifindex === packet.ingressIfindex ? 'tx' : 'redirect', 'fragment-relayed', owner, frame);
 }
 

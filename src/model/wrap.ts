@@ -1,4 +1,5 @@
 /** A packet as it leaves for the backend that was chosen, in whatever mode (bpf/forward.h). */
+import { setTags } from './egress.ts';
 import { encapsulate, forwardingOf, gueSourcePort, KEY_BYTES, outerBytes, outerProtocol } from './encapsulate.ts';
 import type { Engine, EngineBackend, EngineService } from './engine.ts';
 import { takeHop } from './hops.ts';
@@ -48,8 +49,9 @@ export function wrap(
   if (forwarding === FORWARDING_L2 || forwarding === FORWARDING_NAT) {
     sent.set(backend.nextHopMac, 0);
     sent.set(backend.ownMac, 6);
-    return sent;
+    return setTags(sent, ip.offset, backend.egress ?? 0);
   }
   const protocol = outerProtocol(forwarding, ip.version);
-  return encapsulate(sent, ip, backend, { protocol, sourcePort: gueSourcePort(flowLabel), flowLabel, key });
+  const outer = encapsulate(sent, ip, backend, { protocol, sourcePort: gueSourcePort(flowLabel), flowLabel, key });
+  return outer === null ? null : setTags(outer, ip.offset, backend.egress ?? 0);
 }

@@ -68,6 +68,10 @@ test('the model has the numbers and names of bpf/layout.h', () => {
     [52, 36, 24, 12],
     'decide/slot-word.ts has them as numbers',
   );
+  assert.deepEqual(
+    [model.EGRESS_VLAN_MASK, model.EGRESS_TAG, model.EGRESS_STRIP, model.EGRESS_STALE],
+    [kernel.EGRESS_VLAN_MASK, kernel.EGRESS_TAG, kernel.EGRESS_STRIP, kernel.EGRESS_STALE],
+  );
   assert.deepEqual(model.FORWARDINGS, kernel.FORWARDING_NAMES);
   const { UNSAID, GRE, IPIP, GUE, L2, NAT } = kernel.FORWARDING;
   assert.deepEqual(

@@ -17,6 +17,9 @@ import {
   BACKEND_IPV6,
   type Clock,
   clockFine,
+  EGRESS_STALE,
+  EGRESS_STRIP,
+  EGRESS_TAG,
   SCHEDULER_ROUND_ROBIN,
   SERVICE_NAT_TUPLES,
   SERVICE_QUIC,
@@ -27,6 +30,7 @@ import {
 import { natSourceKey } from '../../src/model/nat.ts';
 import { ADOPT_UNTIL_WORD, PICKS_WORD, TURN_WORD } from '../../src/model/pressure.ts';
 import { toMapped } from '../../src/net/address.ts';
+import { readUint16, writeUint16 } from '../../src/net/ethernet.ts';
 import type { Dice } from './dice.ts';
 
 export const BUCKETS = 8;
@@ -201,6 +205,12 @@ export function perturb(dice: Dice, world: World, isFirst = false): void {
   if (dice.chance(20)) engine.tally[4] = 1 + dice.below(3);
 }
 
+function withoutLowBits(address: Uint8Array, bits: number): Uint8Array {
+  const result = address.slice();
+  writeUint16(result, 14, readUint16(result, 14) & ~((1 << bits) - 1));
+  return result;
+}
+
 function randomBackend(dice: Dice, { natted4, natted6 }: World): EngineBackend {
   const isIpv6 = dice.chance(40);
   const address = (): Uint8Array =>
@@ -211,9 +221,14 @@ function randomBackend(dice: Dice, { natted4, natted6 }: World): EngineBackend {
     (dice.chance(75) ? BACKEND_ALIVE : 0) | (dice.chance(65) ? BACKEND_AGENT : 0) | (isIpv6 ? BACKEND_IPV6 : 0);
   const ifindex = dice.pick([LOOPBACK, LOOPBACK, LOOPBACK, LOOPBACK, 9, 9, 9, 9, 0]);
   const forwarding = dice.pick([0, 0, 0, 0, 1, 2, 3, 4, 5]);
+  const sourceBits = dice.chance(80) ? 0 : dice.pick([1, 4, 8, 15]);
   return {
     address: address(),
-    source: address(),
+    source: withoutLowBits(address(), sourceBits),
+    sourceBits,
+    egress: dice.chance(75)
+      ? 0
+      : dice.pick([EGRESS_TAG | dice.below(4096), EGRESS_STRIP, 0]) | dice.pick([0, EGRESS_STALE]),
     nextHopMac: dice.bytes(6),
     ownMac: dice.bytes(6),
     mtuBytes: randomMtu(dice),
