@@ -18,6 +18,16 @@ struct {
 	__type(value, __u32);
 } agent_members SEC(".maps");
 
+/* The same where some balancers vary their source in a prefix: their prefixes, and all addresses as prefixes
+ * of 128 bits. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 4 * MAX_BACKENDS);
+	__type(key, struct member_prefix);
+	__type(value, __u32);
+} agent_prefixes SEC(".maps");
+
 /* By backend index: where to send what may be another backend's. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -74,6 +84,18 @@ static __always_inline bool is_own_address(const struct address *address)
 
 	return own && (is_same_address(address, own->address4) || is_same_address(address, own->address6)) &&
 	       ((__u64 *)address)[1];
+}
+
+/* May this source send encapsulated packets here? One lookup in either case. */
+static __always_inline bool is_member(const struct address *source)
+{
+	const struct agent_settings *own = find_agent_settings();
+	struct member_prefix prefix = {.bits = 128};
+
+	if (!own || !own->has_prefixes)
+		return bpf_map_lookup_elem(&agent_members, source);
+	__builtin_memcpy(prefix.address, source, sizeof(prefix.address));
+	return bpf_map_lookup_elem(&agent_prefixes, &prefix);
 }
 
 #endif

@@ -55,7 +55,7 @@ static __always_inline enum agent_outcome process_encapsulated(struct packet *pa
 	    !is_own_address(&destination))
 		return AGENT_NOT_OURS;
 	*verdict = XDP_DROP;
-	if (!bpf_map_lookup_elem(&agent_members, &source))
+	if (!is_member(&source))
 		return AGENT_NOT_MEMBER;
 	if (!read_shim(packet, &outer, &inner) || !read_inner_ip(packet, &outer, &inner, &destination))
 		return AGENT_MALFORMED;

@@ -135,6 +135,17 @@ static __always_inline bool write_outer(const struct packet *packet, const struc
 	return true;
 }
 
+/* The tags that the packet leaves with. The frame is not changed yet. */
+static __always_inline void set_tags(struct packet *packet, __u32 egress)
+{
+	if (egress & EGRESS_TAG) {
+		packet->tags[0] = bpf_htonl(ETHERTYPE_VLAN << 16 | (egress & EGRESS_VLAN_MASK));
+		packet->ip_offset = ETHERNET_BYTES + VLAN_TAG_BYTES;
+	} else if (egress & EGRESS_STRIP) {
+		packet->ip_offset = ETHERNET_BYTES;
+	}
+}
+
 /* XDP_TX or XDP_REDIRECT; XDP_ABORTED if the kernel refuses. */
 static __always_inline int send_out(const struct xdp_md *ctx, __u32 ifindex)
 {

@@ -42,17 +42,6 @@ struct hop {
 	__u32 egress;      /* EGRESS_TAG or EGRESS_STRIP */
 };
 
-/* The tags that the packet leaves with. The frame is not changed yet. */
-static __always_inline void set_tags(struct packet *packet, __u32 egress)
-{
-	if (egress & EGRESS_TAG) {
-		packet->tags[0] = bpf_htonl(ETHERTYPE_VLAN << 16 | (egress & EGRESS_VLAN_MASK));
-		packet->ip_offset = ETHERNET_BYTES + VLAN_TAG_BYTES;
-	} else if (egress & EGRESS_STRIP) {
-		packet->ip_offset = ETHERNET_BYTES;
-	}
-}
-
 /* `protocol`: of the outer IP header. XDP_ABORTED: not possible. */
 static __always_inline int forward_by(__u32 protocol, struct packet *packet, const struct backend *backend,
 				      const struct hop *hop, const struct choice *choice)

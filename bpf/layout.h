@@ -399,7 +399,7 @@ struct member {
 	__u8 own_mac[6];
 	__u32 ifindex; /* 0: not a member */
 	__u32 flags;   /* BACKEND_IPV6 */
-	__u32 zero;
+	__u32 egress;  /* EGRESS_TAG or EGRESS_STRIP, with the VLAN */
 };
 
 /* Agent: a VIP and port whose UDP is QUIC. */
@@ -420,6 +420,14 @@ struct agent_quic {
 struct agent_settings {
 	__u8 address4[16]; /* this machine's outer addresses: source of forwarded packets; zero: none */
 	__u8 address6[16];
+	__u32 has_prefixes; /* 1: `agent_prefixes` says who is a member, not `agent_members` */
+	__u32 zero;
+};
+
+/* Agent: key of a prefix of members. */
+struct member_prefix {
+	__u32 bits; /* 0 to 128 */
+	__u8 address[16];
 };
 
 /* Agent: the greatest segments that VIPs announce; 0: whatever they say. */

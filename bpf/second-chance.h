@@ -240,11 +240,13 @@ static __always_inline int forward_to(const struct packet *packet, struct packet
 
 	if (!make_tunnel(member, outer, &tunnel) || !length_can_be_said(inner, &tunnel))
 		return XDP_ABORTED;
-	if (bpf_xdp_adjust_head(packet->ctx, (int)outer->bytes - (int)outer_bytes(&tunnel)))
-		return XDP_ABORTED;
 	inner->ip_offset = packet->ip_offset;
 	inner->tags[0] = packet->tags[0];
 	inner->tags[1] = packet->tags[1];
+	set_tags(inner, member->egress);
+	if (bpf_xdp_adjust_head(packet->ctx, (int)(outer->bytes + packet->ip_offset) -
+						 (int)(outer_bytes(&tunnel) + inner->ip_offset)))
+		return XDP_ABORTED;
 	if (!write_outer(inner, &tunnel))
 		return XDP_ABORTED;
 	return send_out(packet->ctx, member->ifindex);

@@ -9,6 +9,7 @@ import { AGENT_OUTCOME, AGENT_OUTCOME_COUNT } from '../serve/vip/layout.gen.ts';
 import { linkMtu, resolveNextHop } from '../serve/vip/next-hop.ts';
 import { SlotReader, type SlotReports } from '../serve/vip/slot-report.ts';
 import { forEachAtMost } from './at-most.ts';
+import { warnOfAttachments } from './attachment-notes.ts';
 import type { Log } from './log.ts';
 import type { Machine } from './machine.ts';
 import { SaidOnce } from './said-once.ts';
@@ -59,10 +60,10 @@ export class BackendRole {
   ): Promise<void> {
     const balancers = [...config.balancers.values()].filter((balancer) => balancer.site === this.site);
     this.#others = known.filter(({ backend }) => !sameAddress(backend.address, this.address));
-    this.agent.setMembers([
-      ...balancers.flatMap((balancer) => balancer.addresses),
-      ...this.#others.map(({ backend }) => backend.address),
-    ]);
+    this.agent.setMembers(
+      [...balancers.flatMap(({ addresses }) => addresses), ...this.#others.map(({ backend }) => backend.address)],
+      balancers.flatMap(({ sourcePrefix }) => sourcePrefix ?? []),
+    );
     this.agent.setQuic(this.#quicPorts(plan, known));
     await this.#limitSegments(plan, balancers, config);
     this.#shareCookies(plan, hashKey);
@@ -196,5 +197,6 @@ export async function startBackend(
     addresses: [backend.address],
     ...(objects === undefined ? {} : { objects }),
   });
+  warnOfAttachments(agent.attachments, { backend: backend.name }, log);
   return new BackendRole(backend, machine, agent, log);
 }

@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Announcer, type AnnouncerOptions, openAnnouncer, type RouterSession } from '../announce/bird.ts';
 import type { Backend, Balancer, Service } from '../config/model.ts';
-import { natReplies } from '../decide/nat-replies.ts';
 import { serverIdsOf } from '../decide/server-ids.ts';
 import type { SlotTable as Slots } from '../decide/slots.ts';
 import { type Address, formatAddress, sameAddress } from '../net/address.ts';
@@ -18,7 +17,9 @@ import { type NextHop, resolveNextHop, sameNextHop } from '../serve/vip/next-hop
 import type { SlotTable } from '../serve/vip/slot-table.ts';
 import { SlowPath } from '../serve/vip/slow-path.ts';
 import { forEachAtMost } from './at-most.ts';
+import { warnOfAttachments } from './attachment-notes.ts';
 import { BalancerPeers } from './balancer-peers.ts';
+import { isReachedDirectly, setNatReplies } from './forwarding-plan.ts';
 import type { Log } from './log.ts';
 import type { Folders, Machine } from './machine.ts';
 import { probeSource } from './probe-plan.ts';
@@ -71,6 +72,8 @@ export class BalancerRole implements TableTarget {
   readonly #salts = new Map<number, number>();
   readonly #reached = new Map<number, Reached>();
   readonly #alive = new Map<number, boolean>();
+  /** Indices whose way could not be found when it was last looked for. */
+  readonly #stale = new Set<number>();
   #known: readonly PlannedBackend[] = [];
   #services: readonly Service[] = [];
   #announced: readonly Address[] = [];
@@ -125,22 +128,8 @@ export class BalancerRole implements TableTarget {
     this.#vips = plan.vips;
     for (const vip of plan.vips) this.#writeVip(vip);
     for (const planned of plan.services) this.#setService(planned);
-    this.#setNatReplies(plan);
+    setNatReplies(this.forwarder, plan, this.#known);
     this.#removeOthers(plan);
-  }
-
-  /** Replies of backends that leave are rewritten until nothing refers to them any more. */
-  #setNatReplies(plan: SitePlan): void {
-    const services = plan.services.map(({ service, vips, subject }) => {
-      return { service, subject, vips: vips.map(({ address }) => address) };
-    });
-    const backends = new Map(plan.backends.map(({ backend }) => [backend.name, backend]));
-    const isKnown = (address: Address) => this.#known.some(({ backend }) => sameAddress(backend.address, address));
-    const isServed = (subject: number) => plan.services.some((planned) => planned.subject === subject);
-    this.forwarder.natReplies.setAll(
-      natReplies(this.site, services, backends),
-      ({ backend, subject }) => !isKnown(backend) || !isServed(subject),
-    );
   }
 
   /** Writes an entry with the way that is known for it. False: none is known. */
@@ -171,6 +160,7 @@ export class BalancerRole implements TableTarget {
     const way = { ...nextHop, mtuBytes: pathMtu(this.balancer, backend, nextHop.mtuBytes) };
     const weight = this.#weightOf(backend);
     this.forwarder.setBackend(index, { address, nextHop: way, alive, agent, forwarding, weight });
+    this.#stale.delete(index);
     this.#reached.set(index, { ...planned, nextHop, weight });
   }
 
@@ -294,25 +284,22 @@ export class BalancerRole implements TableTarget {
     try {
       const nextHop = await resolveNextHop(this.machine.netns, backend.address, {
         source,
-        direct: this.#isDirect(backend),
+        direct: isReachedDirectly(backend, this.#services),
       });
       this.#said.over(trouble, fields);
       // It may have left, or the number may be another's, while the neighbour was asked.
       if (this.#closed || !this.#known.includes(planned)) return;
       const known = this.#reached.get(index);
-      if (known !== undefined && known.backend === backend && sameNextHop(known.nextHop, nextHop)) return;
+      const isSame = known !== undefined && known.backend === backend && sameNextHop(known.nextHop, nextHop);
+      if (isSame && !this.#stale.has(index)) return;
       this.#write(planned, nextHop);
     } catch (error) {
       this.#said.trouble(trouble, fields, (error as Error).message);
+      if (this.#closed || !this.#reached.has(index)) return;
+      // The last entry stays, but where the kernel knows a way by now, packets take that.
+      this.#stale.add(index);
+      this.forwarder.setBackendStale(index);
     }
-  }
-
-  /** Some service reaches it by its MAC address alone. */
-  #isDirect({ name, forwarding }: Backend): boolean {
-    if (forwarding !== null) return forwarding === 'l2';
-    return this.#services.some(
-      (service) => service.forwarding === 'l2' && service.backends.get(this.site)?.includes(name),
-    );
   }
 
   setAlive(index: number, alive: boolean): void {
@@ -342,6 +329,7 @@ export class BalancerRole implements TableTarget {
     this.forwarder.connections.purgeBackend(index);
     this.forwarder.clearBackend(index);
     this.#reached.delete(index);
+    this.#stale.delete(index);
     this.#alive.delete(index);
   }
 
@@ -501,10 +489,12 @@ export async function startBalancer(options: BalancerOptions): Promise<BalancerR
     interfaces: balancer.interfaces,
     probeInterface: machine.probeInterface,
     addresses: balancer.addresses,
+    sourcePrefix: balancer.sourcePrefix,
     buckets: balancer.connections / BUCKET_ENTRIES,
     hashKey: options.hashKey,
     ...(options.objects === undefined ? {} : { objects: options.objects }),
   });
+  warnOfAttachments(forwarder.attachments, { balancer: balancer.name }, options.log);
   let announcer: Announcer | null = null;
   let slowPath: SlowPath | null = null;
   try {

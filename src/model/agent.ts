@@ -14,6 +14,7 @@ import {
   TCP_SYN,
 } from '../net/packet.ts';
 import { readInner, readShim, strip, type Wrapped } from './decapsulate.ts';
+import { setTags } from './egress.ts';
 import { encapsulate, GUE_PORT } from './encapsulate.ts';
 import { addressKey, type EngineBackend } from './engine.ts';
 import { isIcmp } from './icmp.ts';
@@ -33,6 +34,8 @@ export interface AgentCandidate {
   readonly ifindex: number;
   /** BACKEND_IPV6. */
   readonly flags: number;
+  /** EGRESS_TAG or EGRESS_STRIP; absent: tags stay as they came. */
+  readonly egress?: number;
 }
 
 export interface AgentQuic {
@@ -51,6 +54,8 @@ export interface AgentState {
   /** This machine's outer addresses, 16 bytes each; all zero: none. */
   readonly address4: Uint8Array;
   readonly address6: Uint8Array;
+  /** Outer sources that are accepted beside `members`: of 16 bytes the first `bits` count. */
+  readonly prefixes: readonly { readonly address: Uint8Array; readonly bits: number }[];
   /** Outer sources that are accepted, and VIPs served here: `addressKey`s. */
   readonly members: ReadonlySet<string>;
   readonly vips: ReadonlySet<string>;
@@ -104,7 +109,7 @@ function judge(agent: AgentState, frame: Uint8Array, ingressIfindex: number, has
   const drop = (outcome: AgentOutcome): AgentResult => ({ verdict: 'drop', outcome, frame });
   const outer = parseIp(frame);
   if (outer === null || !isForUs(agent, frame, outer)) return { verdict: 'pass', outcome: 'not-ours', frame };
-  if (!agent.members.has(addressKey(frame, outer.sourceOffset, outer.addressBytes))) return drop('not-member');
+  if (!isMember(agent, addressKey(frame, outer.sourceOffset, outer.addressBytes))) return drop('not-member');
   const tunnel = readShim(frame, outer);
   if (tunnel === null) return drop('malformed');
   const stripped = strip(frame, outer, tunnel);
@@ -178,6 +183,14 @@ function isEncapsulated(frame: Uint8Array, ip: IpHeader): boolean {
   return ip.protocol === PROTOCOL_GRE || ip.protocol === PROTOCOL_IPV4 || ip.protocol === PROTOCOL_IPV6;
 }
 
+/** `source`: an `addressKey`. */
+function isMember({ members, prefixes }: AgentState, source: string): boolean {
+  const bit = (text: string, at: number) => (text.charCodeAt(at >> 4) >>> (15 - (at & 15))) & 1;
+  const isIn = (prefix: string, bits: number) =>
+    Array.from({ length: bits }, (_, at) => at).every((at) => bit(prefix, at) === bit(source, at));
+  return members.has(source) || prefixes.some(({ address, bits }) => isIn(addressKey(address, 0, 16), bits));
+}
+
 /** To the first candidate, with the second left in the key. */
 function passOn(
   agent: AgentState,
@@ -194,8 +207,9 @@ function passOn(
   const backend: EngineBackend = { ...candidate, source, mtuBytes: 0xffff, forwarding: FORWARDING_UNSAID };
   const hasSource = source.subarray(8).some((byte) => byte !== 0);
   const key = ((tunnel.key & 0xffff) << 16) >>> 0;
-  const sent = hasSource ? encapsulate(stripped, inner, backend, { ...tunnel, key }) : null;
-  if (sent === null) return { verdict: 'drop', outcome: 'failed', frame };
+  const wrapped = hasSource ? encapsulate(stripped, inner, backend, { ...tunnel, key }) : null;
+  if (wrapped === null) return { verdict: 'drop', outcome: 'failed', frame };
+  const sent = setTags(wrapped, inner.offset, candidate.egress ?? 0);
   const verdict = candidate.ifindex === ingressIfindex ? 'tx' : 'redirect';
   return { verdict, outcome: 'forwarded', frame: sent };
 }

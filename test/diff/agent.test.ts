@@ -13,7 +13,14 @@ import {
 } from '../../src/model/agent.ts';
 import { encapsulate, outerProtocol } from '../../src/model/encapsulate.ts';
 import { addressKey, type EngineBackend } from '../../src/model/engine.ts';
-import { AGENT_OUTCOMES, BACKEND_IPV6, FORWARDING_IPIP, FORWARDING_UNSAID } from '../../src/model/layout.ts';
+import {
+  AGENT_OUTCOMES,
+  BACKEND_IPV6,
+  EGRESS_STRIP,
+  EGRESS_TAG,
+  FORWARDING_IPIP,
+  FORWARDING_UNSAID,
+} from '../../src/model/layout.ts';
 import { parseIp } from '../../src/model/parse.ts';
 import { toMapped } from '../../src/net/address.ts';
 import { createDice, type Dice } from './dice.ts';
@@ -52,6 +59,7 @@ function createAgentWorld(dice: Dice): AgentWorld {
     address4: dice.chance(90) ? mapped() : none,
     address6: dice.chance(90) ? dice.bytes(16) : none,
     members: new Set(sources.filter(() => dice.chance(90)).map((source) => addressKey(source, 0, 16))),
+    prefixes: dice.chance(50) ? [] : sources.filter(() => dice.chance(60)).map((source) => randomPrefix(dice, source)),
     vips: new Set(vips),
     quic: new Map(vips.filter(() => dice.chance(70)).map((vip) => randomQuicPort(dice, vip))),
     candidates: [undefined, ...Array.from({ length: CANDIDATES }, () => randomCandidate(dice))],
@@ -68,6 +76,15 @@ function randomQuicPort(dice: Dice, vip: string): [string, AgentQuic] {
   return [agentPortKey(vip, dice.pick([0, ...PORTS])), { configId, serverIdBytes, serverId }];
 }
 
+/** Which the address is in, or just not. */
+function randomPrefix(dice: Dice, address: Uint8Array): { address: Uint8Array; bits: number } {
+  const bits = dice.pick([96, 104, 112, 120, 127, 128, 1 + dice.below(128)]);
+  const prefix = address.slice();
+  if (dice.chance(30)) prefix[(bits - 1) >> 3] ^= 0x80 >>> ((bits - 1) & 7);
+  for (let bit = bits; bit < 128; bit++) prefix[bit >> 3] &= ~(0x80 >>> (bit & 7));
+  return { address: prefix, bits };
+}
+
 function randomCandidate(dice: Dice): AgentCandidate {
   const isIpv6 = dice.chance(50);
   return {
@@ -76,6 +93,7 @@ function randomCandidate(dice: Dice): AgentCandidate {
     ownMac: dice.bytes(6),
     ifindex: dice.pick([LOOPBACK, LOOPBACK, 9, 9, 0]),
     flags: isIpv6 ? BACKEND_IPV6 : 0,
+    egress: dice.chance(75) ? 0 : dice.pick([EGRESS_TAG | dice.below(4096), EGRESS_STRIP]),
   };
 }
 

@@ -13,6 +13,8 @@ import {
   AgentSettingsView,
   MAX_BACKENDS,
   MEMBER,
+  MEMBER_PREFIX,
+  MemberPrefixView,
   MemberView,
 } from '../../src/serve/vip/layout.gen.ts';
 import { type MappedMemory, mapMemory } from '../../src/serve/vip/libc.ts';
@@ -54,8 +56,11 @@ export function openKernelAgent(objects: string): KernelAgent {
         view.setOwnMac(candidate.ownMac);
         view.ifindex = candidate.ifindex;
         view.flags = candidate.flags;
+        view.egress = candidate.egress ?? 0;
       });
       replaceKeys(object.mapFd('agent_members'), agent.members);
+      settings.hasPrefixes = agent.prefixes.length > 0 ? 1 : 0;
+      replacePrefixes(object.mapFd('agent_prefixes'), agent);
       replaceKeys(object.mapFd('agent_vips'), agent.vips);
       for (const key of listKeys(object.mapFd('agent_quic'), AGENT_PORT.sizeBytes))
         deleteElement(object.mapFd('agent_quic'), key);
@@ -101,4 +106,17 @@ function replaceKeys(fd: number, keys: ReadonlySet<string>): void {
   for (const key of keys) {
     updateElement(fd, addressBytes(key), Uint8Array.of(1, 0, 0, 0));
   }
+}
+
+/** Members are prefixes of 128 bits here. */
+function replacePrefixes(fd: number, { members, prefixes }: AgentState): void {
+  for (const key of listKeys(fd, MEMBER_PREFIX.sizeBytes)) deleteElement(fd, key);
+  const add = (bits: number, address: Uint8Array) => {
+    const key = new MemberPrefixView();
+    key.bits = bits;
+    key.setAddress(address);
+    updateElement(fd, key.memory, Uint8Array.of(1, 0, 0, 0));
+  };
+  for (const { address, bits } of prefixes) add(bits, address);
+  for (const member of members) add(128, addressBytes(member));
 }

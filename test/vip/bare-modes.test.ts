@@ -186,12 +186,12 @@ async function talk(vip: string): Promise<string> {
 }
 
 /** The source of the answer to a datagram. */
-async function ask(vip: string): Promise<string> {
+async function ask(vip: string, limitMs = LIMIT_MS): Promise<string> {
   const to = address(vip);
   const socket = createSocket(to.family === 4 ? 'udp4' : 'udp6');
   try {
     socket.bind({ fd: openUdpSocket(CLIENT, address(CLIENTS[to.family]), 0) });
-    const answered = once(socket, 'message', { signal: AbortSignal.timeout(LIMIT_MS) });
+    const answered = once(socket, 'message', { signal: AbortSignal.timeout(limitMs) });
     socket.send('x', PORT, vip);
     const [, from] = (await answered) as [Buffer, { address: string; port: number }];
     return `${from.address} ${from.port}`;

@@ -91,14 +91,26 @@ function setUnsettled(forwarding: ForwardingMode): void {
   );
 }
 
-function setBackend(forwarding: ForwardingMode | null): void {
+function setBackend(forwarding: ForwardingMode | null, vlan?: number | 'none'): void {
   const [mac, ownMac] = [Uint8Array.of(2, 0, 0, 0, 0, NEXT_HOP), Uint8Array.of(2, 0, 0, 0, 0, 1)];
-  const nextHop = { mac, ownMac, ifindex: 1, interfaceName: 'lo', mtuBytes: 1500 };
+  const nextHop = {
+    mac,
+    ownMac,
+    ifindex: 1,
+    interfaceName: 'lo',
+    mtuBytes: 1500,
+    ...(vlan === undefined ? {} : { vlan }),
+  };
   forwarder.setBackend(1, { address: address('10.0.1.1'), nextHop, alive: true, agent: true, forwarding });
 }
 
-function assertLeaves(packet: Uint8Array, expected: Uint8Array, tags: readonly number[] = []): void {
-  const result = run(arrive(packet, tags));
+function assertLeaves(
+  packet: Uint8Array,
+  expected: Uint8Array,
+  tags: readonly number[] = [],
+  arrivesWith: readonly number[] = tags,
+): void {
+  const result = run(arrive(packet, arrivesWith));
   assert.equal(result.verdict, 'tx');
   assert.equal(toHex(result.frame), toHex(leave(expected, tags)));
 }
@@ -137,6 +149,24 @@ describe('forwarding modes', { skip: cannotLoad }, () => {
       }
     });
   }
+
+  test('to a VLAN packets leave with its tag alone, and beside VLANs without any, in every mode', () => {
+    for (const [mode, expected] of [
+      ['gre', (packet: Uint8Array) => wrap('toIpv4', GRE, 0, gre(afterHop(packet)))],
+      ['ipip', (packet: Uint8Array) => wrap('toIpv4', IPV4, 0, afterHop(packet))],
+      ['l2', afterHop],
+    ] as const) {
+      setService(mode);
+      const packet = packetOf(4, PORT.toIpv4);
+      for (const tags of [[], [0x8100, 5], [0x88a8, 1, 0x8100, 2]]) {
+        setBackend(null, 7);
+        assertLeaves(packet, expected(packet), [0x8100, 7], tags);
+        setBackend(null, 'none');
+        assertLeaves(packet, expected(packet), [], tags);
+      }
+    }
+    setBackend(null);
+  });
 
   test('what a backend says goes before what its service says, until it says nothing', () => {
     const packet = packetOf(4, PORT.toIpv4);

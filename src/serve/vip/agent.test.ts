@@ -100,6 +100,13 @@ describe('agent', { skip: cannotLoad }, () => {
     sendEncapsulated(network);
     await until(() => agent.counters.read()[AGENT_OUTCOME.NOT_MEMBER] === 1, 'the second packet is dropped');
     assert.equal(delivered(agent), 1);
+    const inPrefix = once(server, 'message');
+    agent.setMembers([address('10.77.0.8')], [{ address: address('10.77.0.0'), length: 29 }]);
+    sendEncapsulated(network);
+    await inPrefix;
+    agent.setMembers([address('10.77.0.8')], [{ address: address('10.77.0.8'), length: 29 }]);
+    sendEncapsulated(network);
+    await until(() => agent.counters.read()[AGENT_OUTCOME.NOT_MEMBER] === 2, 'from beside the prefix it is dropped');
     server.close();
     await agent.close({ keep: false });
   });

@@ -6,7 +6,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { QuicIds } from '../../config/model.ts';
 import { serverIdNumber } from '../../decide/server-ids.ts';
-import { type Address, formatAddress, fromMapped, sameAddress, toMapped } from '../../net/address.ts';
+import { type Address, formatAddress, fromMapped, type Prefix, sameAddress, toMapped } from '../../net/address.ts';
 import { type Attachment, Root } from './attach.ts';
 import { countPossibleCpus } from './balancer-object.ts';
 import { deleteElement, listKeys, lookupElement, openPinned, updateElement } from './bpf.ts';
@@ -22,6 +22,8 @@ import {
   AgentSettingsView,
   MAX_BACKENDS,
   MEMBER,
+  MEMBER_PREFIX,
+  MemberPrefixView,
   ROLE,
 } from './layout.gen.ts';
 import { closeFd, type MappedMemory, mapMemory } from './libc.ts';
@@ -114,6 +116,7 @@ export class Agent {
   readonly #object: BpfObject;
   readonly #candidates: CandidateTable;
   readonly #settings: InterfaceSettings;
+  readonly #view: AgentSettingsView;
   readonly #memories: MappedMemory[] = [];
   #changingVips: Promise<void> = Promise.resolve();
   #closed = false;
@@ -138,7 +141,8 @@ export class Agent {
       this.adopted = !created.includes('agent_members');
       this.counters = new AgentCounterView(this.#map('agent_counters', cpus * AGENT_COUNTERS.sizeBytes));
       this.#candidates = new CandidateTable(this.#map('agent_candidates', MAX_BACKENDS * MEMBER.sizeBytes));
-      this.#writeSettings();
+      this.#view = new AgentSettingsView(this.#map('agent_settings', AGENT_SETTINGS.sizeBytes));
+      this.#writeSettings(this.#view);
       settings = new InterfaceSettings(netns, interfaces);
       this.#settings = settings;
       this.#root.join(ROLE.BACKEND, this.programFd);
@@ -168,8 +172,7 @@ export class Agent {
     return memory.buffer;
   }
 
-  #writeSettings(): void {
-    const view = new AgentSettingsView(this.#map('agent_settings', AGENT_SETTINGS.sizeBytes));
+  #writeSettings(view: AgentSettingsView): void {
     const find = (family: 4 | 6) => this.#options.addresses.find((address) => address.family === family);
     const [v4, v6] = [find(4), find(6)];
     view.setAddress4(v4 === undefined ? new Uint8Array(16) : toMapped(v4));
@@ -186,14 +189,22 @@ export class Agent {
     return this.#object.mapFd(name);
   }
 
-  /** From now on only these may send encapsulated packets here: balancers and backends of the site, by outer source. */
-  setMembers(addresses: readonly Address[]): void {
-    const fd = this.mapFd('agent_members');
-    const one = new Uint8Array([1, 0, 0, 0]);
-    for (const address of addresses) updateElement(fd, toMapped(address), one);
-    for (const key of listKeys(fd, ADDRESS.sizeBytes)) {
-      if (!addresses.some((address) => sameAddress(address, fromMapped(key)))) deleteElement(fd, key);
-    }
+  /**
+   * From now on only these may send encapsulated packets here: balancers and backends of the site, by outer source. `prefixes`: in
+   * which balancers vary it.
+   */
+  setMembers(addresses: readonly Address[], prefixes: readonly Prefix[] = []): void {
+    const members = addresses.map(toMapped);
+    const all = [
+      ...members.map((address) => prefixKey(address, 128)),
+      ...prefixes.map(({ address, length }) =>
+        prefixKey(toMapped(address), address.family === 4 ? length + 96 : length),
+      ),
+    ];
+    replaceKeys(this.mapFd('agent_prefixes'), MEMBER_PREFIX.sizeBytes, prefixes.length > 0 ? all : [], () => {
+      this.#view.hasPrefixes = prefixes.length > 0 ? 1 : 0;
+    });
+    replaceKeys(this.mapFd('agent_members'), ADDRESS.sizeBytes, members);
   }
 
   /** Where second chances for a backend index go; null: nowhere, they are dropped. `index` from 1 to MAX_BACKENDS - 1. */
@@ -282,4 +293,20 @@ export class Agent {
     this.#object.close();
     this.#root.close();
   }
+}
+
+function prefixKey(address: Uint8Array, bits: number): Uint8Array {
+  const key = new MemberPrefixView();
+  key.bits = bits;
+  key.setAddress(address);
+  return key.memory;
+}
+
+/** Adds those that are missing, then calls `between`, then takes the others away. */
+function replaceKeys(fd: number, sizeBytes: number, keys: readonly Uint8Array[], between: () => void = () => {}): void {
+  const one = new Uint8Array([1, 0, 0, 0]);
+  for (const key of keys) updateElement(fd, key, one);
+  between();
+  const wanted = new Set(keys.map((key) => key.toString()));
+  for (const key of listKeys(fd, sizeBytes)) if (!wanted.has(key.toString())) deleteElement(fd, key);
 }

@@ -3,6 +3,7 @@
  * its array `roles`; a role joins by putting its program there. Links are pinned, so attachment outlives the process; the
  * root of a new version takes over each link in place, without a gap.
  */
+import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import {
   createXdpLink,
@@ -36,8 +37,21 @@ export interface Attachment {
 
 export type RoleIndex = (typeof ROLE)[keyof typeof ROLE];
 
-const GENERIC_NOTE =
-  'generic XDP: switch GRO and LRO off (ethtool -K DEV gro off lro off), since merged packets cannot be forwarded';
+/** What the kernel merges on receiving is too long to be sent on, and in generic mode it merges before the program runs. */
+const MERGING = ['gro', 'lro'] as const;
+
+/** Gives the note about generic mode. Inside the interface's namespace; an offload that the driver has fixed stays as it is. */
+function stopMerging(name: string): string {
+  const failed = MERGING.filter((offload) => {
+    const { status } = spawnSync('ethtool', ['-K', name, offload, 'off'], { stdio: 'ignore', timeout: 5000 });
+    return status !== 0;
+  });
+  const rest =
+    failed.length === 0
+      ? 'GRO and LRO were switched off'
+      : `switch GRO and LRO off (${failed.join(' and ')} could not be: ethtool -K ${name} ${failed.map((one) => `${one} off`).join(' ')})`;
+  return `generic XDP, several times slower than native: ${rest}, since merged packets cannot be forwarded`;
+}
 
 function roleKey(role: number): Uint8Array {
   return new Uint8Array(new Uint32Array([role]).buffer);
@@ -72,7 +86,7 @@ function attach(programFd: number, name: string, ifindex: number, pin: string | 
       fds.push(pinned);
       updateLink(pinned, programFd);
       const mode = queryXdp(ifindex).nativeProgramId !== 0 ? 'native' : 'generic';
-      return { interfaceName: name, ifindex, mode, adopted: true, note: mode === 'generic' ? GENERIC_NOTE : null };
+      return { interfaceName: name, ifindex, mode, adopted: true, note: mode === 'generic' ? stopMerging(name) : null };
     }
     closeFd(pinned);
     removePin(pin!);
@@ -80,7 +94,7 @@ function attach(programFd: number, name: string, ifindex: number, pin: string | 
   const { fd, mode, reason } = attachAnew(programFd, ifindex, name);
   fds.push(fd);
   if (pin !== null) pinObject(fd, pin);
-  const note = mode === 'generic' ? `${GENERIC_NOTE}. Native refused: ${reason}` : null;
+  const note = mode === 'generic' ? `${stopMerging(name)}. Native refused: ${reason}` : null;
   return { interfaceName: name, ifindex, mode, adopted: false, note };
 }
 

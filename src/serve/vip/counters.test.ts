@@ -85,13 +85,17 @@ test('a backend is set, marked dead and cleared in its own place', () => {
     interfaceName: 'x',
     mtuBytes: 1500,
   };
-  table.set(3, address('10.0.0.1'), {
-    address: address('10.0.0.2'),
-    nextHop,
-    alive: true,
-    agent: true,
-    forwarding: 'gue',
-  });
+  table.set(
+    3,
+    { address: address('10.0.0.1'), bits: 0 },
+    {
+      address: address('10.0.0.2'),
+      nextHop,
+      alive: true,
+      agent: true,
+      forwarding: 'gue',
+    },
+  );
   const view = new BackendView(buffer).at(3);
   assert.equal(view.flags, BACKEND_ALIVE | BACKEND_AGENT);
   assert.deepEqual([...view.copyOwnMac(new Uint8Array(6))], [7, 8, 9, 10, 11, 12]);

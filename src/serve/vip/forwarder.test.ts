@@ -324,7 +324,7 @@ describe('forwarder', { skip: cannotLoad }, () => {
   test('without driver support it attaches generically and says what that asks for', () => {
     const forwarder = openForwarder(options({ name: null, interfaces: ['lo'] }));
     assert.equal(forwarder.attachments[0].mode, 'generic');
-    assert.match(forwarder.attachments[0].note ?? '', /GRO and LRO off.*Native refused: .*EOPNOTSUPP/);
+    assert.match(forwarder.attachments[0].note ?? '', /GRO and LRO.*off.*Native refused: .*EOPNOTSUPP/);
     forwarder.close({ keep: false });
   });
 

@@ -3,7 +3,7 @@
  * What should stand in the maps is decided elsewhere; here is how it gets there.
  */
 import { join } from 'node:path';
-import { type Address, sameAddress, toMapped } from '../../net/address.ts';
+import { type Address, type Prefix, sameAddress, toMapped } from '../../net/address.ts';
 import { type Attachment, Root } from './attach.ts';
 import { type MapFds, openBalancer } from './balancer-object.ts';
 import {
@@ -40,7 +40,7 @@ import {
 } from './layout.gen.ts';
 import { closeFd, coarseClockNs, type MappedMemory, mapMemory } from './libc.ts';
 import { ICMP_PER_PREFIX, ICMP_PER_SECOND, PREFIX_SETS } from './limits.ts';
-import { type BackendEntry, type BackendFields, BackendTable, sourceFor } from './machine-entry.ts';
+import { type BackendEntry, type BackendFields, BackendTable, sourceFor, varyingSourceFor } from './machine-entry.ts';
 import { LayoutMismatch, removeMapPins } from './maps.ts';
 import { NatReplyMap } from './nat-map.ts';
 import { interfaceIndexIn } from './netns.ts';
@@ -65,6 +65,8 @@ export interface ForwarderOptions {
   readonly probeInterface: string | null;
   /** Outer sources of encapsulated packets, one a family. */
   readonly addresses: readonly Address[];
+  /** In which outer sources of its family vary by flow; absent or null: they do not. */
+  readonly sourcePrefix?: Prefix | null;
   /** Of the connection table: a power of two, 8 entries of 8 bytes each. */
   readonly buckets: number;
   /** Stride of the counters; at least every CPU that may ever be on line. Default: what the kernel calls possible. */
@@ -279,7 +281,11 @@ export class Forwarder {
   /** The way to another balancer; `index` from 1 to MAX_BALANCERS - 1. Throws without an outer source of its family. */
   setBalancer(index: number, address: Address, nextHop: NextHop): void {
     const source = sourceFor(this.#options.addresses, address);
-    this.balancers.set(index, source, { address, nextHop, alive: true, agent: false, forwarding: null });
+    this.balancers.set(
+      index,
+      { address: source, bits: 0 },
+      { address, nextHop, alive: true, agent: false, forwarding: null },
+    );
   }
 
   /** Fragments that it owns stay here. */
@@ -375,7 +381,13 @@ export class Forwarder {
 
   /** Entry of a backend machine; `index` from 1 to MAX_BACKENDS - 1. Throws without an outer source of its family. */
   setBackend(index: number, fields: BackendFields): void {
-    this.backends.set(index, sourceFor(this.#options.addresses, fields.address), fields);
+    const { addresses, sourcePrefix = null } = this.#options;
+    this.backends.set(index, varyingSourceFor(addresses, sourcePrefix, fields.address), fields);
+  }
+
+  /** The way to it is in doubt: the kernel's tables are asked for each packet, until `setBackend`. */
+  setBackendStale(index: number): void {
+    this.backends.setStale(index);
   }
 
   setBackendAlive(index: number, alive: boolean): void {

@@ -3,13 +3,14 @@ import { StructView } from './struct-view.ts';
 
 /** SHA-256 of all that follows from the header: pinned maps of another layout are not adopted. */
 export const LAYOUT_DIGEST =
-  '418cddd9f7c08f029ac0c64e41d6ceb6bd6672de02dbea9881cc0d6ac3facea5';
+  'a54fac743e407bb67877a5e2fb4dd386177054ea40a9082dd33468f28db520ae';
 
 export const MAX_SUBJECTS = 2048;
 export const MAX_BACKENDS = 4096;
 export const INDEX_MASK = 4095;
 export const MAX_NAT_REPLIES = 65536;
 export const MAX_NAT_TUPLES = 65536;
+export const PREFIX_WAYS = 4;
 export const BUCKET_ENTRIES = 8;
 export const SERVER_ID_BUCKETS = 65536;
 export const SERVER_ID_ENTRIES = 4;
@@ -63,6 +64,8 @@ export const SERVICE_HASH_SOURCE = 2;
 export const SERVICE_QUIC = 4;
 export const SERVICE_UNREACHABLE = 8;
 export const SERVICE_NAT_TUPLES = 16;
+export const PREFIX_SUBJECT_SHIFT = 49;
+export const PREFIX_IPV6 = 281474976710656;
 export const CAPTURE_BYTES = 512;
 
 /** `enum role`. */
@@ -99,15 +102,16 @@ export const OUTCOME = {
   UNTRACKED: 14,
   PROBE: 15,
   NAT_REPLY: 16,
-  TOO_BIG: 17,
-  OVERSIZED: 18,
-  FRAGMENT_RELAYED: 19,
-  FRAGMENT_REFUSED: 20,
-  FRAGMENT_FIRST: 21,
-  FRAGMENT_LATER: 22,
-  FRAGMENT_HELD: 23,
-  BY_ID: 24,
-  FAILED: 25,
+  LIMITED: 17,
+  TOO_BIG: 18,
+  OVERSIZED: 19,
+  FRAGMENT_RELAYED: 20,
+  FRAGMENT_REFUSED: 21,
+  FRAGMENT_FIRST: 22,
+  FRAGMENT_LATER: 23,
+  FRAGMENT_HELD: 24,
+  BY_ID: 25,
+  FAILED: 26,
 } as const;
 
 export const OUTCOME_NAMES = [
@@ -128,6 +132,7 @@ export const OUTCOME_NAMES = [
   'untracked',
   'probe',
   'nat-reply',
+  'limited',
   'too-big',
   'oversized',
   'fragment-relayed',
@@ -139,7 +144,7 @@ export const OUTCOME_NAMES = [
   'failed',
 ] as const;
 export type OutcomeName = (typeof OUTCOME_NAMES)[number];
-export const OUTCOME_COUNT = 26;
+export const OUTCOME_COUNT = 27;
 
 /** `enum event`. */
 export const EVENT = {
@@ -150,9 +155,10 @@ export const EVENT = {
   CAS_LOST: 4,
   KEYED: 5,
   ANSWERED: 6,
-  HANDED_UP: 7,
-  HAND_UP_LIMITED: 8,
-  HAND_UP_FULL: 9,
+  UNANSWERED: 7,
+  HANDED_UP: 8,
+  HAND_UP_LIMITED: 9,
+  HAND_UP_FULL: 10,
 } as const;
 
 export const EVENT_NAMES = [
@@ -163,12 +169,13 @@ export const EVENT_NAMES = [
   'cas-lost',
   'keyed',
   'answered',
+  'unanswered',
   'handed-up',
   'hand-up-limited',
   'hand-up-full',
 ] as const;
 export type EventName = (typeof EVENT_NAMES)[number];
-export const EVENT_COUNT = 10;
+export const EVENT_COUNT = 11;
 
 /** `enum agent_outcome`. */
 export const AGENT_OUTCOME = {
@@ -342,7 +349,7 @@ export class ServiceKeyView extends StructView {
 
 /** `struct service`: size and offsets in bytes. */
 export const SERVICE = {
-  sizeBytes: 40,
+  sizeBytes: 44,
   offsets: {
     subject: 0,
     slots: 4,
@@ -354,14 +361,15 @@ export const SERVICE = {
     natPort: 28,
     quicConfig: 30,
     serverIdBytes: 31,
-    scheduler: 32,
-    salt: 36,
+    prefixNewPerSecond: 32,
+    scheduler: 36,
+    salt: 40,
   },
 } as const;
 
 export class ServiceView extends StructView {
-  constructor(buffer: ArrayBuffer = new ArrayBuffer(40)) {
-    super(buffer, 40);
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(44)) {
+    super(buffer, 44);
   }
   get subject(): number {
     return this.view.getUint32(this.start, true);
@@ -423,17 +431,23 @@ export class ServiceView extends StructView {
   set serverIdBytes(value: number) {
     this.view.setUint8(this.start + 31, value);
   }
-  get scheduler(): number {
+  get prefixNewPerSecond(): number {
     return this.view.getUint32(this.start + 32, true);
   }
-  set scheduler(value: number) {
+  set prefixNewPerSecond(value: number) {
     this.view.setUint32(this.start + 32, value, true);
   }
-  get salt(): number {
+  get scheduler(): number {
     return this.view.getUint32(this.start + 36, true);
   }
-  set salt(value: number) {
+  set scheduler(value: number) {
     this.view.setUint32(this.start + 36, value, true);
+  }
+  get salt(): number {
+    return this.view.getUint32(this.start + 40, true);
+  }
+  set salt(value: number) {
+    this.view.setUint32(this.start + 40, value, true);
   }
 }
 
@@ -823,53 +837,156 @@ export class PressureView extends StructView {
   }
 }
 
+/** `struct prefix_set`: size and offsets in bytes. */
+export const PREFIX_SET = {
+  sizeBytes: 128,
+  offsets: {
+    key: 0,
+    window: 32,
+    weight: 64,
+    error: 80,
+    since: 96,
+    refused: 112,
+  },
+} as const;
+
+export class PrefixSetView extends StructView {
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(128)) {
+    super(buffer, 128);
+  }
+  /** Element `i` of 4. */
+  key(i: number): bigint {
+    return this.view.getBigUint64(this.start + i * 8, true);
+  }
+  setKey(i: number, value: bigint): void {
+    this.view.setBigUint64(this.start + i * 8, value, true);
+  }
+  /** Element `i` of 4. */
+  window(i: number): bigint {
+    return this.view.getBigUint64(this.start + 32 + i * 8, true);
+  }
+  setWindow(i: number, value: bigint): void {
+    this.view.setBigUint64(this.start + 32 + i * 8, value, true);
+  }
+  /** Element `i` of 4. */
+  weight(i: number): number {
+    return this.view.getUint32(this.start + 64 + i * 4, true);
+  }
+  setWeight(i: number, value: number): void {
+    this.view.setUint32(this.start + 64 + i * 4, value, true);
+  }
+  /** Element `i` of 4. */
+  error(i: number): number {
+    return this.view.getUint32(this.start + 80 + i * 4, true);
+  }
+  setError(i: number, value: number): void {
+    this.view.setUint32(this.start + 80 + i * 4, value, true);
+  }
+  /** Element `i` of 4. */
+  since(i: number): number {
+    return this.view.getUint32(this.start + 96 + i * 4, true);
+  }
+  setSince(i: number, value: number): void {
+    this.view.setUint32(this.start + 96 + i * 4, value, true);
+  }
+  /** Element `i` of 4. */
+  refused(i: number): number {
+    return this.view.getUint32(this.start + 112 + i * 4, true);
+  }
+  setRefused(i: number, value: number): void {
+    this.view.setUint32(this.start + 112 + i * 4, value, true);
+  }
+}
+
+/** `struct tally`: size and offsets in bytes. */
+export const TALLY = {
+  sizeBytes: 64,
+  offsets: {
+    sampler: 0,
+    answered: 8,
+    untilSample: 16,
+    zero: 20,
+  },
+} as const;
+
+export class TallyView extends StructView {
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(64)) {
+    super(buffer, 64);
+  }
+  get sampler(): bigint {
+    return this.view.getBigUint64(this.start, true);
+  }
+  set sampler(value: bigint) {
+    this.view.setBigUint64(this.start, value, true);
+  }
+  get answered(): bigint {
+    return this.view.getBigUint64(this.start + 8, true);
+  }
+  set answered(value: bigint) {
+    this.view.setBigUint64(this.start + 8, value, true);
+  }
+  get untilSample(): number {
+    return this.view.getUint32(this.start + 16, true);
+  }
+  set untilSample(value: number) {
+    this.view.setUint32(this.start + 16, value, true);
+  }
+  /** Element `i` of 11. */
+  zero(i: number): number {
+    return this.view.getUint32(this.start + 20 + i * 4, true);
+  }
+  setZero(i: number, value: number): void {
+    this.view.setUint32(this.start + 20 + i * 4, value, true);
+  }
+}
+
 /** `struct counters`: size and offsets in bytes. */
 export const COUNTERS = {
-  sizeBytes: 312,
+  sizeBytes: 328,
   offsets: {
     outcome: 0,
-    event: 208,
-    bytes: 288,
-    newConnections: 296,
-    zero: 304,
+    event: 216,
+    bytes: 304,
+    newConnections: 312,
+    zero: 320,
   },
 } as const;
 
 export class CountersView extends StructView {
-  constructor(buffer: ArrayBuffer = new ArrayBuffer(312)) {
-    super(buffer, 312);
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(328)) {
+    super(buffer, 328);
   }
-  /** Element `i` of 26. */
+  /** Element `i` of 27. */
   outcome(i: number): bigint {
     return this.view.getBigUint64(this.start + i * 8, true);
   }
   setOutcome(i: number, value: bigint): void {
     this.view.setBigUint64(this.start + i * 8, value, true);
   }
-  /** Element `i` of 10. */
+  /** Element `i` of 11. */
   event(i: number): bigint {
-    return this.view.getBigUint64(this.start + 208 + i * 8, true);
+    return this.view.getBigUint64(this.start + 216 + i * 8, true);
   }
   setEvent(i: number, value: bigint): void {
-    this.view.setBigUint64(this.start + 208 + i * 8, value, true);
+    this.view.setBigUint64(this.start + 216 + i * 8, value, true);
   }
   get bytes(): bigint {
-    return this.view.getBigUint64(this.start + 288, true);
-  }
-  set bytes(value: bigint) {
-    this.view.setBigUint64(this.start + 288, value, true);
-  }
-  get newConnections(): bigint {
-    return this.view.getBigUint64(this.start + 296, true);
-  }
-  set newConnections(value: bigint) {
-    this.view.setBigUint64(this.start + 296, value, true);
-  }
-  get zero(): bigint {
     return this.view.getBigUint64(this.start + 304, true);
   }
-  set zero(value: bigint) {
+  set bytes(value: bigint) {
     this.view.setBigUint64(this.start + 304, value, true);
+  }
+  get newConnections(): bigint {
+    return this.view.getBigUint64(this.start + 312, true);
+  }
+  set newConnections(value: bigint) {
+    this.view.setBigUint64(this.start + 312, value, true);
+  }
+  get zero(): bigint {
+    return this.view.getBigUint64(this.start + 320, true);
+  }
+  set zero(value: bigint) {
+    this.view.setBigUint64(this.start + 320, value, true);
   }
 }
 
@@ -896,7 +1013,7 @@ export class AgentCountersView extends StructView {
 
 /** `struct settings`: size and offsets in bytes. */
 export const SETTINGS = {
-  sizeBytes: 64,
+  sizeBytes: 80,
   offsets: {
     key: 0,
     probeIfindex: 16,
@@ -908,12 +1025,16 @@ export const SETTINGS = {
     captureAddress: 40,
     reclaimTicks: 56,
     natReplies: 60,
+    prefixMask: 64,
+    icmpPerPrefix: 68,
+    icmpPerSecond: 72,
+    zero: 76,
   },
 } as const;
 
 export class SettingsView extends StructView {
-  constructor(buffer: ArrayBuffer = new ArrayBuffer(64)) {
-    super(buffer, 64);
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(80)) {
+    super(buffer, 80);
   }
   /** Element `i` of 2. */
   key(i: number): bigint {
@@ -979,6 +1100,30 @@ export class SettingsView extends StructView {
   }
   set natReplies(value: number) {
     this.view.setUint32(this.start + 60, value, true);
+  }
+  get prefixMask(): number {
+    return this.view.getUint32(this.start + 64, true);
+  }
+  set prefixMask(value: number) {
+    this.view.setUint32(this.start + 64, value, true);
+  }
+  get icmpPerPrefix(): number {
+    return this.view.getUint32(this.start + 68, true);
+  }
+  set icmpPerPrefix(value: number) {
+    this.view.setUint32(this.start + 68, value, true);
+  }
+  get icmpPerSecond(): number {
+    return this.view.getUint32(this.start + 72, true);
+  }
+  set icmpPerSecond(value: number) {
+    this.view.setUint32(this.start + 72, value, true);
+  }
+  get zero(): number {
+    return this.view.getUint32(this.start + 76, true);
+  }
+  set zero(value: number) {
+    this.view.setUint32(this.start + 76, value, true);
   }
 }
 
@@ -1232,7 +1377,7 @@ export const MEMBER = {
     ownMac: 22,
     ifindex: 28,
     flags: 32,
-    zero: 36,
+    egress: 36,
   },
 } as const;
 
@@ -1282,26 +1427,115 @@ export class MemberView extends StructView {
   set flags(value: number) {
     this.view.setUint32(this.start + 32, value, true);
   }
-  get zero(): number {
+  get egress(): number {
     return this.view.getUint32(this.start + 36, true);
   }
-  set zero(value: number) {
+  set egress(value: number) {
     this.view.setUint32(this.start + 36, value, true);
+  }
+}
+
+/** `struct agent_port`: size and offsets in bytes. */
+export const AGENT_PORT = {
+  sizeBytes: 24,
+  offsets: {
+    vip: 0,
+    port: 16,
+    zero: 18,
+  },
+} as const;
+
+export class AgentPortView extends StructView {
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(24)) {
+    super(buffer, 24);
+  }
+  /** Copies 16 bytes into `target`. */
+  copyVip(target: Uint8Array): Uint8Array {
+    for (let i = 0; i < 16; i++) target[i] = this.memory[this.start + i];
+    return target;
+  }
+  /** Sets 16 bytes. */
+  setVip(source: Uint8Array): void {
+    if (source.length !== 16) throw new RangeError('vip: 16 bytes');
+    this.memory.set(source, this.start);
+  }
+  get port(): number {
+    return this.view.getUint16(this.start + 16, false);
+  }
+  set port(value: number) {
+    this.view.setUint16(this.start + 16, value, false);
+  }
+  /** Copies 6 bytes into `target`. */
+  copyZero(target: Uint8Array): Uint8Array {
+    for (let i = 0; i < 6; i++) target[i] = this.memory[this.start + 18 + i];
+    return target;
+  }
+  /** Sets 6 bytes. */
+  setZero(source: Uint8Array): void {
+    if (source.length !== 6) throw new RangeError('zero: 6 bytes');
+    this.memory.set(source, this.start + 18);
+  }
+}
+
+/** `struct agent_quic`: size and offsets in bytes. */
+export const AGENT_QUIC = {
+  sizeBytes: 16,
+  offsets: {
+    id: 0,
+    config: 8,
+    idBytes: 9,
+    zero: 10,
+  },
+} as const;
+
+export class AgentQuicView extends StructView {
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(16)) {
+    super(buffer, 16);
+  }
+  get id(): bigint {
+    return this.view.getBigUint64(this.start, true);
+  }
+  set id(value: bigint) {
+    this.view.setBigUint64(this.start, value, true);
+  }
+  get config(): number {
+    return this.view.getUint8(this.start + 8);
+  }
+  set config(value: number) {
+    this.view.setUint8(this.start + 8, value);
+  }
+  get idBytes(): number {
+    return this.view.getUint8(this.start + 9);
+  }
+  set idBytes(value: number) {
+    this.view.setUint8(this.start + 9, value);
+  }
+  /** Copies 6 bytes into `target`. */
+  copyZero(target: Uint8Array): Uint8Array {
+    for (let i = 0; i < 6; i++) target[i] = this.memory[this.start + 10 + i];
+    return target;
+  }
+  /** Sets 6 bytes. */
+  setZero(source: Uint8Array): void {
+    if (source.length !== 6) throw new RangeError('zero: 6 bytes');
+    this.memory.set(source, this.start + 10);
   }
 }
 
 /** `struct agent_settings`: size and offsets in bytes. */
 export const AGENT_SETTINGS = {
-  sizeBytes: 32,
+  sizeBytes: 40,
   offsets: {
     address4: 0,
     address6: 16,
+    hasPrefixes: 32,
+    zero: 36,
   },
 } as const;
 
 export class AgentSettingsView extends StructView {
-  constructor(buffer: ArrayBuffer = new ArrayBuffer(32)) {
-    super(buffer, 32);
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(40)) {
+    super(buffer, 40);
   }
   /** Copies 16 bytes into `target`. */
   copyAddress4(target: Uint8Array): Uint8Array {
@@ -1322,5 +1556,116 @@ export class AgentSettingsView extends StructView {
   setAddress6(source: Uint8Array): void {
     if (source.length !== 16) throw new RangeError('address6: 16 bytes');
     this.memory.set(source, this.start + 16);
+  }
+  get hasPrefixes(): number {
+    return this.view.getUint32(this.start + 32, true);
+  }
+  set hasPrefixes(value: number) {
+    this.view.setUint32(this.start + 32, value, true);
+  }
+  get zero(): number {
+    return this.view.getUint32(this.start + 36, true);
+  }
+  set zero(value: number) {
+    this.view.setUint32(this.start + 36, value, true);
+  }
+}
+
+/** `struct member_prefix`: size and offsets in bytes. */
+export const MEMBER_PREFIX = {
+  sizeBytes: 20,
+  offsets: {
+    bits: 0,
+    address: 4,
+  },
+} as const;
+
+export class MemberPrefixView extends StructView {
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(20)) {
+    super(buffer, 20);
+  }
+  get bits(): number {
+    return this.view.getUint32(this.start, true);
+  }
+  set bits(value: number) {
+    this.view.setUint32(this.start, value, true);
+  }
+  /** Copies 16 bytes into `target`. */
+  copyAddress(target: Uint8Array): Uint8Array {
+    for (let i = 0; i < 16; i++) target[i] = this.memory[this.start + 4 + i];
+    return target;
+  }
+  /** Sets 16 bytes. */
+  setAddress(source: Uint8Array): void {
+    if (source.length !== 16) throw new RangeError('address: 16 bytes');
+    this.memory.set(source, this.start + 4);
+  }
+}
+
+/** `struct clamp_settings`: size and offsets in bytes. */
+export const CLAMP_SETTINGS = {
+  sizeBytes: 8,
+  offsets: {
+    mssIpv4: 0,
+    mssIpv6: 4,
+  },
+} as const;
+
+export class ClampSettingsView extends StructView {
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(8)) {
+    super(buffer, 8);
+  }
+  get mssIpv4(): number {
+    return this.view.getUint32(this.start, true);
+  }
+  set mssIpv4(value: number) {
+    this.view.setUint32(this.start, value, true);
+  }
+  get mssIpv6(): number {
+    return this.view.getUint32(this.start + 4, true);
+  }
+  set mssIpv6(value: number) {
+    this.view.setUint32(this.start + 4, value, true);
+  }
+}
+
+/** `struct clamp_counters`: size and offsets in bytes. */
+export const CLAMP_COUNTERS = {
+  sizeBytes: 32,
+  offsets: {
+    lowered: 0,
+    fit: 8,
+    failed: 16,
+    zero: 24,
+  },
+} as const;
+
+export class ClampCountersView extends StructView {
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(32)) {
+    super(buffer, 32);
+  }
+  get lowered(): bigint {
+    return this.view.getBigUint64(this.start, true);
+  }
+  set lowered(value: bigint) {
+    this.view.setBigUint64(this.start, value, true);
+  }
+  get fit(): bigint {
+    return this.view.getBigUint64(this.start + 8, true);
+  }
+  set fit(value: bigint) {
+    this.view.setBigUint64(this.start + 8, value, true);
+  }
+  get failed(): bigint {
+    return this.view.getBigUint64(this.start + 16, true);
+  }
+  set failed(value: bigint) {
+    this.view.setBigUint64(this.start + 16, value, true);
+  }
+  get zero(): bigint {
+    return this.view.getBigUint64(this.start + 24, true);
+  }
+  set zero(value: bigint) {
+    this.view.setBigUint64(this.start + 24, value, true);
   }
 }

@@ -3,13 +3,14 @@
  * arrays that packets read at any moment.
  */
 import type { ForwardingMode } from '../../config/model.ts';
-import { type Address, formatAddress, fromMapped, toMapped } from '../../net/address.ts';
+import { type Address, formatAddress, fromMapped, type Prefix, toMapped } from '../../net/address.ts';
 import {
   BACKEND,
   BACKEND_AGENT,
   BACKEND_ALIVE,
   BACKEND_IPV6,
   BackendView,
+  EGRESS_STALE,
   EGRESS_STRIP,
   EGRESS_TAG,
   FORWARDING,
@@ -85,6 +86,28 @@ export interface BackendEntry {
   readonly ifindex: number;
 }
 
+/** Outer source, whose lowest bits vary by flow if `bits` is not 0. */
+export interface OuterSource {
+  readonly address: Address;
+  readonly bits: number;
+}
+
+/** Of the flow hash that is there to vary sources by. */
+const MAX_SOURCE_BITS = 15;
+
+/** The prefix that sources vary in, if it has the family of `destination`, else the address that has; throws when there is none. */
+export function varyingSourceFor(
+  addresses: readonly Address[],
+  prefix: Prefix | null,
+  destination: Address,
+): OuterSource {
+  if (prefix === null || prefix.address.family !== destination.family) {
+    return { address: sourceFor(addresses, destination), bits: 0 };
+  }
+  const hostBits = prefix.address.bytes.length * 8 - prefix.length;
+  return { address: prefix.address, bits: Math.min(MAX_SOURCE_BITS, hostBits) };
+}
+
 /** The source with the family of `destination`; throws when there is none. */
 export function sourceFor(addresses: readonly Address[], destination: Address): Address {
   const source = addresses.find((address) => address.family === destination.family);
@@ -99,18 +122,19 @@ export function egressValue({ vlan }: NextHop): number {
 }
 
 /** Fills a scratch entry. */
-export function fillBackend(view: BackendView, source: Address, fields: BackendFields): void {
+export function fillBackend(view: BackendView, source: OuterSource, fields: BackendFields): void {
   const { address, nextHop } = fields;
   view.memory.fill(0);
   view.setAddress(toMapped(address));
-  view.setSource(toMapped(source));
+  view.setSource(toMapped(source.address));
+  view.sourceBits = source.bits;
   view.setNextHopMac(nextHop.mac);
   view.setOwnMac(nextHop.ownMac);
   view.ifindex = nextHop.ifindex;
   view.weight = fields.weight ?? 1;
   view.flags =
     (fields.alive ? BACKEND_ALIVE : 0) | (fields.agent ? BACKEND_AGENT : 0) | (address.family === 6 ? BACKEND_IPV6 : 0);
-  view.headerSum = address.family === 4 ? outerHeaderSum(source.bytes, address.bytes) : 0;
+  view.headerSum = address.family === 4 ? outerHeaderSum(source.address.bytes, address.bytes) : 0;
   view.egress = egressValue(nextHop);
   view.mtu = Math.min(nextHop.mtuBytes, 0xffff);
   view.forwarding = fields.forwarding === null ? FORWARDING.UNSAID : FORWARDING_VALUE[fields.forwarding];
@@ -125,6 +149,7 @@ export class BackendTable {
   readonly view: BackendView;
   readonly #words: BigUint64Array;
   readonly #halves: Uint32Array;
+  readonly #quarters: Uint16Array;
   readonly #scratch = new BackendView();
   readonly #scratchWords = new BigUint64Array(this.#scratch.view.buffer as ArrayBuffer);
 
@@ -132,6 +157,7 @@ export class BackendTable {
     this.view = new BackendView(buffer);
     this.#words = new BigUint64Array(buffer);
     this.#halves = new Uint32Array(buffer);
+    this.#quarters = new Uint16Array(buffer);
   }
 
   #check(index: number): void {
@@ -140,7 +166,7 @@ export class BackendTable {
     }
   }
 
-  set(index: number, source: Address, fields: BackendFields): void {
+  set(index: number, source: OuterSource, fields: BackendFields): void {
     this.#check(index);
     fillBackend(this.#scratch, source, fields);
     publish(this.#words, index * BACKEND_WORDS, this.#scratchWords, BACKEND_IFINDEX_WORD);
@@ -152,6 +178,12 @@ export class BackendTable {
     const at = (index * BACKEND.sizeBytes + BACKEND.offsets.flags) / 4;
     if (alive) Atomics.or(this.#halves, at, BACKEND_ALIVE);
     else Atomics.and(this.#halves, at, ~BACKEND_ALIVE);
+  }
+
+  /** The way is in doubt: for each packet the kernel's tables are asked first. `set` ends that. */
+  setStale(index: number): void {
+    this.#check(index);
+    Atomics.or(this.#quarters, (index * BACKEND.sizeBytes + BACKEND.offsets.egress) / 2, EGRESS_STALE);
   }
 
   /** Entries that can be sent to, by index. */
@@ -215,6 +247,7 @@ export class CandidateTable {
     this.#scratch.setOwnMac(fields.nextHop.ownMac);
     this.#scratch.ifindex = fields.nextHop.ifindex;
     this.#scratch.flags = fields.address.family === 6 ? BACKEND_IPV6 : 0;
+    this.#scratch.egress = egressValue(fields.nextHop);
     publish(this.#words, start, this.#scratchWords, MEMBER_IFINDEX_WORD);
   }
 }

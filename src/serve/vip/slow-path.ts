@@ -44,6 +44,8 @@ function lookAt(view: BackendView): (EngineBackend | undefined)[] {
       flags: entry.flags,
       forwarding: entry.forwarding,
       mtuBytes: entry.mtu,
+      sourceBits: entry.sourceBits,
+      egress: entry.egress,
     };
   };
   return new Proxy([] as (EngineBackend | undefined)[], {
