@@ -9,8 +9,9 @@
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
-/* No code reads this: it brings the enum into the BTF, from which the TypeScript side is generated. */
+/* No code reads these: they bring the enums into the BTF, from which the TypeScript side is generated. */
 const enum agent_outcome *const agent_outcome_type = 0;
+const enum packing *const packing_type = 0;
 
 static __always_inline void count_agent(enum agent_outcome outcome)
 {

@@ -23,6 +23,7 @@ const enum role *const role_type = 0;
 const enum forwarding *const forwarding_type = 0;
 const enum scheduler *const scheduler_type = 0;
 const enum reason *const reason_type = 0;
+const enum packing *const packing_type = 0;
 
 static __always_inline enum outcome choose(struct packet *packet, const struct settings *all,
 					   const struct service *service, __u32 quic, struct choice *choice)

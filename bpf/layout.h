@@ -59,6 +59,19 @@
 
 #define MAX_PICKS 4096 /* of a pick table */
 
+/*
+ * Versions of what an upgrade cannot read off the structs: which bits of a word mean what, and which flow a
+ * word stands for. Raise one with each change that gives old words another meaning; a new flag does not.
+ * Maps with words of another version are not taken over (src/serve/vip/map-fates.ts; layout.test.ts tells
+ * which constants belong to which). A new field of a struct must mean by 0 "as before it was there".
+ */
+enum packing {
+	PACKING_SLOT = 1,     /* words of lookup tables, and which slot a flow has */
+	PACKING_ENTRY = 1,    /* words of the connection table; a flow's buckets and fingerprint */
+	PACKING_FLAGS = 1,    /* flags of vips, services, backends, members */
+	PACKING_FRAGMENT = 1, /* words of fragments; their buckets and regions */
+};
+
 /* What a role is in the root program's array, in the order in which a packet is offered to them. */
 enum role { ROLE_BALANCER, ROLE_DNS, ROLE_BACKEND, ROLE_COUNT };
 
@@ -318,7 +331,10 @@ struct tally {
 	__u32 zero[11];
 };
 
-/* At [subject * cpus + cpu]: written by that CPU alone, mapped and summed by user space. */
+/*
+ * At [subject * cpus + cpu]: written by that CPU alone, mapped and summed by user space. The last of a
+ * subject is no CPU's: there user space adds what an earlier version counted.
+ */
 struct counters {
 	__u64 outcome[OUTCOME_COUNT];
 	__u64 event[EVENT_COUNT];

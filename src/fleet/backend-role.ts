@@ -10,6 +10,7 @@ import { linkMtu, resolveNextHop } from '../serve/vip/next-hop.ts';
 import { SlotReader, type SlotReports } from '../serve/vip/slot-report.ts';
 import { forEachAtMost } from './at-most.ts';
 import { warnOfAttachments } from './attachment-notes.ts';
+import { tellInheritance } from './inheritance-text.ts';
 import type { Log } from './log.ts';
 import type { Machine } from './machine.ts';
 import { SaidOnce } from './said-once.ts';
@@ -198,5 +199,6 @@ export async function startBackend(
     ...(objects === undefined ? {} : { objects }),
   });
   warnOfAttachments(agent.attachments, { backend: backend.name }, log);
+  tellInheritance(log, { backend: backend.name }, agent.inheritance);
   return new BackendRole(backend, machine, agent, log);
 }

@@ -20,6 +20,7 @@ import { forEachAtMost } from './at-most.ts';
 import { warnOfAttachments } from './attachment-notes.ts';
 import { BalancerPeers } from './balancer-peers.ts';
 import { isReachedDirectly, setNatReplies } from './forwarding-plan.ts';
+import { tellInheritance } from './inheritance-text.ts';
 import type { Log } from './log.ts';
 import type { Folders, Machine } from './machine.ts';
 import { probeSource } from './probe-plan.ts';
@@ -495,6 +496,7 @@ export async function startBalancer(options: BalancerOptions): Promise<BalancerR
     ...(options.objects === undefined ? {} : { objects: options.objects }),
   });
   warnOfAttachments(forwarder.attachments, { balancer: balancer.name }, options.log);
+  tellInheritance(options.log, { balancer: balancer.name }, forwarder.inheritance);
   let announcer: Announcer | null = null;
   let slowPath: SlowPath | null = null;
   try {

@@ -2,7 +2,7 @@
  * A backend machine's kernel side: packets of the site's members are taken out of their encapsulation, second chances are
  * passed on, and the machine answers clients directly for the VIPs on its loopback.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { QuicIds } from '../../config/model.ts';
 import { serverIdNumber } from '../../decide/server-ids.ts';
@@ -10,6 +10,7 @@ import { type Address, formatAddress, fromMapped, type Prefix, sameAddress, toMa
 import { type Attachment, Root } from './attach.ts';
 import { countPossibleCpus } from './balancer-object.ts';
 import { deleteElement, listKeys, lookupElement, openPinned, updateElement } from './bpf.ts';
+import { readBtf } from './btf.ts';
 import { AgentCounterView } from './counters.ts';
 import { addToLoopback, InterfaceSettings, loopbackAddresses, removeFromLoopback } from './direct-answer.ts';
 import {
@@ -28,10 +29,11 @@ import {
 } from './layout.gen.ts';
 import { closeFd, type MappedMemory, mapMemory } from './libc.ts';
 import { CandidateTable, type MemberFields } from './machine-entry.ts';
-import { pinMaps, prepareMaps, removeMapPins } from './maps.ts';
+import { removeMapPins } from './maps.ts';
 import { detachClamp, MssClamp } from './mss-clamp.ts';
 import { BpfObject } from './object.ts';
 import { listPins, makePinFolder, pinFolder, removeEmptyFolders, removeInstance } from './pins.ts';
+import { type Inheritance, Takeover } from './takeover.ts';
 
 export interface AgentOptions {
   /** Names the pins, /sys/fs/bpf/portico/NAME/; may be that of a balancer on the same machine. Null: nothing is pinned. */
@@ -104,8 +106,8 @@ function listOwnVips(fd: number): Address[] {
 
 export class Agent {
   readonly attachments: readonly Attachment[];
-  /** Maps of an earlier process were taken over. */
-  readonly adopted: boolean;
+  /** What was taken over from an earlier process, perhaps of another version; null: nothing was there. */
+  readonly inheritance: Inheritance | null;
   readonly counters: AgentCounterView;
   /** Lowers the segments that VIPs announce; null: the kernel cannot, `clampTrouble` says why. */
   clamp: MssClamp | null = null;
@@ -129,32 +131,49 @@ export class Agent {
     const { netns, interfaces } = options;
     this.#root = new Root({ netns, interfaces, folder, objects });
     let object: BpfObject | null = null;
+    let takeover: Takeover | null = null;
     let settings: InterfaceSettings | null = null;
     try {
-      const cpus = countPossibleCpus();
-      object = new BpfObject(join(objects, 'backend.bpf.o'));
+      const cpus = countPossibleCpus() + 1; // the last is no CPU's: what earlier versions counted
+      const path = join(objects, 'backend.bpf.o');
+      object = new BpfObject(path);
       this.#object = object;
-      const known = new Map([['roles', this.#root.rolesFd]]);
-      const created = prepareMaps(object, folder, { agent_counters: cpus }, known);
+      const { rolesFd } = this.#root;
+      const sizes = { agent_counters: cpus };
+      const btf = readBtf(readFileSync(path));
+      takeover = new Takeover({ object, btf, folder, role: ROLE.BACKEND, rolesFd, sizes, counterStride: cpus });
+      takeover.prepare();
       object.load();
-      if (folder !== null) pinMaps(object, folder, created);
-      this.adopted = !created.includes('agent_members');
+      takeover.fill();
+      this.inheritance = takeover.inheritance;
       this.counters = new AgentCounterView(this.#map('agent_counters', cpus * AGENT_COUNTERS.sizeBytes));
       this.#candidates = new CandidateTable(this.#map('agent_candidates', MAX_BACKENDS * MEMBER.sizeBytes));
       this.#view = new AgentSettingsView(this.#map('agent_settings', AGENT_SETTINGS.sizeBytes));
       this.#writeSettings(this.#view);
       settings = new InterfaceSettings(netns, interfaces);
       this.#settings = settings;
-      this.#root.join(ROLE.BACKEND, this.programFd);
-      this.attachments = this.#root.attach();
+      const { hasPrevious } = takeover;
+      let attachments: Attachment[] = [];
+      takeover.finish(() => {
+        if (hasPrevious) attachments = this.#root.attach();
+        this.#root.join(ROLE.BACKEND, this.programFd);
+        if (!hasPrevious) attachments = this.#root.attach();
+      });
+      this.attachments = attachments;
       this.#openClamp(folder, objects);
     } catch (error) {
       settings?.restore();
+      takeover?.abort(error);
       for (const memory of this.#memories) memory.unmap();
       object?.close();
       this.#root.close();
       throw error;
     }
+  }
+
+  /** Maps of an earlier process were taken over. */
+  get adopted(): boolean {
+    return this.inheritance !== null;
   }
 
   #openClamp(folder: string | null, objects: string): void {

@@ -9,17 +9,20 @@ import {
   createXdpLink,
   deleteElement,
   linkInfo,
+  lookupElement,
+  mapInfo,
   openPinned,
   pinObject,
+  programFdById,
   queryXdp,
   updateElement,
   updateLink,
   type XdpMode,
 } from './bpf.ts';
 import { isErrno } from './errno.ts';
-import { LAYOUT_DIGEST, type ROLE, ROLE_NAMES } from './layout.gen.ts';
+import { type ROLE, ROLE_NAMES } from './layout.gen.ts';
 import { closeFd } from './libc.ts';
-import { agreeOnLayout, pinMaps, prepareMaps } from './maps.ts';
+import { LayoutMismatch, REMEDY } from './maps.ts';
 import { inNamespace, interfaceIndexIn } from './netns.ts';
 import { BpfObject } from './object.ts';
 import { listPins, removePin, removePins, replacePin } from './pins.ts';
@@ -55,6 +58,12 @@ function stopMerging(name: string): string {
 
 function roleKey(role: number): Uint8Array {
   return new Uint8Array(new Uint32Array([role]).buffer);
+}
+
+/** Descriptor of the program that a role has in the array `roles`; null: none. The caller's. */
+export function runningProgram(rolesFd: number, role: number): number | null {
+  const id = new Uint32Array(1);
+  return lookupElement(rolesFd, roleKey(role), new Uint8Array(id.buffer)) ? programFdById(id[0]) : null;
 }
 
 function attachAnew(programFd: number, ifindex: number, name: string): { fd: number; mode: XdpMode; reason: string } {
@@ -113,8 +122,9 @@ export interface RootOptions {
 }
 
 /**
- * Loaded by the constructor, which adopts or creates `roles`. Then `join`, then `attach`: so that no packet meets a root
- * without a role. Whoever opened it closes it.
+ * Loaded by the constructor, which adopts or creates `roles`. For a new role `join`, then `attach`, so that no packet meets a
+ * root without a role; for one that is there the other way round, so that all that may fail comes before the exchange.
+ * Whoever opened it closes it.
  */
 export class Root {
   readonly #options: RootOptions;
@@ -123,12 +133,16 @@ export class Root {
 
   constructor(options: RootOptions) {
     this.#options = options;
-    if (options.folder !== null) agreeOnLayout(options.folder, LAYOUT_DIGEST);
     this.#object = new BpfObject(join(options.objects, 'root.bpf.o'));
     try {
-      const created = prepareMaps(this.#object, options.folder, {});
+      const pin = options.folder === null ? null : join(options.folder, 'roles');
+      const pinned = pin === null ? null : openPinned(pin);
+      if (pinned !== null) {
+        this.#object.reuseMap('roles', pinned);
+        closeFd(pinned); // libbpf has its own
+      }
       this.#object.load();
-      if (options.folder !== null) pinMaps(this.#object, options.folder, created);
+      if (pin !== null && pinned === null) pinObject(this.rolesFd, pin);
     } catch (error) {
       this.#object.close();
       throw error;
@@ -143,9 +157,25 @@ export class Root {
     return this.#object.programFd('root');
   }
 
-  /** Puts a role's program into its place, or in place of its older version, between two packets; pins it. */
-  join(role: RoleIndex, programFd: number): void {
+  /**
+   * Puts a role's program into its place, or in place of its older version, between two packets; pins it. When `start` fails, the
+   * older version is put back.
+   */
+  join(role: RoleIndex, programFd: number, start: () => void = () => {}): void {
+    const places = mapInfo(this.rolesFd).maxEntries;
+    if (role >= places) {
+      throw new LayoutMismatch(`the version before knew ${places} roles, ${ROLE_NAMES[role]} is a new one. ${REMEDY}`);
+    }
+    const before = runningProgram(this.rolesFd, role);
     updateElement(this.rolesFd, roleKey(role), roleKey(programFd));
+    try {
+      start();
+    } catch (error) {
+      if (before !== null) updateElement(this.rolesFd, roleKey(role), roleKey(before));
+      throw error;
+    } finally {
+      if (before !== null) closeFd(before);
+    }
     if (this.#options.folder !== null) replacePin(programFd, join(this.#options.folder, ROLE_NAMES[role]));
   }
 

@@ -1,13 +1,13 @@
-/** `balancer.bpf.o`, loaded in the sizes of the site, with its maps adopted from pins or made and pinned. */
+/** `balancer.bpf.o`, loaded in the sizes of the site, with its maps taken over from the version before or made and pinned. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { runSyscallProgram } from './bpf.ts';
 import { readBtf } from './btf.ts';
-import { MAX_SUBJECTS } from './layout.gen.ts';
+import { MAX_SUBJECTS, ROLE } from './layout.gen.ts';
 import { type MappedMemory, mapMemory } from './libc.ts';
 import { PREFIX_SETS } from './limits.ts';
-import { pinMaps, prepareMaps } from './maps.ts';
 import { BpfObject } from './object.ts';
+import { Takeover } from './takeover.ts';
 
 const MAP_NAMES = [
   'vips',
@@ -53,8 +53,9 @@ export interface BalancerObjectOptions {
 export interface BalancerObject {
   readonly object: BpfObject;
   readonly maps: MapFds;
+  /** Elements of a subject in the map of counters: one more than there may be CPUs. */
   readonly cpus: number;
-  readonly adopted: boolean;
+  readonly takeover: Takeover;
   /** Where in the mapped memory the 64-bit word stands that the programs take for the time. */
   readonly testClock: { readonly memory: MappedMemory; readonly offset: number } | null;
   startSweeper(): void;
@@ -78,29 +79,34 @@ function chooseTestClock(object: BpfObject, path: string): number {
   return find('.data', 'test_clock_ns');
 }
 
+/** The new maps of a version that takes over are complete; `takeover.finish` or `takeover.abort` is the caller's. */
 export function openBalancer(options: BalancerObjectOptions): BalancerObject {
   const path = join(options.objects, 'balancer.bpf.o');
-  const cpus = options.cpus ?? countPossibleCpus();
-  const { folder } = options;
+  const processors = options.cpus ?? countPossibleCpus();
+  const cpus = processors + 1;
   const object = new BpfObject(path);
+  let takeover: Takeover | null = null;
   try {
     const sizes = {
       connections: options.buckets,
       counters: MAX_SUBJECTS * cpus,
-      event_records: cpus,
+      event_records: processors,
       tallies: cpus,
       prefixes: options.prefixSets ?? PREFIX_SETS,
     };
-    const created = prepareMaps(object, folder, sizes, new Map([['roles', options.rolesFd]]));
+    const btf = readBtf(readFileSync(path));
+    const { folder, rolesFd } = options;
+    takeover = new Takeover({ object, btf, folder, role: ROLE.BALANCER, rolesFd, sizes, counterStride: cpus });
+    takeover.prepare();
     const clockOffset = options.testClock ? chooseTestClock(object, path) : -1;
     object.load();
-    if (folder !== null) pinMaps(object, folder, created);
+    takeover.fill();
     const maps = Object.fromEntries(MAP_NAMES.map((name) => [name, object.mapFd(name)])) as Record<MapName, number>;
     return {
       object,
       maps,
       cpus,
-      adopted: !created.includes('connections'),
+      takeover,
       testClock:
         clockOffset < 0
           ? null
@@ -111,6 +117,7 @@ export function openBalancer(options: BalancerObjectOptions): BalancerObject {
       },
     };
   } catch (error) {
+    takeover?.abort(error);
     object.close();
     throw error;
   }

@@ -6,11 +6,12 @@
  */
 import koffi from 'koffi';
 import { isErrno, systemError } from './errno.ts';
-import { lastErrno } from './libc.ts';
+import { closeFd, lastErrno } from './libc.ts';
 
 export const MAP_TYPE_HASH = 1;
 export const MAP_TYPE_ARRAY = 2;
 export const MAP_TYPE_PROG_ARRAY = 3;
+export const MAP_TYPE_LRU_HASH = 9;
 export const MAP_TYPE_ARRAY_OF_MAPS = 12;
 export const BPF_F_MMAPABLE = 1 << 10;
 export const BPF_F_INNER_MAP = 1 << 12;
@@ -157,15 +158,45 @@ export interface MapInfo extends MapDefinition {
   readonly id: number;
 }
 
+const INFO = 'int bpf_obj_get_info_by_fd(int fd, void *info, void *length)';
+
 function objectInfo(fd: number, what: string): DataView {
   // Longer than any of the structs that are read here; the kernel fills what it knows and says how much.
   const info = new Uint8Array(512);
   const length = new Uint32Array([info.length]);
-  must(
-    callLibbpf('int bpf_obj_get_info_by_fd(int fd, void *info, void *length)', fd, info, length),
-    `ask about ${what} ${fd}`,
-  );
+  must(callLibbpf(INFO, fd, info, length), `ask about ${what} ${fd}`);
   return new DataView(info.buffer);
+}
+
+/** Room for the ids of the maps that a program uses: the kernel allows 64. */
+const MAX_USED_MAPS = 64;
+
+/** Ids of the maps that a program uses itself, without those of the programs that it calls. */
+export function mapIdsOfProgram(fd: number): number[] {
+  const info = new DataView(new ArrayBuffer(512));
+  const ids = new Uint32Array(MAX_USED_MAPS);
+  info.setUint32(52, MAX_USED_MAPS, true);
+  info.setBigUint64(56, koffi.address(ids), true);
+  const length = new Uint32Array([info.byteLength]);
+  must(callLibbpf(INFO, fd, new Uint8Array(info.buffer), length), `ask about the maps of program ${fd}`);
+  return [...ids.subarray(0, Math.min(info.getUint32(52, true), MAX_USED_MAPS))];
+}
+
+/** The BTF that a program was loaded with, that of its whole object, as in the object's section; null: it has none. */
+export function btfOfProgram(programFd: number): Uint8Array | null {
+  const btfId = objectInfo(programFd, 'program').getUint32(128, true);
+  if (btfId === 0) return null;
+  const fd = must(callLibbpf('int bpf_btf_get_fd_by_id(uint32_t id)', btfId), `open BTF ${btfId}`);
+  try {
+    const bytes = new Uint8Array(objectInfo(fd, 'BTF').getUint32(8, true));
+    const info = new DataView(new ArrayBuffer(32)); // struct bpf_btf_info
+    info.setBigUint64(0, koffi.address(bytes), true);
+    info.setUint32(8, bytes.length, true);
+    must(callLibbpf(INFO, fd, new Uint8Array(info.buffer), new Uint32Array([info.byteLength])), `read BTF ${btfId}`);
+    return bytes;
+  } finally {
+    closeFd(fd);
+  }
 }
 
 function readName(view: DataView, offset: number): string {

@@ -154,6 +154,10 @@ export interface MapTypes {
 
 export interface Btf {
   readonly maps: readonly MapTypes[];
+  /** Structs by name, those too that are no map's key or value. */
+  readonly structs: ReadonlyMap<string, StructType>;
+  /** Named enums: values by entry. */
+  readonly enums: ReadonlyMap<string, ReadonlyMap<string, number>>;
   /** Variables by section (`.rodata`, `.data`, `.bss`). */
   readonly sections: ReadonlyMap<string, readonly Variable[]>;
 }
@@ -241,6 +245,15 @@ class BtfSection {
     }
   }
 
+  /** Values of a 32-bit enum by the names of its entries. */
+  enumEntries(type: RawType): ReadonlyMap<string, number> {
+    const entries = Array.from({ length: type.vlen }, (_, i): [string, number] => {
+      const at = type.offset + 8 * i;
+      return [this.#nameAt(at), this.#view.getInt32(at + 4, true)];
+    });
+    return new Map(entries);
+  }
+
   /** A map is declared by a struct of pointers: `key`, `value`, and `values`, an array of pointers to inner maps. */
   mapTypes(name: string, id: number): MapTypes {
     const members = this.#members(this.#strip(id));
@@ -270,14 +283,23 @@ class BtfSection {
 
 /** Reads the BTF of a whole object file. */
 export function readBtf(file: Uint8Array): Btf {
-  const btf = new BtfSection(findBtfSection(file));
+  return readBtfSection(findBtfSection(file));
+}
+
+/** Reads BTF as it stands in an object file's section, or as the kernel gives it out. */
+export function readBtfSection(section: Uint8Array): Btf {
+  const btf = new BtfSection(section);
   const maps: MapTypes[] = [];
+  const structs = new Map<string, StructType>();
+  const enums = new Map<string, ReadonlyMap<string, number>>();
   const sections = new Map<string, Variable[]>();
-  for (const type of btf.types) {
-    if (type.kind !== KIND_DATASEC) continue;
+  btf.types.forEach((type, id) => {
+    if (type.kind === KIND_ENUM && type.name !== '') enums.set(type.name, btf.enumEntries(type));
+    if (type.kind === KIND_STRUCT && type.name !== '') structs.set(type.name, btf.resolve(id) as StructType);
+    if (type.kind !== KIND_DATASEC) return;
     const variables = btf.variables(type);
     sections.set(type.name, variables);
     if (type.name === '.maps') maps.push(...variables.map((variable) => btf.mapTypes(variable.name, variable.type)));
-  }
-  return { maps, sections };
+  });
+  return { maps, structs, enums, sections };
 }

@@ -53,6 +53,7 @@ import { type Pressure, PressureReader } from './pressure.ts';
 import { ServerIdTable } from './server-id-table.ts';
 import { ProbeSourceMap, type ServiceFields, type ServiceKey, ServiceMap, VipMap } from './service-maps.ts';
 import { openSlotTable, removeSlotTable, type SlotTable, tableSize } from './slot-table.ts';
+import type { Inheritance } from './takeover.ts';
 
 export interface ForwarderOptions {
   /** Names the pins, /sys/fs/bpf/portico/NAME/. Null: nothing is pinned and all goes with the process (tests, bench, replay). */
@@ -112,8 +113,8 @@ function checkOptions({ buckets, hashKey, name, testClock }: ForwarderOptions): 
 export class Forwarder {
   /** How each interface is attached, and what the operator should know about it. */
   readonly attachments: readonly Attachment[];
-  /** Maps of an earlier process were taken over. */
-  readonly adopted: boolean;
+  /** What was taken over from an earlier process, perhaps of another version; null: nothing was there. */
+  readonly inheritance: Inheritance | null;
   readonly vips: VipMap;
   readonly services: ServiceMap;
   readonly probeSources: ProbeSourceMap;
@@ -160,7 +161,7 @@ export class Forwarder {
       this.#object = opened.object;
       this.maps = opened.maps;
       this.cpus = opened.cpus;
-      this.adopted = opened.adopted;
+      this.inheritance = opened.takeover.inheritance;
       const clock = opened.testClock;
       this.#testClock = clock === null ? null : new BigUint64Array(this.#keep(clock.memory), clock.offset, 1);
       this.backends = new BackendTable(this.#map('backends', MAX_BACKENDS * BACKEND.sizeBytes));
@@ -190,15 +191,26 @@ export class Forwarder {
       for (const { lifetimeTicks } of this.services.list())
         this.#settings.reclaimTicks = Math.max(this.#settings.reclaimTicks, lifetimeTicks);
       forgetRecent(); // an earlier version may have remembered otherwise
-      this.#root.join(ROLE.BALANCER, this.programFd);
-      opened.startSweeper();
-      this.attachments = this.#root.attach();
+      const { takeover, startSweeper } = opened;
+      let attachments: Attachment[] = [];
+      takeover.finish(() => {
+        if (takeover.hasPrevious) attachments = this.#root.attach();
+        this.#root.join(ROLE.BALANCER, this.programFd, startSweeper);
+        if (!takeover.hasPrevious) attachments = this.#root.attach();
+      });
+      this.attachments = attachments;
     } catch (error) {
       for (const memory of this.#memories) memory.unmap();
+      opened?.takeover.abort(error);
       opened?.object.close();
       this.#root.close();
       throw error;
     }
+  }
+
+  /** Maps of an earlier process were taken over. */
+  get adopted(): boolean {
+    return this.inheritance !== null;
   }
 
   #keep(memory: MappedMemory): ArrayBuffer {

@@ -1,5 +1,4 @@
 /** What the kernel and TypeScript share, as TypeScript: from BTF and the header's names to the text of `layout.gen.ts`. */
-import { createHash } from 'node:crypto';
 import { type Btf, type Field, type StructType, type Type, typeSizeBytes } from './btf.ts';
 import type { Header, HeaderEnum } from './c-header.ts';
 
@@ -136,12 +135,15 @@ function renderEnum(header: HeaderEnum): string {
   const entries = header.entries.filter((entry) => entry.name !== `${prefix}_COUNT`);
   const short = (name: string) => name.slice(prefix.length + 1);
   const values = entries.map((entry) => `  ${short(entry.name)}: ${entry.value},\n`).join('');
-  const names = entries.map((entry) => `  '${short(entry.name).toLowerCase().replaceAll('_', '-')}',\n`).join('');
-  return `
+  const declared = `
 /** \`enum ${header.name}\`. */
 export const ${constant} = {
 ${values}} as const;
-
+`;
+  // Names by value are for those that count from 0.
+  if (entries.some((entry, i) => entry.value !== i)) return declared;
+  const names = entries.map((entry) => `  '${short(entry.name).toLowerCase().replaceAll('_', '-')}',\n`).join('');
+  return `${declared}
 export const ${constant}_NAMES = [
 ${names}] as const;
 export type ${pascal(header.name)}Name = (typeof ${constant}_NAMES)[number];
@@ -166,9 +168,5 @@ export function generateLayout(btfs: readonly Btf[], header: Header): Generated 
   const constants = header.constants.map(({ name, value }) => `export const ${name} = ${value};\n`).join('');
   const enums = header.enums.map(renderEnum).join('');
   const body = `${constants}${enums}${structs.map(renderStruct).join('')}`;
-  const digest = createHash('sha256')
-    .update(JSON.stringify([header.constants, header.enums, structs]))
-    .digest('hex');
-  const note = '/** SHA-256 of all that follows from the header: pinned maps of another layout are not adopted. */';
-  return { ok: true, text: `${HEAD}\n${note}\nexport const LAYOUT_DIGEST =\n  '${digest}';\n\n${body}` };
+  return { ok: true, text: `${HEAD}\n${body}` };
 }
