@@ -7,7 +7,7 @@ import { ROLES, Runtime } from '../fleet/runtime.ts';
 import type { Lab } from './build.ts';
 
 /** Interface of a balancer towards its prober, as the lab builds it. */
-const PROBE_INTERFACE = 'probe0';
+export const PROBE_INTERFACE = 'probe0';
 
 function machinesOf(lab: Lab): ReadonlyMap<string, Machine> {
   const machines = new Map<string, Machine>();

@@ -249,15 +249,15 @@ const RESTARTS: readonly Row[] = [
   },
   {
     name: 'upgrade',
-    summary: 'n1 is drained, and a process with other kernel programs of the same layout takes over',
+    summary: 'n1 is drained, a version with other structs takes over, and this one takes over from it',
     reshufflesUnsettled: false,
     async act({ world, openRest, migrate, pass }) {
-      const objects = await world.rebuildPrograms();
+      const version = await world.makeVersion();
       await world.drain('n1');
       world.runtime.keepDrains();
       await openRest();
       migrate();
-      await world.restart(async () => {}, objects);
+      await world.restart(() => world.upgradeTo(version));
       await pass(PAUSE);
     },
   },

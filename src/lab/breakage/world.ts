@@ -1,23 +1,22 @@
 /** The breakage lab with Portico on its machines, and what can be done to it while connections are held. */
-import { execFile } from 'node:child_process';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import type { Config, Service } from '../../config/model.ts';
 import type { BalancerRole } from '../../fleet/balancer-role.ts';
+import { loadHashKeys } from '../../fleet/hash-keys.ts';
 import type { Log } from '../../fleet/log.ts';
 import type { Runtime } from '../../fleet/runtime.ts';
 import type { SiteRuntime } from '../../fleet/site-runtime.ts';
 import type { SlotChange } from '../../fleet/table-target.ts';
 import { formatAddress } from '../../net/address.ts';
 import { countPackets } from '../../serve/vip/counters.ts';
+import { BUCKET_ENTRIES } from '../../serve/vip/layout.gen.ts';
+import { listInstances } from '../../serve/vip/pins.ts';
 import type { Lab } from '../build.ts';
-import { startPorticoInLab } from '../portico.ts';
+import { PROBE_INTERFACE, startPorticoInLab } from '../portico.ts';
 import { TCP_PORT } from './messages.ts';
+import { makeVersion, removeVersion, takeOver } from './other-version.ts';
 
-const BUILD = fileURLToPath(new URL('../../../scripts/build-bpf.sh', import.meta.url));
-const BUILD_LIMIT_MS = 60_000;
 const READY_LIMIT_MS = 30_000;
 const ROUTES_LIMIT_MS = 10_000;
 const POLL_MS = 50;
@@ -68,6 +67,7 @@ export class World {
   /** Backends that were killed in this row. */
   readonly dead = new Set<string>();
   readonly #deadBalancers = new Set<string>();
+  readonly #versions: string[] = [];
   readonly #log: Log;
   #runtime: Runtime | null = null;
 
@@ -108,6 +108,7 @@ export class World {
   async stopPortico(): Promise<void> {
     await this.#runtime?.stop(false);
     this.#runtime = null;
+    for (const version of this.#versions.splice(0)) removeVersion(version);
     for (const name of this.dead) await this.lab.restoreBackend(name);
     for (const name of this.#deadBalancers) await this.lab.restoreBalancer(name);
     this.dead.clear();
@@ -115,20 +116,53 @@ export class World {
   }
 
   /** The process ends and leaves what is in the kernels and routers; later another one starts. */
-  async restart(meanwhile: () => Promise<void>, objects?: string): Promise<void> {
+  async restart(meanwhile: () => Promise<void>): Promise<void> {
     const { config } = this.runtime;
     await this.runtime.stop(true);
     this.#runtime = null;
     await meanwhile();
-    this.#runtime = await startPorticoInLab(this.lab, config, this.#log, objects);
+    this.#runtime = await startPorticoInLab(this.lab, config, this.#log);
     await this.#untilHealthy(config);
   }
 
-  /** The kernel programs compiled anew, with other optimisation: other code, the same layout. Gives their folder. */
-  async rebuildPrograms(): Promise<string> {
-    const folder = join(dirname(this.lab.folderOf('b1')), 'objects');
-    await promisify(execFile)(BUILD, [folder, '-O3'], { timeout: BUILD_LIMIT_MS });
-    return folder;
+  /** Another version of Portico, whose kernel programs have other structs. Gives its folder, which goes with Portico. */
+  async makeVersion(): Promise<string> {
+    const version = await makeVersion();
+    this.#versions.push(version);
+    return version;
+  }
+
+  /** While no process runs: one of another version takes over every balancer and backend, and ends. */
+  async upgradeTo(version: string): Promise<void> {
+    const { balancers, backends } = this.full;
+    const run = dirname(this.lab.folderOf('b1'));
+    const keys = loadHashKeys(this.full, join(run, 'portico'));
+    const lives = (name: string) => !this.dead.has(name) && !this.#deadBalancers.has(name);
+    const common = ({ name, interfaces }: { name: string; interfaces: readonly string[] }) => {
+      const netns = this.lab.machines.get(name)!.netns;
+      return { name: netns, netns, interfaces };
+    };
+    const report = await takeOver(version, {
+      balancers: [...balancers.values()]
+        .filter(({ name }) => lives(name))
+        .map((balancer) => ({
+          ...common(balancer),
+          probeInterface: this.lab.machines.has(`probe-${balancer.name}`) ? PROBE_INTERFACE : null,
+          addresses: balancer.addresses.map(formatAddress),
+          buckets: balancer.connections / BUCKET_ENTRIES,
+          hashKey: Buffer.from(keys.get(balancer.site) ?? []).toString('hex'),
+        })),
+      agents: [...backends.values()]
+        .filter(({ name, agent }) => agent && lives(name) && this.#pinned(name))
+        .map((backend) => ({ ...common(backend), addresses: [formatAddress(backend.address)] })),
+    });
+    for (const { inheritance } of [...report.balancers, ...report.agents]) {
+      if (inheritance === null || inheritance.migrated.length === 0) throw new Error('lab: nothing was migrated');
+    }
+  }
+
+  #pinned(name: string): boolean {
+    return listInstances().includes(this.lab.machines.get(name)!.netns);
   }
 
   /** Packets to the VIPs of these services so far, as the balancers count them. */
