@@ -51,6 +51,7 @@ export const FRAGMENT_CHECK_SHIFT = 44;
 export const FRAGMENT_AGE_MASK = 4095;
 export const FRAGMENT_CHECK_MASK = 1048575;
 export const HAND_UP_FRAME_BYTES = 65600;
+export const EGRESS_VLAN_MASK = 4095;
 export const EGRESS_TAG = 4096;
 export const EGRESS_STRIP = 8192;
 export const EGRESS_STALE = 32768;
@@ -1380,7 +1381,7 @@ export const MEMBER = {
     ownMac: 22,
     ifindex: 28,
     flags: 32,
-    zero: 36,
+    egress: 36,
   },
 } as const;
 
@@ -1430,10 +1431,10 @@ export class MemberView extends StructView {
   set flags(value: number) {
     this.view.setUint32(this.start + 32, value, true);
   }
-  get zero(): number {
+  get egress(): number {
     return this.view.getUint32(this.start + 36, true);
   }
-  set zero(value: number) {
+  set egress(value: number) {
     this.view.setUint32(this.start + 36, value, true);
   }
 }
@@ -1527,16 +1528,18 @@ export class AgentQuicView extends StructView {
 
 /** `struct agent_settings`: size and offsets in bytes. */
 export const AGENT_SETTINGS = {
-  sizeBytes: 32,
+  sizeBytes: 40,
   offsets: {
     address4: 0,
     address6: 16,
+    hasPrefixes: 32,
+    zero: 36,
   },
 } as const;
 
 export class AgentSettingsView extends StructView {
-  constructor(buffer: ArrayBuffer = new ArrayBuffer(32)) {
-    super(buffer, 32);
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(40)) {
+    super(buffer, 40);
   }
   /** Copies 16 bytes into `target`. */
   copyAddress4(target: Uint8Array): Uint8Array {
@@ -1557,6 +1560,49 @@ export class AgentSettingsView extends StructView {
   setAddress6(source: Uint8Array): void {
     if (source.length !== 16) throw new RangeError('address6: 16 bytes');
     this.memory.set(source, this.start + 16);
+  }
+  get hasPrefixes(): number {
+    return this.view.getUint32(this.start + 32, true);
+  }
+  set hasPrefixes(value: number) {
+    this.view.setUint32(this.start + 32, value, true);
+  }
+  get zero(): number {
+    return this.view.getUint32(this.start + 36, true);
+  }
+  set zero(value: number) {
+    this.view.setUint32(this.start + 36, value, true);
+  }
+}
+
+/** `struct member_prefix`: size and offsets in bytes. */
+export const MEMBER_PREFIX = {
+  sizeBytes: 20,
+  offsets: {
+    bits: 0,
+    address: 4,
+  },
+} as const;
+
+export class MemberPrefixView extends StructView {
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(20)) {
+    super(buffer, 20);
+  }
+  get bits(): number {
+    return this.view.getUint32(this.start, true);
+  }
+  set bits(value: number) {
+    this.view.setUint32(this.start, value, true);
+  }
+  /** Copies 16 bytes into `target`. */
+  copyAddress(target: Uint8Array): Uint8Array {
+    for (let i = 0; i < 16; i++) target[i] = this.memory[this.start + 4 + i];
+    return target;
+  }
+  /** Sets 16 bytes. */
+  setAddress(source: Uint8Array): void {
+    if (source.length !== 16) throw new RangeError('address: 16 bytes');
+    this.memory.set(source, this.start + 4);
   }
 }
 
