@@ -12,6 +12,7 @@ export const MAP_TYPE_HASH = 1;
 export const MAP_TYPE_ARRAY = 2;
 export const MAP_TYPE_PROG_ARRAY = 3;
 export const MAP_TYPE_LRU_HASH = 9;
+export const MAP_TYPE_LPM_TRIE = 11;
 export const MAP_TYPE_ARRAY_OF_MAPS = 12;
 export const BPF_F_MMAPABLE = 1 << 10;
 export const BPF_F_INNER_MAP = 1 << 12;

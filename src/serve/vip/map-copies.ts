@@ -6,6 +6,7 @@ import {
   lookupElement,
   MAP_TYPE_ARRAY,
   MAP_TYPE_HASH,
+  MAP_TYPE_LPM_TRIE,
   MAP_TYPE_LRU_HASH,
   type MapDefinition,
   mapFdById,
@@ -83,10 +84,12 @@ function copyArray(from: OpenMap, to: OpenMap, value: Conversion): void {
   }
 }
 
+const KEYED_TYPES = [MAP_TYPE_HASH, MAP_TYPE_LRU_HASH, MAP_TYPE_LPM_TRIE];
+
 /** Element by element. Throws `Unconvertible` where an element has no place in the new map. */
 export function copyElements(from: OpenMap, to: OpenMap, key: Conversion, value: Conversion): void {
   const { type, flags, name } = from.definition;
-  if (type === MAP_TYPE_HASH || type === MAP_TYPE_LRU_HASH) copyHash(from, to, key, value);
+  if (KEYED_TYPES.includes(type)) copyHash(from, to, key, value);
   else if (type === MAP_TYPE_ARRAY && flags & BPF_F_MMAPABLE) copyArray(from, to, value);
   else throw new Unconvertible(`maps like ${name} cannot be copied`);
 }

@@ -88,8 +88,10 @@ export const MAP_FATES: Readonly<Record<string, Fate>> = {
   event_records: { kind: 'new' },
   answers: { kind: 'new' },
   nat_jobs: { kind: 'new' },
+  parcels: { kind: 'new' },
   // The agent's.
   agent_members: { kind: 'copy' },
+  agent_prefixes: { kind: 'copy' },
   agent_candidates: { kind: 'copy', packing: 'FLAGS' },
   agent_vips: { kind: 'copy' },
   agent_counters: { kind: 'count' },
