@@ -11,7 +11,8 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type KernelEngine, openKernelEngine } from '../../src/cli/replay-kernel.ts';
 import { processFrame } from '../../src/model/packet-path.ts';
-import { compareFrame, describeDifference } from './compare.ts';
+import { pinToCpu } from '../../src/serve/vip/libc.ts';
+import { compareFrame, describeDifference, TEST_CPU } from './compare.ts';
 import { type Input, readCorpus, runInput, toText, writeCorpus } from './corpus.ts';
 import { createDice, type Dice } from './dice.ts';
 import { mutate, randomFrame } from './frames.ts';
@@ -141,6 +142,7 @@ async function main(): Promise<void> {
   const seed = values.seed === undefined ? randomInt(2 ** 32) : Number(values.seed) >>> 0;
   const dice = createDice(seed);
   const endMs = performance.now() + 1000 * Number(values.seconds ?? 60);
+  pinToCpu(TEST_CPU);
   const kernel = openKernelEngine(join(import.meta.dirname, '../../build/bpf'), BUCKETS, PREFIX_SETS);
   const coverage = new Coverage();
   await coverage.start();
