@@ -4,8 +4,8 @@ import type { HeldEvents } from './held-connection.ts';
 import { QUIC_PORT, readQuicAnswer, writeInitial, writeShort } from './messages.ts';
 import { ownMs } from './own-clock.ts';
 
-/** UDP repeats nothing by itself. */
-const REPEAT_MS = 500;
+/** UDP repeats nothing by itself: here after so long, then after twice as long, and so on. */
+const FIRST_REPEAT_MS = 500;
 
 export class HeldFlow {
   backend = 0;
@@ -21,6 +21,7 @@ export class HeldFlow {
   #count = 0;
   #askedAtMs = 0;
   #sentAtMs = 0;
+  #repeatMs = FIRST_REPEAT_MS;
 
   constructor(number: number, vip: string, source: string, limitMs: number, events: HeldEvents) {
     this.#number = number;
@@ -42,7 +43,10 @@ export class HeldFlow {
     if (this.#askedAtMs === 0) {
       if (due) this.#ask();
     } else if (nowMs - this.#askedAtMs > this.#limitMs) this.#end(`no answer within ${this.#limitMs} ms`);
-    else if (nowMs - this.#sentAtMs > REPEAT_MS) this.#send();
+    else if (nowMs - this.#sentAtMs > this.#repeatMs) {
+      this.#repeatMs *= 2;
+      this.#send();
+    }
   }
 
   /** Goes on from another address and port, as a telephone that leaves the house. */
@@ -69,6 +73,7 @@ export class HeldFlow {
   }
 
   #ask(): void {
+    this.#repeatMs = FIRST_REPEAT_MS;
     this.#askedAtMs = ownMs();
     this.#send();
   }
