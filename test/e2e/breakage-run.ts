@@ -31,11 +31,12 @@ async function runLab<T>(args: readonly string[]): Promise<T> {
 export async function checkBreakage(args: readonly string[], connections: number): Promise<readonly BreakageStep[]> {
   const report = await runLab<BreakageReport>(['breakage', ...args, '--connections', String(connections)]);
   for (const step of report.steps) {
-    const { step: name, variant, openBefore, expected, broken } = step;
+    const { step: name, variant, openBefore, expected, ok, why } = step;
     if (expected === null) continue;
     assert.ok(openBefore >= connections * 0.9, `${name}, ${variant}: only ${openBefore} were held`);
-    assert.deepEqual([name, variant, broken], [name, variant, 0], JSON.stringify(step));
+    assert.deepEqual([name, variant, ok, why], [name, variant, true, []], JSON.stringify(step));
   }
+  assert.equal(report.ok, true);
   return report.steps;
 }
 
