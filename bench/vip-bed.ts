@@ -46,6 +46,8 @@ const WAYS: readonly { readonly table: TableKind; readonly mode: ForwardingMode 
   { table: 'unsettled100', mode: 'gre' },
   { table: 'stable', mode: 'ipip' },
   { table: 'stable', mode: 'gue' },
+  { table: 'stable', mode: 'l2' },
+  { table: 'stable', mode: 'nat' },
 ];
 export const TABLE_KINDS: readonly TableKind[] = ['stable', 'unsettled10', 'unsettled100'];
 export const PROTOCOL_NUMBER = { tcp: 6, udp: 17, quic: 17 } as const;

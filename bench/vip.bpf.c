@@ -34,6 +34,7 @@ struct turn {
 	__u16 quote; /* of an ICMP error: where the quoted IP header begins in the frame; 0: it is none */
 	__u16 answer_head; /* of a packet that is answered: by how much the answer's head stands before its
 			      own; 0: it is none */
+	__be32 vip;        /* of IPv4, which nat changes */
 };
 
 struct turn turn_state SEC(".data") = {};
@@ -110,6 +111,7 @@ int turn(struct xdp_md *ctx)
 	} else {
 		source = data + ETHERNET_BYTES + 12;
 		*(__u32 *)(data + ETHERNET_BYTES + 8) = turn_state.hops;
+		*(__be32 *)(data + ETHERNET_BYTES + 16) = turn_state.vip;
 		ports = data + ETHERNET_BYTES + IPV4_BYTES;
 	}
 	/* 16 million addresses, then the next port of each. */

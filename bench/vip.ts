@@ -20,7 +20,10 @@ import { FRAME_BYTES, makeError, makeFrame, QUOTE_OFFSET } from './vip-frames.ts
 
 const BASELINE =
   'the same loop (the last encapsulation taken off, the next flow written, one tail call) around a program that only makes ' +
-  'the same room at the head of the frame (not-vip: around one that does nothing; too-big: one that also cuts the frame off). Times are without it, "gross" is with it.';
+  'the same room at the head of the frame (not-vip, l2 and nat: around one that does nothing; too-big: one that also cuts the frame off). Times are without it, "gross" is with it.';
+
+/** By the kind of packet; else `only_grow`. */
+const BASELINES: Readonly<Partial<Record<Kind, ProgramName>>> = { 'not-vip': 'only_pass', 'too-big': 'only_answer' };
 
 /** Coprime to every number of flows, about its golden section: all flows in turn, none near the one before. */
 const STRIDES: Readonly<Record<number, number>> = { 1: 0, 1000: 619, 100000: 61_803, 1000000: 618_033 };
@@ -82,7 +85,10 @@ const CLASSIC: Variant = { tracking: 'classic', table: 'stable', mode: 'gre' };
 const OTHER_MODES: readonly Variant[] = [
   { tracking: 'just-enough', table: 'stable', mode: 'ipip' },
   { tracking: 'just-enough', table: 'stable', mode: 'gue' },
+  { tracking: 'just-enough', table: 'stable', mode: 'l2' },
 ];
+/** The backends have IPv4 addresses, and the family stays. */
+const NAT: Variant = { tracking: 'just-enough', table: 'stable', mode: 'nat' };
 
 /** Takes some 4 minutes, `quick` some 20 s; needs root. Throws AssertionError when a program did not do what was measured. */
 export async function runBench(options: BenchOptions): Promise<BenchResult> {
@@ -117,7 +123,8 @@ function listGroups(scale: Scale): Group[] {
       // UDP differs from TCP in little: the number of flows between is left out.
       const counts = protocol === 'udp' ? [1, most] : scale.flows;
       for (const flows of counts) {
-        const others = flows === most ? OTHER_MODES : [];
+        const bare = family === 4 ? [...OTHER_MODES, NAT] : OTHER_MODES;
+        const others = flows === most ? bare : [];
         groups.push({ family, protocol, kind: 'established', flows, variants: [...variants, ...others] });
       }
       groups.push({ family, protocol, kind: 'new', flows: most, variants });
@@ -158,8 +165,11 @@ class Run {
     const tracked = this.#warm(group);
     const grossNs = group.variants.map((): number[] => []);
     const baselineNs: number[] = [];
+    const bareBaselineNs: number[] = [];
+    const hasBare = group.variants.some(isBare);
     for (let sample = 0; sample < samples; sample++) {
-      baselineNs.push(this.#runBaseline(group));
+      baselineNs.push(this.#runBaseline(group, BASELINES[group.kind] ?? 'only_grow'));
+      if (hasBare) bareBaselineNs.push(this.#runBaseline(group, 'only_pass'));
       for (const [i, variant] of group.variants.entries()) {
         const isFresh = group.kind === 'new';
         // A flood for as long as this bench would fill the table, and then be refused.
@@ -174,7 +184,10 @@ class Run {
       }
     }
     const baseline = spreadOf(baselineNs).median;
-    return group.variants.map((variant, i) => describeCase(group, variant, grossNs[i], baseline));
+    const bareBaseline = hasBare ? spreadOf(bareBaselineNs).median : 0;
+    return group.variants.map((variant, i) =>
+      describeCase(group, variant, grossNs[i], isBare(variant) ? bareBaseline : baseline),
+    );
   }
 
   /**
@@ -214,10 +227,9 @@ class Run {
     return this.#runTurns(program, group, variant, turns, isFresh);
   }
 
-  #runBaseline(group: Group): number {
+  #runBaseline(group: Group, program: ProgramName): number {
     this.#setTurn(group, OURS[0], group.flows, STRIDES[group.flows], 0);
-    const program = { 'not-vip': 'only_pass', 'too-big': 'only_answer' }[group.kind as string] ?? 'only_grow';
-    return this.#runTurns(program as ProgramName, group, OURS[0], this.scale.turns, false).grossNs;
+    return this.#runTurns(program, group, OURS[0], this.scale.turns, false).grossNs;
   }
 
   /** Fields of `struct turn`, bench/vip.bpf.c. `flows` 0: without end. */
@@ -236,6 +248,7 @@ class Run {
     new Uint8Array(state.buffer).set(frame.subarray(hops, hops + 4), 36);
     state.setUint16(40, group.kind === 'error' ? QUOTE_OFFSET[group.family] : 0, true);
     state.setUint16(42, group.kind === 'too-big' ? ANSWER_HEAD_BYTES[group.family] : 0, true);
+    if (group.family === 4) new Uint8Array(state.buffer).set(frame.subarray(30, 34), 44);
   }
 
   #frame(group: Group, { table, mode }: Variant, isSyn: boolean): Uint8Array {
@@ -258,6 +271,11 @@ class Run {
     const end = threadTimeNs();
     return { grossNs: (end - begin) / turns, verdict: result.verdict, lengthBytes: result.frame.length };
   }
+}
+
+/** Without outer headers: no room is made. */
+function isBare({ mode }: Variant): boolean {
+  return OUTER_BYTES[mode] === 0;
 }
 
 function sizeOf({ kind, family }: Group): number {
