@@ -41,7 +41,8 @@ static __always_inline enum outcome process_other(const struct packet *packet, c
 	if (vip.flags & VIP_OWN && packet->ip + IPV4_BYTES <= packet_end(packet) &&
 	    ip[packet->is_ipv6 ? 6 : 9] == PROTOCOL_GRE)
 		hand_over_relayed(packet->ctx);
-	if (all->nat_replies)
+	/* Our own connections to a backend are no replies. */
+	if (all->nat_replies && !(vip.flags & VIP_OWN))
 		hand_over_nat_reply(packet->ctx);
 	return OUTCOME_NOT_VIP;
 }

@@ -7,6 +7,7 @@ import { MAX_BALANCERS, OWNER_SLOTS } from '../serve/vip/layout.gen.ts';
 import { type NextHop, resolveNextHop, sameNextHop } from '../serve/vip/next-hop.ts';
 import { forEachAtMost } from './at-most.ts';
 import type { Log } from './log.ts';
+import { directProbeSource } from './probe-plan.ts';
 import { SaidOnce } from './said-once.ts';
 
 const RESOLVED_AT_ONCE = 8;
@@ -50,8 +51,9 @@ export class BalancerPeers {
       for (const number of [...this.#ways.keys()]) this.#forget(number);
       this.#all = all;
       const others = all.filter(({ name }) => name !== this.#own.name);
+      const probing = directProbeSource(this.#own);
       this.#forwarder.acceptFragments(
-        others.length === 0 ? [] : this.#own.addresses,
+        probing === null ? this.#own.addresses : [...this.#own.addresses, probing],
         others.flatMap(({ addresses }) => addresses),
       );
       void this.resolve(); // never rejects; a silent machine takes 1.5 s

@@ -53,6 +53,14 @@ test('with nat the direct probe goes to the port that the backend listens on', (
   assert.deepEqual(ports('forwarding: nat'), [80, 80]);
 });
 
+test('by nat direct probes come from an address that no probe through the VIP has', () => {
+  const probes = plan('eu-b1', (text) => text.replace('ports: [80/tcp]', `ports: [80/tcp]\n    forwarding: nat`));
+  const sources = (path: string) =>
+    new Set(probes.filter((probe) => probe.path === path).map(({ target }) => target.sourceAddress));
+  assert.deepEqual(sources('direct'), new Set(['10.1.201.0']));
+  assert.ok(!sources('vip').has('10.1.201.0'));
+});
+
 test('a backend without a number is not probed yet', () => {
   const config = fixtureConfig();
   const balancer = config.balancers.get('eu-b1') as Balancer;

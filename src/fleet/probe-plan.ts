@@ -56,6 +56,11 @@ function directPort({ health, ports, forwarding, backendPort }: Service, backend
   return ports.some(({ protocol, port }) => protocol === 'tcp' && port === health.port) ? backendPort : health.port;
 }
 
+/** Of direct probes by `nat`; nobody else's, so that what comes back to it is not taken for a reply of the VIP. */
+export function directProbeSource(balancer: Balancer): Address | null {
+  return balancer.probePrefix === null ? null : addressInPrefix(balancer.probePrefix, 0);
+}
+
 /** Backends that the configuration no longer names, but that flows of the service may still be on. */
 export type LeavingOf = (service: string) => readonly Backend[];
 
@@ -84,8 +89,11 @@ export function planBackendProbes(
       const throughVip = health.through !== 'direct' && vip !== null && source !== null;
       if (throughVip) add('vip', vip, source);
       // Where no probe can travel the VIP's path, the direct one is better than none.
-      if (health.through !== 'vip' || !throughVip)
-        add('direct', backend.address, source?.family === backend.address.family ? source : null);
+      if (health.through !== 'vip' || !throughVip) {
+        const isNat = (backend.forwarding ?? service.forwarding) === 'nat';
+        const from = isNat ? directProbeSource(balancer) : source;
+        add('direct', backend.address, from?.family === backend.address.family ? from : null);
+      }
     }
   }
   return plan;

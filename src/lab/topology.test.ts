@@ -114,3 +114,23 @@ test('a name that the lab uses itself is refused for a machine', () => {
   const backends = new Map([...config.backends, ['resolver', backend]]);
   assert.throws(() => planLab({ ...config, backends }, 'pt-'), /two machines are named resolver/);
 });
+
+test('where services go without tunnels, balancers and those backends share a switch, and by nat answers pass a balancer', () => {
+  const services = new Map([...config.services].map(([name, one]) => [name, { ...one, forwarding: 'l2' as const }]));
+  const backends = new Map([...config.backends].map(([name, one]) => [name, one]));
+  backends.set('eu-2', { ...backends.get('eu-2')!, forwarding: 'nat' });
+  backends.set('eu-3', { ...backends.get('eu-3')!, forwarding: 'gre' });
+  const bare = planLab({ ...config, services, backends }, 'pt-');
+  const hub = bare.machines.get('switch-eu')!;
+  assert.deepEqual(hub.interfaces.map(({ name }) => name).sort(), ['eu-1', 'eu-2', 'eu-b1', 'eu-b2']);
+  const lines = (name: string) => machineLines(bare, bare.machines.get(name)!);
+  assert.ok(lines('switch-eu').includes('link set dev eu-1 mtu 1700 master br0'));
+  assert.ok(lines('eu-b1').includes('route replace 10.10.2.1/32 dev lan0 src 10.10.1.1'));
+  assert.ok(lines('eu-1').some((line) => line.startsWith('route replace default via 10.10.0.1 dev eth0')));
+  const defaults = lines('eu-2').filter((line) => line.includes('default'));
+  assert.deepEqual(defaults, [
+    'route replace default src 10.10.2.2 nexthop via 10.10.1.1 dev lan0 nexthop via 10.10.1.2 dev lan0',
+    `-6 route replace default src ${bare.machines.get('eu-2')!.ipv6} nexthop via fd00:10::1:1 dev lan0 nexthop via fd00:10::1:2 dev lan0`,
+  ]);
+  assert.ok(!lines('eu-3').some((line) => line.includes('lan0')));
+});

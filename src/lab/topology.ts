@@ -3,13 +3,23 @@
  * link, derived from a configuration. Pure: `build.ts` makes it real.
  *
  * Every link is a point-to-point link between two addresses: a machine has one IPv4 and one IPv6 address, whatever the
- * number of its interfaces, and the addresses of its neighbours are peer addresses. So nothing is shared but routes.
+ * number of its interfaces, and the addresses of its neighbours are peer addresses. So nothing is shared but routes. But where a
+ * service is forwarded by l2 or nat, the balancers and those backends of a site have a second interface, lan0, at a switch.
  */
-import type { Balancer, Config } from '../config/model.ts';
+import type { Backend, Balancer, Config, ForwardingMode } from '../config/model.ts';
 import type { Address } from '../net/address.ts';
 import { addressInPrefix, formatAddress, formatPrefix } from '../net/address.ts';
 
-export type MachineRole = 'core' | 'router' | 'balancer' | 'prober' | 'backend' | 'nameserver' | 'resolver' | 'client';
+export type MachineRole =
+  | 'core'
+  | 'router'
+  | 'switch'
+  | 'balancer'
+  | 'prober'
+  | 'backend'
+  | 'nameserver'
+  | 'resolver'
+  | 'client';
 
 export interface LabInterface {
   readonly name: string;
@@ -21,6 +31,10 @@ export interface LabInterface {
   readonly routes: readonly { readonly to: string; readonly via: string | null }[];
   /** Receives frames that an XDP program at the other end sends: those arrive only where a program is attached too. */
   readonly needsXdpPass: boolean;
+  /** `port`: of a switch's bridge, without addresses. `shared`: in a broadcast domain, so its peer has no address there. */
+  readonly broadcast?: 'port' | 'shared';
+  /** The default route leads over these, all at once. */
+  readonly gateways?: readonly string[];
 }
 
 export interface LabMachine {
@@ -73,6 +87,8 @@ interface LinkOptions {
   readonly upperName?: string;
   /** What is reached through the lower machine; by default its own prefixes. */
   readonly behind?: readonly string[];
+  /** False: the lower machine's default route is another. */
+  readonly isDefault?: boolean;
 }
 
 interface MachineDraft extends Omit<LabMachine, 'interfaces'> {
@@ -141,7 +157,7 @@ class LabDraft {
       kind: 'veth',
       peer: { machine: upper.name, interface: names.upper },
       mtuBytes: options.mtuBytes,
-      routes: [upper.ipv4, upper.ipv6].map((via) => ({ to: 'default', via })),
+      routes: options.isDefault === false ? [] : [upper.ipv4, upper.ipv6].map((via) => ({ to: 'default', via })),
       needsXdpPass: lower.role === 'prober',
     });
     upper.interfaces.push({
@@ -155,6 +171,34 @@ class LabDraft {
       })),
       needsXdpPass: lower.role === 'balancer' || lower.role === 'backend',
     });
+  }
+
+  /** Puts machines into one broadcast domain, each with the gateways of its default route there; none: it has another. */
+  share(site: string, members: ReadonlyMap<MachineDraft, readonly string[]>): void {
+    const hub = this.add('switch', `switch-${site}`, site, {});
+    for (const [machine, gateways] of members) {
+      const port = interfaceTo(machine.name);
+      const others = [...members.keys()].filter((other) => other !== machine);
+      machine.interfaces.push({
+        name: 'lan0',
+        kind: 'veth',
+        peer: { machine: hub.name, interface: port },
+        mtuBytes: SITE_MTU_BYTES,
+        routes: others.flatMap(({ ipv4, ipv6 }) => [`${ipv4}/32`, `${ipv6}/128`].map((to) => ({ to, via: null }))),
+        needsXdpPass: false,
+        broadcast: 'shared',
+        gateways,
+      });
+      hub.interfaces.push({
+        name: port,
+        kind: 'veth',
+        peer: { machine: machine.name, interface: 'lan0' },
+        mtuBytes: SITE_MTU_BYTES,
+        routes: [],
+        needsXdpPass: true,
+        broadcast: 'port',
+      });
+    }
   }
 
   /** Joins two cores by a delay line; each reaches over it what hangs on the other. */
@@ -230,6 +274,30 @@ function addBalancer(draft: LabDraft, balancer: Balancer, router: MachineDraft):
   draft.hang(prober, machine, { mtuBytes: SITE_MTU_BYTES, upperName: 'probe0' });
 }
 
+/** The modes in which a backend of the site is reached. */
+function modesOf(config: Config, backend: Backend): Set<ForwardingMode> {
+  const services = [...config.services.values()].filter(({ backends }) =>
+    backends.get(backend.site)?.includes(backend.name),
+  );
+  return new Set(services.map((service) => backend.forwarding ?? service.forwarding));
+}
+
+/** Backends without a tunnel stand at a switch with all balancers; by nat also their answers pass one of those. */
+function addSwitch(draft: LabDraft, config: Config, site: string): void {
+  const backends = [...config.backends.values()].filter((backend) => backend.site === site);
+  const members = backends.filter((backend) => {
+    const modes = modesOf(config, backend);
+    return modes.has('l2') || modes.has('nat');
+  });
+  if (members.length === 0) return;
+  const balancers = [...draft.machines.values()].filter((one) => one.site === site && one.role === 'balancer');
+  const gateways = balancers.flatMap(({ ipv4, ipv6 }) => [ipv4, ipv6]);
+  const shared = new Map<MachineDraft, readonly string[]>(balancers.map((balancer) => [balancer, []]));
+  for (const backend of members)
+    shared.set(draft.machines.get(backend.name)!, modesOf(config, backend).has('nat') ? gateways : []);
+  draft.share(site, shared);
+}
+
 function addSite(draft: LabDraft, config: Config, site: string, core: MachineDraft): void {
   const before = new Set(draft.machines.values());
   const router = addRouter(draft, config, site);
@@ -242,9 +310,12 @@ function addSite(draft: LabDraft, config: Config, site: string, core: MachineDra
       ipv4: firstOf(4, [backend.address]),
       ipv6: firstOf(6, [backend.address]),
     });
-    draft.hang(machine, router, { mtuBytes: SITE_MTU_BYTES });
+    draft.hang(machine, router, { mtuBytes: SITE_MTU_BYTES, isDefault: !modesOf(config, backend).has('nat') });
   }
-  const behind = draft.prefixesOf((machine) => !before.has(machine) && machine !== router && machine.role !== 'prober');
+  addSwitch(draft, config, site);
+  const behind = draft.prefixesOf(
+    (machine) => !before.has(machine) && machine !== router && !['prober', 'switch'].includes(machine.role),
+  );
   draft.hang(router, core, { mtuBytes: INTERNET_MTU_BYTES, lowerName: 'uplink', behind });
 }
 
