@@ -86,7 +86,7 @@ function defaultLines(machine: LabMachine, { name, gateways = [] }: LabInterface
     const isIpv6 = source.includes(':');
     const hops = gateways.filter((gateway) => gateway.includes(':') === isIpv6);
     const ways = hops.map((gateway) => `nexthop via ${gateway} dev ${name}`);
-    return ways.length === 0 ? [] : [`${isIpv6 ? '-6 ' : ''}route replace default src ${source} ${ways.join(' ')}`];
+    return ways.length === 0 ? [] : [`route replace ${isIpv6 ? '::/0' : 'default'} src ${source} ${ways.join(' ')}`];
   });
 }
 
