@@ -47,7 +47,8 @@ function readAddresses(texts: readonly string[]): Address[] {
 function takeOverBalancer({ hashKey, addresses, ...options }: Machines['balancers'][number]): BalancerReport {
   const key = Uint8Array.from(Buffer.from(hashKey, 'hex'));
   const forwarder = openForwarder({ ...options, hashKey: key, addresses: readAddresses(addresses) });
-  const services = forwarder.services.list();
+  // A hash map has no order.
+  const services = forwarder.services.list().sort((a, b) => a.subject - b.subject);
   const settled = services.map(({ subject }) => forwarder.counters.read(subject).outcome[OUTCOME.SETTLED]);
   const report = {
     inheritance: forwarder.inheritance,
