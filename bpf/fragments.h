@@ -74,6 +74,7 @@ static __always_inline enum outcome process_first(struct packet *packet, const s
 		return leave_to_host(verdict, is_icmp(packet) ? OUTCOME_ICMP_OTHER : OUTCOME_NO_SERVICE);
 	}
 	packet->subject = service->subject;
+	choice->backend = 0; /* the owner's number stands there, and a flow above its limit gets none */
 	outcome = choose(packet, all, service, 0, choice);
 	choice->key = 0;
 	choice->flow_label = label;
