@@ -136,7 +136,7 @@ test('in unsettled slots the backends that are named for open and for new connec
   const before = await connect(vip, 42_000);
   assert.deepEqual(await source.drain('backend', 'eu-1'), {
     ok: true,
-    value: { kind: 'backend', name: 'eu-1', drained: true },
+    value: { kind: 'backend', name: 'eu-1', drained: true, deadlineMs: null },
   });
   const answers = await before.again();
   assert.deepEqual(answers, before.first, 'no connection moves');
