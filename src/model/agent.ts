@@ -19,7 +19,7 @@ import { encapsulate, GUE_PORT } from './encapsulate.ts';
 import { addressKey, type EngineBackend } from './engine.ts';
 import { isIcmp } from './icmp.ts';
 import { AGENT_OUTCOMES, type AgentOutcome, BACKEND_IPV6, FORWARDING_UNSAID } from './layout.ts';
-import type { Verdict } from './packet-path.ts';
+import type { Verdict } from './packet.ts';
 import { type IpHeader, parseIp, parseTransport, type Transport } from './parse.ts';
 import { readQuic } from './quic.ts';
 import { readQuote } from './quote.ts';

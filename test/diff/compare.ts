@@ -3,7 +3,8 @@ import { isDeepStrictEqual } from 'node:util';
 import { COUNTER_FIELDS, type KernelEngine } from '../../src/cli/replay-kernel.ts';
 import type { Engine, EngineCounters } from '../../src/model/engine.ts';
 import { type Clock, EVENTS, OUTCOMES } from '../../src/model/layout.ts';
-import { type PacketResult, processFrame } from '../../src/model/packet-path.ts';
+import type { PacketResult } from '../../src/model/packet.ts';
+import { processFrame } from '../../src/model/packet-path.ts';
 import type { RunResult } from '../../src/serve/vip/bpf.ts';
 
 const LOOPBACK = 1;
