@@ -3,17 +3,18 @@
  * sent encapsulated over a veth to a machine with the agent. What that machine's kernel does with them is the test.
  */
 import assert from 'node:assert/strict';
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { type Agent, openAgent } from '../../src/serve/vip/agent.ts';
 import { runProgram } from '../../src/serve/vip/bpf.ts';
 import { type Forwarder, openForwarder } from '../../src/serve/vip/forwarder.ts';
-import { inNamespace, openTcpListener, openTcpSocket } from '../../src/serve/vip/netns.ts';
+import { openTcpListener, openTcpSocket } from '../../src/serve/vip/netns.ts';
 import { cannotLoad, makeNetwork, sendRaw, type TestNetwork, until } from '../../src/serve/vip/test-network.ts';
 import { ACK } from './bed.ts';
 import { address, ethernet, GRE, ICMP, ICMPV6, icmp, icmpv6, ipv4, ipv6, TCP, tcp } from './frames.ts';
+import { startLineSniffer } from './sniffer.ts';
 
 const VIP4 = '192.0.2.10';
 const VIP6 = '2001:db8::10';
@@ -81,19 +82,9 @@ async function openConnection(vip: string, client: string): Promise<{ port: numb
   const server = createServer();
   server.listen({ fd: openTcpListener(network.far, address(vip), TCP_PORT) });
   await once(server, 'listening');
-  const dump = inNamespace(network.near, () =>
-    spawn('tcpdump', ['-l', '-n', '-S', '-i', 'near0', `tcp port ${TCP_PORT} or (ip6 and port ${TCP_PORT})`]),
-  );
-  let seen = '';
-  let said = '';
-  dump.stdout.on('data', (data) => {
-    seen += data;
-  });
-  dump.stderr.on('data', (data) => {
-    said += data;
-  });
+  const filter = `tcp port ${TCP_PORT} or (ip6 and port ${TCP_PORT})`;
+  const sniffer = await startLineSniffer(network.near, 'near0', filter);
   try {
-    await until(() => said.includes('listening on'), 'tcpdump listens');
     const accepted = once(server, 'connection');
     const fd = openTcpSocket(network.near, address(client), { bind: true });
     const socket = connect({ fd, host: vip, port: TCP_PORT } as never);
@@ -101,15 +92,15 @@ async function openConnection(vip: string, client: string): Promise<{ port: numb
     const [serverSide] = (await accepted) as [Socket];
     for (const end of [socket, serverSide]) end.on('error', () => {});
     const synAck = /Flags \[S\.\], seq (\d+)/;
-    await until(() => synAck.test(seen), 'tcpdump shows the handshake');
+    await until(() => synAck.test(sniffer.text()), 'tcpdump shows the handshake');
     const close = () => {
       socket.destroy();
       serverSide.destroy();
       server.close();
     };
-    return { port: socket.localPort ?? 0, next: Number(synAck.exec(seen)?.[1]) + 1, close };
+    return { port: socket.localPort ?? 0, next: Number(synAck.exec(sniffer.text())?.[1]) + 1, close };
   } finally {
-    dump.kill();
+    await sniffer.stop();
   }
 }
 

@@ -3,7 +3,7 @@
  * by test-run inside a namespace whose sockets it looks up.
  */
 import assert from 'node:assert/strict';
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { after, before, describe, test } from 'node:test';
@@ -29,6 +29,7 @@ import {
   UDP,
   udp,
 } from './frames.ts';
+import { startLineSniffer } from './sniffer.ts';
 
 const NAMESPACE = `vip-second-${process.pid}`;
 const VIP4 = '192.0.2.10';
@@ -342,27 +343,17 @@ describe('second chance', { skip: cannotLoad }, () => {
  * saw them. The kernel takes the cookie for a minute or two.
  */
 async function shakeHandsAndForget(server: Server): Promise<{ port: number; clientStart: number; cookie: number }> {
-  const dump = inNamespace(NAMESPACE, () =>
-    spawn('tcpdump', ['-l', '-n', '-S', '-i', 'lo', `tcp port ${COOKIES}`], { stdio: ['ignore', 'pipe', 'pipe'] }),
-  );
-  let seen = '';
-  let said = '';
-  dump.stdout.on('data', (data) => {
-    seen += data;
-  });
-  dump.stderr.on('data', (data) => {
-    said += data;
-  });
+  const sniffer = await startLineSniffer(NAMESPACE, 'lo', `tcp port ${COOKIES}`);
   try {
-    await until(() => said.includes('listening on'), 'tcpdump listens');
     const { client, server: accepted, port } = await open(server, CLIENT4, VIP4, COOKIES);
     const syn = /Flags \[S\], seq (\d+)/;
     const synAck = /Flags \[S\.\], seq (\d+)/;
-    await until(() => syn.test(seen) && synAck.test(seen), 'tcpdump shows the handshake');
+    await until(() => syn.test(sniffer.text()) && synAck.test(sniffer.text()), 'tcpdump shows the handshake');
     client.resetAndDestroy();
     await until(() => accepted.closed, 'the server side is gone');
+    const seen = sniffer.text();
     return { port, clientStart: Number(syn.exec(seen)?.[1]), cookie: Number(synAck.exec(seen)?.[1]) };
   } finally {
-    dump.kill();
+    await sniffer.stop();
   }
 }

@@ -14,25 +14,31 @@ export interface Sniffer {
   stop(): Promise<void>;
 }
 
-/** Records what comes in on an interface and fits the filter (pcap-filter(7)); resolves once it listens. */
-export async function startSniffer(netns: string, device: string, filter: string): Promise<Sniffer> {
-  const folder = mkdtempSync(join(tmpdir(), 'portico-sniffer-'));
-  const file = join(folder, 'frames');
-  const options = ['--immediate-mode', '-U', '-B', '16384', '-Q', 'in', '-Z', 'root', '-w', file];
-  const dump: ChildProcess = inNamespace(netns, () =>
-    spawn('tcpdump', [...options, '-i', device, filter], { stdio: ['ignore', 'ignore', 'pipe'] }),
+export interface LineSniffer {
+  /** What tcpdump printed so far, a line a packet, sequence numbers as they stand on the wire. */
+  text(): string;
+  stop(): Promise<void>;
+}
+
+interface Dump {
+  readonly child: ChildProcess;
+  stop(): Promise<void>;
+}
+
+/** tcpdump with these arguments; resolves once it listens. */
+async function startDump(netns: string, device: string, args: readonly string[]): Promise<Dump> {
+  const child: ChildProcess = inNamespace(netns, () =>
+    spawn('tcpdump', ['-i', device, ...args], { stdio: ['ignore', 'pipe', 'pipe'] }),
   );
   let said = '';
-  dump.stderr?.on('data', (data) => {
+  child.stderr?.on('data', (data) => {
     said += data;
   });
   const stop = async (): Promise<void> => {
-    if (dump.exitCode === null && dump.signalCode === null) {
-      const ended = once(dump, 'exit');
-      dump.kill('SIGKILL');
-      await ended;
-    }
-    rmSync(folder, { recursive: true, force: true });
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    const ended = once(child, 'exit');
+    child.kill('SIGKILL');
+    await ended;
   };
   try {
     await until(() => said.includes('listening on'), `tcpdump listens on ${device}`);
@@ -40,7 +46,32 @@ export async function startSniffer(netns: string, device: string, filter: string
     await stop();
     throw new Error(`${(error as Error).message}: ${said}`);
   }
-  return { frames: () => framesOf(readFileSync(file)), stop };
+  return { child, stop };
+}
+
+/** Prints what passes an interface in both directions and fits the filter (pcap-filter(7)). */
+export async function startLineSniffer(netns: string, device: string, filter: string): Promise<LineSniffer> {
+  let seen = '';
+  const { child, stop } = await startDump(netns, device, ['-l', '-n', '-S', filter]);
+  child.stdout?.on('data', (data) => {
+    seen += data;
+  });
+  return { text: () => seen, stop };
+}
+
+/** Records what comes in on an interface and fits the filter (pcap-filter(7)); resolves once it listens. */
+export async function startSniffer(netns: string, device: string, filter: string): Promise<Sniffer> {
+  const folder = mkdtempSync(join(tmpdir(), 'portico-sniffer-'));
+  const file = join(folder, 'frames');
+  const options = ['--immediate-mode', '-U', '-B', '16384', '-Q', 'in', '-Z', 'root', '-w', file];
+  const removeFolder = () => rmSync(folder, { recursive: true, force: true });
+  try {
+    const { stop } = await startDump(netns, device, [...options, filter]);
+    return { frames: () => framesOf(readFileSync(file)), stop: () => stop().finally(removeFolder) };
+  } catch (error) {
+    removeFolder();
+    throw error;
+  }
 }
 
 /** Those that are written whole by now. */
