@@ -24,7 +24,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, 4 * MAX_BACKENDS);
-	__type(key, struct member_prefix);
+	__type(key, struct address_prefix);
 	__type(value, __u32);
 } agent_prefixes SEC(".maps");
 
@@ -44,6 +44,15 @@ struct {
 	__type(key, struct agent_port);
 	__type(value, struct agent_quic);
 } agent_quic SEC(".maps");
+
+/* The same of VIPs that are prefixes. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 4 * MAX_VIP_PREFIXES);
+	__type(key, struct agent_port_prefix);
+	__type(value, struct agent_quic);
+} agent_quic_prefixes SEC(".maps");
 
 /* By CPU. */
 struct {
@@ -90,7 +99,7 @@ static __always_inline bool is_own_address(const struct address *address)
 static __always_inline bool is_member(const struct address *source)
 {
 	const struct agent_settings *own = find_agent_settings();
-	struct member_prefix prefix = {.bits = 128};
+	struct address_prefix prefix = {.bits = 128};
 
 	if (!own || !own->has_prefixes)
 		return bpf_map_lookup_elem(&agent_members, source);

@@ -4,15 +4,35 @@
 #define PORTICO_AGENT_VIPS_H
 
 #include <linux/bpf.h>
+#include <stdbool.h>
 #include <bpf/bpf_helpers.h>
 #include "layout.h"
 
-/* The VIPs that this machine serves. */
+/* The VIPs that this machine serves, IPv4-mapped. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, MAX_SUBJECTS);
 	__type(key, struct address);
 	__type(value, __u32);
 } agent_vips SEC(".maps");
+
+/* Prefixes that it serves. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, MAX_VIP_PREFIXES);
+	__type(key, struct address_prefix);
+	__type(value, __u32);
+} agent_vip_prefixes SEC(".maps");
+
+static __always_inline bool is_own_vip(const struct address *address)
+{
+	struct address_prefix prefix = {.bits = 128};
+
+	if (bpf_map_lookup_elem(&agent_vips, address))
+		return true;
+	__builtin_memcpy(prefix.address, address, sizeof(prefix.address));
+	return bpf_map_lookup_elem(&agent_vip_prefixes, &prefix);
+}
 
 #endif

@@ -60,7 +60,7 @@ static __always_inline enum agent_outcome process_encapsulated(struct packet *pa
 		return AGENT_NOT_MEMBER;
 	if (!read_shim(packet, &outer, &inner) || !read_inner_ip(packet, &outer, &inner, &destination))
 		return AGENT_MALFORMED;
-	if (!bpf_map_lookup_elem(&agent_vips, &destination))
+	if (!is_own_vip(&destination))
 		return AGENT_NOT_OUR_VIP;
 	if (outer.key) {
 		parsed = parse_transport(&inner);

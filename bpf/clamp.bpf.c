@@ -122,7 +122,7 @@ int clamp(struct __sk_buff *skb)
 	struct address source;
 	__u32 only = 0, cpu, tcp = find_syn(skb, &source);
 
-	if (!tcp || !bpf_map_lookup_elem(&agent_vips, &source))
+	if (!tcp || !is_own_vip(&source))
 		return TC_ACT_UNSPEC; /* to whatever else is attached, always */
 	cpu = bpf_get_smp_processor_id();
 	all = bpf_map_lookup_elem(&clamp_settings, &only);

@@ -15,6 +15,7 @@
 #define MAX_SUBJECTS 2048 /* VIPs and services together; index 0 is "no VIP" */
 #define MAX_BACKENDS 4096 /* machines of a site; index 0 is "none"; an index has 12 bits */
 #define INDEX_MASK 0xfff
+#define MAX_VIP_PREFIXES 256 /* of a site; each also has a subject */
 #define MAX_NAT_REPLIES 65536
 #define MAX_NAT_TUPLES 65536
 #define PREFIX_WAYS 4           /* cells of a set of client prefixes */
@@ -210,6 +211,12 @@ struct address {
 	__u8 bytes[16];
 };
 
+/* Key of the maps by prefix: of the address the first `bits` count. */
+struct address_prefix {
+	__u32 bits; /* 0 to 128; 96 more than an IPv4 prefix has */
+	__u8 address[16];
+};
+
 struct vip {
 	__u32 subject; /* index of its counters: 1 .. MAX_SUBJECTS - 1 */
 	__u32 flags;
@@ -363,7 +370,7 @@ struct settings {
 	__u32 prefix_mask; /* sets of client prefixes - 1 */
 	__u32 icmp_per_prefix; /* ICMP errors to a client prefix per 2^30 ns; 0: no limit */
 	__u32 icmp_per_second; /* by a CPU, per 2^30 ns */
-	__u32 zero;
+	__u32 vip_prefixes;    /* elements of that map; 0: an address that is not in `vips` is no VIP */
 };
 
 /* Where the slow path may look a datagram up: in a bucket of `fragments`. */
@@ -425,6 +432,14 @@ struct agent_port {
 	__u8 zero[6];
 };
 
+/* Agent: the same where the VIP is a prefix. The port stands first, so that all of its bits must be equal. */
+struct agent_port_prefix {
+	__u32 bits;  /* 32 more than of the address */
+	__be16 port; /* 0: any */
+	__u16 zero;
+	__u8 vip[16];
+};
+
 /* Agent: how connection IDs name this machine. */
 struct agent_quic {
 	__u64 id; /* the server ID as a big-endian number */
@@ -438,12 +453,6 @@ struct agent_settings {
 	__u8 address6[16];
 	__u32 has_prefixes; /* 1: `agent_prefixes` says who is a member, not `agent_members` */
 	__u32 zero;
-};
-
-/* Agent: key of a prefix of members. */
-struct member_prefix {
-	__u32 bits; /* 0 to 128 */
-	__u8 address[16];
 };
 
 /* Agent: the greatest segments that VIPs announce; 0: whatever they say. */

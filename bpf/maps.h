@@ -17,6 +17,16 @@ struct {
 	__type(value, struct vip);
 } vips SEC(".maps");
 
+/* VIPs that are prefixes, asked for addresses that are not in `vips`: of several that contain one, the
+ * longest. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, MAX_VIP_PREFIXES);
+	__type(key, struct address_prefix);
+	__type(value, struct vip);
+} vip_prefixes SEC(".maps");
+
 /* VIP, port (or 0 for any) and protocol. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

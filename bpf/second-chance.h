@@ -122,7 +122,8 @@ enum whose { WHOSE_UNKNOWN, WHOSE_OURS, WHOSE_ANOTHERS };
 static __always_inline const struct agent_quic *find_agent_quic(const struct connection *connection,
 								const struct packet *inner)
 {
-	struct agent_port port = {.port = inner->ports >> 16};
+	struct agent_port_prefix prefix = {.bits = 32 + 128, .port = inner->ports >> 16};
+	struct agent_port port = {.port = prefix.port};
 	const struct agent_quic *quic;
 
 	if (inner->is_ipv6)
@@ -133,7 +134,15 @@ static __always_inline const struct agent_quic *find_agent_quic(const struct con
 	if (quic)
 		return quic;
 	port.port = 0;
-	return bpf_map_lookup_elem(&agent_quic, &port);
+	quic = bpf_map_lookup_elem(&agent_quic, &port);
+	if (quic)
+		return quic;
+	__builtin_memcpy(prefix.vip, port.vip, sizeof(prefix.vip));
+	quic = bpf_map_lookup_elem(&agent_quic_prefixes, &prefix);
+	if (quic)
+		return quic;
+	prefix.port = 0;
+	return bpf_map_lookup_elem(&agent_quic_prefixes, &prefix);
 }
 
 /* By the connection ID of QUIC. Initials and 0-RTT were meant for us. */

@@ -4,6 +4,7 @@ import { StructView } from './struct-view.ts';
 export const MAX_SUBJECTS = 2048;
 export const MAX_BACKENDS = 4096;
 export const INDEX_MASK = 4095;
+export const MAX_VIP_PREFIXES = 256;
 export const MAX_NAT_REPLIES = 65536;
 export const MAX_NAT_TUPLES = 65536;
 export const PREFIX_WAYS = 4;
@@ -280,6 +281,37 @@ export class AddressView extends StructView {
   setBytes(source: Uint8Array): void {
     if (source.length !== 16) throw new RangeError('bytes: 16 bytes');
     this.memory.set(source, this.start);
+  }
+}
+
+/** `struct address_prefix`: size and offsets in bytes. */
+export const ADDRESS_PREFIX = {
+  sizeBytes: 20,
+  offsets: {
+    bits: 0,
+    address: 4,
+  },
+} as const;
+
+export class AddressPrefixView extends StructView {
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(20)) {
+    super(buffer, 20);
+  }
+  get bits(): number {
+    return this.view.getUint32(this.start, true);
+  }
+  set bits(value: number) {
+    this.view.setUint32(this.start, value, true);
+  }
+  /** Copies 16 bytes into `target`. */
+  copyAddress(target: Uint8Array): Uint8Array {
+    for (let i = 0; i < 16; i++) target[i] = this.memory[this.start + 4 + i];
+    return target;
+  }
+  /** Sets 16 bytes. */
+  setAddress(source: Uint8Array): void {
+    if (source.length !== 16) throw new RangeError('address: 16 bytes');
+    this.memory.set(source, this.start + 4);
   }
 }
 
@@ -1032,7 +1064,7 @@ export const SETTINGS = {
     prefixMask: 64,
     icmpPerPrefix: 68,
     icmpPerSecond: 72,
-    zero: 76,
+    vipPrefixes: 76,
   },
 } as const;
 
@@ -1123,10 +1155,10 @@ export class SettingsView extends StructView {
   set icmpPerSecond(value: number) {
     this.view.setUint32(this.start + 72, value, true);
   }
-  get zero(): number {
+  get vipPrefixes(): number {
     return this.view.getUint32(this.start + 76, true);
   }
-  set zero(value: number) {
+  set vipPrefixes(value: number) {
     this.view.setUint32(this.start + 76, value, true);
   }
 }
@@ -1481,6 +1513,51 @@ export class AgentPortView extends StructView {
   }
 }
 
+/** `struct agent_port_prefix`: size and offsets in bytes. */
+export const AGENT_PORT_PREFIX = {
+  sizeBytes: 24,
+  offsets: {
+    bits: 0,
+    port: 4,
+    zero: 6,
+    vip: 8,
+  },
+} as const;
+
+export class AgentPortPrefixView extends StructView {
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(24)) {
+    super(buffer, 24);
+  }
+  get bits(): number {
+    return this.view.getUint32(this.start, true);
+  }
+  set bits(value: number) {
+    this.view.setUint32(this.start, value, true);
+  }
+  get port(): number {
+    return this.view.getUint16(this.start + 4, false);
+  }
+  set port(value: number) {
+    this.view.setUint16(this.start + 4, value, false);
+  }
+  get zero(): number {
+    return this.view.getUint16(this.start + 6, true);
+  }
+  set zero(value: number) {
+    this.view.setUint16(this.start + 6, value, true);
+  }
+  /** Copies 16 bytes into `target`. */
+  copyVip(target: Uint8Array): Uint8Array {
+    for (let i = 0; i < 16; i++) target[i] = this.memory[this.start + 8 + i];
+    return target;
+  }
+  /** Sets 16 bytes. */
+  setVip(source: Uint8Array): void {
+    if (source.length !== 16) throw new RangeError('vip: 16 bytes');
+    this.memory.set(source, this.start + 8);
+  }
+}
+
 /** `struct agent_quic`: size and offsets in bytes. */
 export const AGENT_QUIC = {
   sizeBytes: 16,
@@ -1572,37 +1649,6 @@ export class AgentSettingsView extends StructView {
   }
   set zero(value: number) {
     this.view.setUint32(this.start + 36, value, true);
-  }
-}
-
-/** `struct member_prefix`: size and offsets in bytes. */
-export const MEMBER_PREFIX = {
-  sizeBytes: 20,
-  offsets: {
-    bits: 0,
-    address: 4,
-  },
-} as const;
-
-export class MemberPrefixView extends StructView {
-  constructor(buffer: ArrayBuffer = new ArrayBuffer(20)) {
-    super(buffer, 20);
-  }
-  get bits(): number {
-    return this.view.getUint32(this.start, true);
-  }
-  set bits(value: number) {
-    this.view.setUint32(this.start, value, true);
-  }
-  /** Copies 16 bytes into `target`. */
-  copyAddress(target: Uint8Array): Uint8Array {
-    for (let i = 0; i < 16; i++) target[i] = this.memory[this.start + 4 + i];
-    return target;
-  }
-  /** Sets 16 bytes. */
-  setAddress(source: Uint8Array): void {
-    if (source.length !== 16) throw new RangeError('address: 16 bytes');
-    this.memory.set(source, this.start + 4);
   }
 }
 
