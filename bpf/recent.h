@@ -32,6 +32,8 @@ struct recent_service {
 struct recent {
 	struct recent_vip vip[RECENT_COUNT];
 	struct recent_service service[RECENT_COUNT];
+	struct address_prefix asked; /* key of a lookup: the stack has no room for it */
+	__u32 zero;
 };
 
 struct {
@@ -55,15 +57,15 @@ static __always_inline __u32 recent_place(__u64 key)
 }
 
 /* Where few addresses end: 2 ns where there are no prefixes. NULL: it is in none. */
-static __always_inline struct vip *find_vip_prefix(const __u64 *address)
+static __always_inline struct vip *find_vip_prefix(struct recent *recent, const __u64 *address)
 {
 	const struct settings *all = find_settings();
-	struct address_prefix prefix = {.bits = 128};
 
 	if (!all || !all->vip_prefixes)
 		return NULL;
-	__builtin_memcpy(prefix.address, address, sizeof(prefix.address));
-	return RARE(bpf_map_lookup_elem(&vip_prefixes, &prefix));
+	recent->asked.bits = 128;
+	__builtin_memcpy(recent->asked.address, address, sizeof(recent->asked.address));
+	return RARE(bpf_map_lookup_elem(&vip_prefixes, &recent->asked));
 }
 
 static __always_inline struct vip find_vip_of(struct recent *recent, const __u64 *address, __u32 generation)
@@ -75,7 +77,7 @@ static __always_inline struct vip find_vip_of(struct recent *recent, const __u64
 	    place->generation != generation) {
 		found = bpf_map_lookup_elem(&vips, address);
 		if (!found)
-			found = find_vip_prefix(address);
+			found = find_vip_prefix(recent, address);
 		place->address[0] = address[0];
 		place->address[1] = address[1];
 		place->generation = generation;

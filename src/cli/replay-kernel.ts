@@ -2,7 +2,7 @@
  * The balancer's kernel program without any interface: loaded with the state of a model engine, run by test-run, its maps
  * open to be compared. Needs root. Used by `replay` and by the differential test.
  */
-import type { Engine, EngineBackend, EngineNatReply, HandedUp } from '../model/engine.ts';
+import type { Engine, EngineBackend, EngineNatReply, EngineVipPrefix, HandedUp } from '../model/engine.ts';
 import { headerSum } from '../model/engine.ts';
 import type { Clock } from '../model/layout.ts';
 import { EVENTS, OUTCOMES } from '../model/layout.ts';
@@ -23,6 +23,8 @@ import {
 } from '../serve/vip/bpf.ts';
 import { readHandedUp } from '../serve/vip/hand-up.ts';
 import {
+  ADDRESS_PREFIX,
+  AddressPrefixView,
   BACKEND,
   BackendView,
   BUCKET,
@@ -176,6 +178,8 @@ class LoadedEngine implements KernelEngine {
       16,
       [...engine.vips].map(([key, vip]) => [addressBytes(key), words(vip.subject, vip.flags)]),
     );
+    replaceElements(maps.vip_prefixes, ADDRESS_PREFIX.sizeBytes, engine.vipPrefixes.map(vipPrefixElement));
+    this.#settings.vipPrefixes = engine.vipPrefixes.length;
     replaceElements(maps.services, SERVICE_KEY.sizeBytes, serviceElements(engine));
     replaceElements(
       maps.probe_sources,
@@ -362,6 +366,13 @@ function addressBytes(key: string): Uint8Array {
     bytes[2 * i + 1] = key.charCodeAt(i);
   }
   return bytes;
+}
+
+function vipPrefixElement({ address, bits, vip }: EngineVipPrefix): [Uint8Array, Uint8Array] {
+  const key = new AddressPrefixView();
+  key.bits = bits;
+  key.setAddress(address);
+  return [key.memory, words(vip.subject, vip.flags)];
 }
 
 function serviceElements(engine: Engine): [Uint8Array, Uint8Array][] {

@@ -23,6 +23,7 @@ import type { Verdict } from './packet.ts';
 import { type IpHeader, parseIp, parseTransport, type Transport } from './parse.ts';
 import { readQuic } from './quic.ts';
 import { readQuote } from './quote.ts';
+import { longestPrefix, type MappedPrefix } from './vip-prefixes.ts';
 
 /** Another backend, to which second chances may go. */
 export interface AgentCandidate {
@@ -45,6 +46,12 @@ export interface AgentQuic {
   readonly serverId: bigint;
 }
 
+export interface AgentQuicPrefix extends MappedPrefix {
+  /** 0: any. */
+  readonly port: number;
+  readonly own: AgentQuic;
+}
+
 /** `vip`: an `addressKey`. `port` 0: any. */
 export function agentPortKey(vip: string, port: number): string {
   return `${vip}${port}`;
@@ -55,12 +62,16 @@ export interface AgentState {
   readonly address4: Uint8Array;
   readonly address6: Uint8Array;
   /** Outer sources that are accepted beside `members`: of 16 bytes the first `bits` count. */
-  readonly prefixes: readonly { readonly address: Uint8Array; readonly bits: number }[];
+  readonly prefixes: readonly MappedPrefix[];
   /** Outer sources that are accepted, and VIPs served here: `addressKey`s. */
   readonly members: ReadonlySet<string>;
   readonly vips: ReadonlySet<string>;
+  /** VIPs that are prefixes. */
+  readonly vipPrefixes: readonly MappedPrefix[];
   /** By `agentPortKey`: how connection IDs of QUIC name this machine. */
   readonly quic: ReadonlyMap<string, AgentQuic>;
+  /** The same of VIPs that are prefixes: the longest counts. */
+  readonly quicPrefixes: readonly AgentQuicPrefix[];
   /** By backend index. */
   readonly candidates: readonly (AgentCandidate | undefined)[];
   readonly counters: Record<AgentOutcome, number>;
@@ -115,7 +126,8 @@ function judge(agent: AgentState, frame: Uint8Array, ingressIfindex: number, has
   const stripped = strip(frame, outer, tunnel);
   const inner = readInner(stripped, tunnel);
   if (inner === null) return drop('malformed');
-  if (!agent.vips.has(addressKey(stripped, inner.destinationOffset, inner.addressBytes))) return drop('not-our-vip');
+  const vip = addressKey(stripped, inner.destinationOffset, inner.addressBytes);
+  if (!agent.vips.has(vip) && longestPrefix(agent.vipPrefixes, vip) === undefined) return drop('not-our-vip');
   if (tunnel.key !== 0) {
     const transport = parseTransport(stripped, inner);
     if (transport === 'malformed') return drop('malformed');
@@ -152,13 +164,20 @@ function isKnownHere(
 
 /** By the connection ID of QUIC. Initials and 0-RTT were meant for us. */
 function whoseQuic(
-  { quic }: AgentState,
+  { quic, quicPrefixes }: AgentState,
   frame: Uint8Array,
   ip: IpHeader,
   transport: Transport,
 ): 'ours' | "another's" | 'unknown' {
   const vip = addressKey(frame, ip.destinationOffset, ip.addressBytes);
-  const own = quic.get(agentPortKey(vip, transport.destinationPort)) ?? quic.get(agentPortKey(vip, 0));
+  const byPort = (port: number): AgentQuic | undefined => quic.get(agentPortKey(vip, port));
+  const byPrefix = (wanted: number): AgentQuic | undefined =>
+    longestPrefix(
+      quicPrefixes.filter(({ port }) => port === wanted),
+      vip,
+    )?.own;
+  const port = transport.destinationPort;
+  const own = byPort(port) ?? byPort(0) ?? byPrefix(port) ?? byPrefix(0);
   if (own === undefined) return 'unknown';
   const { kind, serverId } = readQuic(frame, ip, transport, own.configId, own.serverIdBytes);
   if (kind !== 'later') return 'ours';
@@ -185,10 +204,7 @@ function isEncapsulated(frame: Uint8Array, ip: IpHeader): boolean {
 
 /** `source`: an `addressKey`. */
 function isMember({ members, prefixes }: AgentState, source: string): boolean {
-  const bit = (text: string, at: number) => (text.charCodeAt(at >> 4) >>> (15 - (at & 15))) & 1;
-  const isIn = (prefix: string, bits: number) =>
-    Array.from({ length: bits }, (_, at) => at).every((at) => bit(prefix, at) === bit(source, at));
-  return members.has(source) || prefixes.some(({ address, bits }) => isIn(addressKey(address, 0, 16), bits));
+  return members.has(source) || longestPrefix(prefixes, source) !== undefined;
 }
 
 /** To the first candidate, with the second left in the key. */

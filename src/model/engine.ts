@@ -15,11 +15,16 @@ import {
 } from './layout.ts';
 import { PREFIX_SET_WORDS, type PrefixState, TALLY_WORDS } from './prefixes.ts';
 import { PRESSURE_WORDS, type PressureLimits, type PressureWords } from './pressure.ts';
+import type { MappedPrefix } from './vip-prefixes.ts';
 
 export interface EngineVip {
   readonly subject: number;
   /** VIP_ECHO, or VIP_OWN with subject 0. */
   readonly flags: number;
+}
+
+export interface EngineVipPrefix extends MappedPrefix {
+  readonly vip: EngineVip;
 }
 
 export interface EngineService extends PressureLimits {
@@ -101,6 +106,8 @@ export interface Engine extends PrefixState {
   reclaimTicks: number;
   /** By `addressKey` of the destination. */
   readonly vips: Map<string, EngineVip>;
+  /** For destinations that are not in `vips`: the longest that contains it. In any order, none twice. */
+  readonly vipPrefixes: EngineVipPrefix[];
   /** By `serviceKey`. */
   readonly services: Map<number, EngineService>;
   /** By the service's subject, as are `pressures`. */
@@ -171,6 +178,7 @@ export function createEngine(key: Uint32Array, buckets: number, prefixSets = 1):
     bucketMask: buckets - 1,
     reclaimTicks: 0,
     vips: new Map(),
+    vipPrefixes: [],
     services: new Map(),
     slots: new Map(),
     pressures: new Map(),

@@ -23,6 +23,7 @@ import { isSendersPart, limitOf, mostOuterBytes } from './mtu.ts';
 import { end, findService, kindOf, type Packet, type PacketResult } from './packet.ts';
 import { type IpHeader, parseTransport } from './parse.ts';
 import { forward, handUp, leaveOversized, tellSender, withoutBackend } from './send.ts';
+import { findVip } from './vip-prefixes.ts';
 
 /** GRE to this balancer, from another of the site: a fragment for a VIP should be in it. */
 export function processRelayed(engine: Engine, packet: Packet, ip: IpHeader, clock: Clock): PacketResult {
@@ -35,7 +36,7 @@ export function processRelayed(engine: Engine, packet: Packet, ip: IpHeader, clo
   const stripped = tunnel === null ? null : strip(frame, ip, tunnel);
   const inner = tunnel === null || stripped === null ? null : readInner(stripped, tunnel);
   if (stripped === null || inner === null) return end(packet, 'drop', 'fragment-refused');
-  const vip = engine.vips.get(addressKey(stripped, inner.destinationOffset, inner.addressBytes));
+  const vip = findVip(engine, stripped, inner.destinationOffset, inner.addressBytes);
   if (vip === undefined || vip.subject === 0 || parseTransport(stripped, inner) !== 'fragment')
     return end(packet, 'drop', 'fragment-refused');
   packet.frame = stripped;

@@ -26,7 +26,15 @@ import { toMapped } from '../../src/net/address.ts';
 import { createDice, type Dice } from './dice.ts';
 import { mutate, randomFrame } from './frames.ts';
 import { type KernelAgent, openKernelAgent } from './kernel-agent.ts';
-import { BACKEND_INDICES, createWorld, PORTS, QUIC_CONFIG, serverId as serverIdOf, type World } from './world.ts';
+import {
+  BACKEND_INDICES,
+  createWorld,
+  PORTS,
+  QUIC_CONFIG,
+  randomPrefix,
+  serverId as serverIdOf,
+  type World,
+} from './world.ts';
 
 const PACKETS = Number(process.env.PORTICO_PACKETS ?? 1_000_000) / 4;
 const FIXED_SEED = 20261121;
@@ -61,7 +69,11 @@ function createAgentWorld(dice: Dice): AgentWorld {
     members: new Set(sources.filter(() => dice.chance(90)).map((source) => addressKey(source, 0, 16))),
     prefixes: dice.chance(50) ? [] : sources.filter(() => dice.chance(60)).map((source) => randomPrefix(dice, source)),
     vips: new Set(vips),
+    vipPrefixes: world.prefixes.filter(() => dice.chance(85)),
     quic: new Map(vips.filter(() => dice.chance(70)).map((vip) => randomQuicPort(dice, vip))),
+    quicPrefixes: world.prefixes.flatMap((prefix) =>
+      dice.chance(70) ? [{ ...prefix, port: dice.pick([0, ...PORTS]), own: randomQuic(dice) }] : [],
+    ),
     candidates: [undefined, ...Array.from({ length: CANDIDATES }, () => randomCandidate(dice))],
     counters: createAgentCounters(),
   };
@@ -69,20 +81,15 @@ function createAgentWorld(dice: Dice): AgentWorld {
 }
 
 /** As most frames have it, so that IDs are this machine's, another's and nobody's. */
-function randomQuicPort(dice: Dice, vip: string): [string, AgentQuic] {
+function randomQuic(dice: Dice): AgentQuic {
   const serverIdBytes = dice.pick([1, 2, 2, 2, 3, 8]);
   const serverId = serverIdOf(dice.pick(BACKEND_INDICES), serverIdBytes);
   const configId = dice.chance(80) ? QUIC_CONFIG : dice.below(8);
-  return [agentPortKey(vip, dice.pick([0, ...PORTS])), { configId, serverIdBytes, serverId }];
+  return { configId, serverIdBytes, serverId };
 }
 
-/** Which the address is in, or just not. */
-function randomPrefix(dice: Dice, address: Uint8Array): { address: Uint8Array; bits: number } {
-  const bits = dice.pick([96, 104, 112, 120, 127, 128, 1 + dice.below(128)]);
-  const prefix = address.slice();
-  if (dice.chance(30)) prefix[(bits - 1) >> 3] ^= 0x80 >>> ((bits - 1) & 7);
-  for (let bit = bits; bit < 128; bit++) prefix[bit >> 3] &= ~(0x80 >>> (bit & 7));
-  return { address: prefix, bits };
+function randomQuicPort(dice: Dice, vip: string): [string, AgentQuic] {
+  return [agentPortKey(vip, dice.pick([0, ...PORTS])), randomQuic(dice)];
 }
 
 function randomCandidate(dice: Dice): AgentCandidate {

@@ -2,19 +2,22 @@
 import { join } from 'node:path';
 import type { AgentQuic, AgentState } from '../../src/model/agent.ts';
 import { AGENT_OUTCOMES, type AgentOutcome } from '../../src/model/layout.ts';
+import type { MappedPrefix } from '../../src/model/vip-prefixes.ts';
 import { countPossibleCpus } from '../../src/serve/vip/balancer-object.ts';
 import { deleteElement, listKeys, type RunResult, runProgram, updateElement } from '../../src/serve/vip/bpf.ts';
 import {
+  ADDRESS_PREFIX,
+  AddressPrefixView,
   AGENT_COUNTERS,
   AGENT_PORT,
+  AGENT_PORT_PREFIX,
   AGENT_SETTINGS,
+  AgentPortPrefixView,
   AgentPortView,
   AgentQuicView,
   AgentSettingsView,
   MAX_BACKENDS,
   MEMBER,
-  MEMBER_PREFIX,
-  MemberPrefixView,
   MemberView,
 } from '../../src/serve/vip/layout.gen.ts';
 import { type MappedMemory, mapMemory } from '../../src/serve/vip/libc.ts';
@@ -60,7 +63,11 @@ export function openKernelAgent(objects: string): KernelAgent {
       });
       replaceKeys(object.mapFd('agent_members'), agent.members);
       settings.hasPrefixes = agent.prefixes.length > 0 ? 1 : 0;
-      replacePrefixes(object.mapFd('agent_prefixes'), agent);
+      // Members are prefixes of 128 bits here.
+      const members128 = [...agent.members].map((member) => ({ bits: 128, address: addressBytes(member) }));
+      replacePrefixes(object.mapFd('agent_prefixes'), [...agent.prefixes, ...members128]);
+      replacePrefixes(object.mapFd('agent_vip_prefixes'), agent.vipPrefixes);
+      replaceQuicPrefixes(object.mapFd('agent_quic_prefixes'), agent.quicPrefixes);
       replaceKeys(object.mapFd('agent_vips'), agent.vips);
       for (const key of listKeys(object.mapFd('agent_quic'), AGENT_PORT.sizeBytes))
         deleteElement(object.mapFd('agent_quic'), key);
@@ -88,11 +95,26 @@ function writeQuic(fd: number, key: string, quic: AgentQuic): void {
   const port = new AgentPortView();
   port.setVip(addressBytes(key.slice(0, 8)));
   port.port = Number(key.slice(8));
+  updateElement(fd, port.memory, quicValue(quic));
+}
+
+function quicValue(quic: AgentQuic): Uint8Array {
   const value = new AgentQuicView();
   value.id = quic.serverId;
   value.config = quic.configId;
   value.idBytes = quic.serverIdBytes;
-  updateElement(fd, port.memory, value.memory);
+  return value.memory;
+}
+
+function replaceQuicPrefixes(fd: number, prefixes: AgentState['quicPrefixes']): void {
+  for (const key of listKeys(fd, AGENT_PORT_PREFIX.sizeBytes)) deleteElement(fd, key);
+  for (const { address, bits, port, own } of prefixes) {
+    const key = new AgentPortPrefixView();
+    key.bits = 32 + bits;
+    key.port = port;
+    key.setVip(address);
+    updateElement(fd, key.memory, quicValue(own));
+  }
 }
 
 function addressBytes(key: string): Uint8Array {
@@ -108,15 +130,12 @@ function replaceKeys(fd: number, keys: ReadonlySet<string>): void {
   }
 }
 
-/** Members are prefixes of 128 bits here. */
-function replacePrefixes(fd: number, { members, prefixes }: AgentState): void {
-  for (const key of listKeys(fd, MEMBER_PREFIX.sizeBytes)) deleteElement(fd, key);
-  const add = (bits: number, address: Uint8Array) => {
-    const key = new MemberPrefixView();
+function replacePrefixes(fd: number, prefixes: readonly MappedPrefix[]): void {
+  for (const key of listKeys(fd, ADDRESS_PREFIX.sizeBytes)) deleteElement(fd, key);
+  for (const { address, bits } of prefixes) {
+    const key = new AddressPrefixView();
     key.bits = bits;
     key.setAddress(address);
     updateElement(fd, key.memory, Uint8Array.of(1, 0, 0, 0));
-  };
-  for (const { address, bits } of prefixes) add(bits, address);
-  for (const member of members) add(128, addressBytes(member));
+  }
 }

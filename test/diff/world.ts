@@ -29,6 +29,7 @@ import {
 } from '../../src/model/layout.ts';
 import { natSourceKey } from '../../src/model/nat.ts';
 import { ADOPT_UNTIL_WORD, PICKS_WORD, TURN_WORD } from '../../src/model/pressure.ts';
+import type { MappedPrefix } from '../../src/model/vip-prefixes.ts';
 import { toMapped } from '../../src/net/address.ts';
 import { readUint16, writeUint16 } from '../../src/net/ethernet.ts';
 import type { Dice } from './dice.ts';
@@ -38,8 +39,9 @@ export const BUCKETS = 8;
 export const PREFIX_SETS = 2;
 const LOOPBACK = 1;
 /** By service; fixed, so that the kernel's inner maps are made once. */
-const TABLE_SIZES = [1, 2, 3, 5, 7, 13, 31, 64, 1, 2, 3, 5, 7, 13];
-const FIRST_SERVICE = 10;
+const TABLE_SIZES = [1, 2, 3, 5, 7, 13, 31, 64, 1, 2, 3, 5, 7, 13, 1, 2, 3, 5, 7, 13];
+/** Before it VIPs: five addresses, then prefixes. */
+const FIRST_SERVICE = 9;
 const PICKS = 5;
 
 export interface World {
@@ -48,8 +50,10 @@ export interface World {
   /** Addresses that frames come from and go to; 4 or 16 bytes. */
   readonly clients4: readonly Uint8Array[];
   readonly clients6: readonly Uint8Array[];
-  readonly vips4: readonly Uint8Array[];
-  readonly vips6: readonly Uint8Array[];
+  readonly vips4: Uint8Array[];
+  readonly vips6: Uint8Array[];
+  /** Around some VIPs, or just beside them; with addresses of their own among `vips4` and `vips6`. */
+  readonly prefixes: MappedPrefix[];
   /** This balancer's outer address, and those of others of the site, 4 bytes each. */
   readonly own: Uint8Array;
   readonly peers: readonly Uint8Array[];
@@ -81,6 +85,7 @@ export function createWorld(dice: Dice): World {
     clients6: addresses(2, 16),
     vips4: addresses(3, 4),
     vips6: addresses(2, 16),
+    prefixes: [],
     own: dice.bytes(4),
     peers: addresses(2, 4),
     natted4: addresses(2, 4),
@@ -115,13 +120,44 @@ function addNatReplies(dice: Dice, { engine, natted4, natted6, vips4, vips6 }: W
       }
 }
 
-function addVips(dice: Dice, { engine, vips4, vips6 }: World): void {
-  let subject = 1;
-  for (const vip of [...vips4, ...vips6])
-    engine.vips.set(addressKey(vip, 0, vip.length as 4 | 16), {
-      subject: subject++,
-      flags: dice.chance(70) ? VIP_ECHO : 0,
-    });
+function addVips(dice: Dice, world: World): void {
+  const { engine, vips4, vips6 } = world;
+  const flags = () => (dice.chance(70) ? VIP_ECHO : 0);
+  const exact = [...vips4, ...vips6];
+  exact.forEach((vip, i) => {
+    engine.vips.set(addressKey(vip, 0, vip.length as 4 | 16), { subject: 1 + i, flags: flags() });
+  });
+  if (dice.chance(30)) return;
+  for (let subject = 1 + exact.length; subject < FIRST_SERVICE; subject++) {
+    const vip = dice.pick(exact);
+    const prefix = randomPrefix(dice, vip.length === 16 ? vip : toMapped({ family: 4, bytes: vip }));
+    const isKnown = ({ address, bits }: MappedPrefix) =>
+      bits === prefix.bits && Buffer.compare(address, prefix.address) === 0;
+    if (world.prefixes.some(isKnown)) continue;
+    world.prefixes.push(prefix);
+    engine.vipPrefixes.push({ ...prefix, vip: { subject, flags: flags() } });
+    const inside = addressIn(dice, prefix);
+    if (vip.length === 4 && prefix.bits >= 96) vips4.push(inside.subarray(12));
+    else vips6.push(inside);
+  }
+}
+
+/** Which the address (16 bytes) is in, or just not. */
+export function randomPrefix(dice: Dice, address: Uint8Array): MappedPrefix {
+  const bits = dice.pick([96, 104, 112, 120, 127, 128, 1 + dice.below(128)]);
+  const prefix = address.slice();
+  if (dice.chance(30)) prefix[(bits - 1) >> 3] ^= 0x80 >>> ((bits - 1) & 7);
+  for (let bit = bits; bit < 128; bit++) prefix[bit >> 3] &= ~(0x80 >>> (bit & 7));
+  return { address: prefix, bits };
+}
+
+function addressIn(dice: Dice, { address, bits }: MappedPrefix): Uint8Array {
+  const inside = dice.bytes(16);
+  for (let bit = 0; bit < bits; bit++) {
+    const mask = 0x80 >>> (bit & 7);
+    inside[bit >> 3] = (inside[bit >> 3] & ~mask) | (address[bit >> 3] & mask);
+  }
+  return inside;
 }
 
 /** Balancers 1 and 2 own some fragments, and 3, to which there is no way. */
@@ -141,7 +177,7 @@ function addServices(dice: Dice, engine: Engine): void {
   const taken = new Set<number>();
   TABLE_SIZES.forEach((slots, number) => {
     let key: number;
-    do key = serviceKey(1 + dice.below(5), dice.pick([0, 0, ...PORTS]), dice.pick([6, 6, 17]));
+    do key = serviceKey(1 + dice.below(FIRST_SERVICE - 1), dice.pick([0, 0, ...PORTS]), dice.pick([6, 6, 17]));
     while (taken.has(key));
     taken.add(key);
     const service = {

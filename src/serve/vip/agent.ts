@@ -15,6 +15,8 @@ import { AgentCounterView } from './counters.ts';
 import { addToLoopback, InterfaceSettings, loopbackAddresses, removeFromLoopback } from './direct-answer.ts';
 import {
   ADDRESS,
+  ADDRESS_PREFIX,
+  AddressPrefixView,
   AGENT_COUNTERS,
   AGENT_PORT,
   AGENT_SETTINGS,
@@ -23,8 +25,6 @@ import {
   AgentSettingsView,
   MAX_BACKENDS,
   MEMBER,
-  MEMBER_PREFIX,
-  MemberPrefixView,
   ROLE,
 } from './layout.gen.ts';
 import { closeFd, type MappedMemory, mapMemory } from './libc.ts';
@@ -220,7 +220,7 @@ export class Agent {
         prefixKey(toMapped(address), address.family === 4 ? length + 96 : length),
       ),
     ];
-    replaceKeys(this.mapFd('agent_prefixes'), MEMBER_PREFIX.sizeBytes, prefixes.length > 0 ? all : [], () => {
+    replaceKeys(this.mapFd('agent_prefixes'), ADDRESS_PREFIX.sizeBytes, prefixes.length > 0 ? all : [], () => {
       this.#view.hasPrefixes = prefixes.length > 0 ? 1 : 0;
     });
     replaceKeys(this.mapFd('agent_members'), ADDRESS.sizeBytes, members);
@@ -315,7 +315,7 @@ export class Agent {
 }
 
 function prefixKey(address: Uint8Array, bits: number): Uint8Array {
-  const key = new MemberPrefixView();
+  const key = new AddressPrefixView();
   key.bits = bits;
   key.setAddress(address);
   return key.memory;

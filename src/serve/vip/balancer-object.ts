@@ -11,6 +11,7 @@ import { Takeover } from './takeover.ts';
 
 const MAP_NAMES = [
   'vips',
+  'vip_prefixes',
   'services',
   'slot_tables',
   'pick_tables',

@@ -52,6 +52,7 @@ export const MAP_FATES: Readonly<Record<string, Fate>> = {
   roles: { kind: 'shared' },
   // The balancer's.
   vips: { kind: 'copy', packing: 'FLAGS' },
+  vip_prefixes: { kind: 'copy', packing: 'FLAGS' },
   services: { kind: 'copy', packing: 'FLAGS' },
   backends: { kind: 'copy', packing: 'FLAGS' },
   balancers: { kind: 'copy', packing: 'FLAGS' },
@@ -94,6 +95,7 @@ export const MAP_FATES: Readonly<Record<string, Fate>> = {
   agent_prefixes: { kind: 'copy' },
   agent_candidates: { kind: 'copy', packing: 'FLAGS' },
   agent_vips: { kind: 'copy' },
+  agent_vip_prefixes: { kind: 'copy' },
   agent_counters: { kind: 'count' },
   agent_settings: { kind: 'renew' },
   // Of services that limit prefixes, and of QUIC.
@@ -101,4 +103,5 @@ export const MAP_FATES: Readonly<Record<string, Fate>> = {
   tallies: { kind: 'forget', lost: 'what the report of floods has gathered' },
   server_ids: { kind: 'copy' },
   agent_quic: { kind: 'copy', packing: 'FLAGS' },
+  agent_quic_prefixes: { kind: 'copy', packing: 'FLAGS' },
 };

@@ -1,0 +1,34 @@
+/** Which of several prefixes an address is in: what the kernel's tries by longest prefix answer. */
+import { addressKey, type Engine, type EngineVip } from './engine.ts';
+
+export interface MappedPrefix {
+  /** 16 bytes, IPv4-mapped; those beyond `bits` do not count. */
+  readonly address: Uint8Array;
+  /** 0 to 128. */
+  readonly bits: number;
+}
+
+/** `address`: an `addressKey`. */
+export function isInPrefix(address: string, prefix: MappedPrefix): boolean {
+  for (let bit = 0; bit < prefix.bits; bit += 16) {
+    const at = bit >> 3;
+    const word = (prefix.address[at] << 8) | prefix.address[at + 1];
+    const ignored = Math.max(0, 16 - (prefix.bits - bit));
+    if ((address.charCodeAt(bit >> 4) ^ word) >>> ignored !== 0) return false;
+  }
+  return true;
+}
+
+/** `address`: an `addressKey`. */
+export function longestPrefix<P extends MappedPrefix>(prefixes: Iterable<P>, address: string): P | undefined {
+  let longest: P | undefined;
+  for (const prefix of prefixes)
+    if (isInPrefix(address, prefix) && prefix.bits > (longest?.bits ?? -1)) longest = prefix;
+  return longest;
+}
+
+/** What the address at `offset` of the frame is: itself a VIP, or in one that is a prefix. Subject 0: the balancer's own. */
+export function findVip(engine: Engine, frame: Uint8Array, offset: number, size: 4 | 16): EngineVip | undefined {
+  const key = addressKey(frame, offset, size);
+  return engine.vips.get(key) ?? longestPrefix(engine.vipPrefixes, key)?.vip;
+}
