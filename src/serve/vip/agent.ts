@@ -179,7 +179,8 @@ export class Agent {
   #openClamp(folder: string | null, objects: string): void {
     const { netns, interfaces } = this.#options;
     try {
-      this.clamp = new MssClamp({ folder, netns, interfaces, objects, vipsFd: this.mapFd('agent_vips') });
+      const vipMaps = new Map(['agent_vips', 'agent_vip_prefixes'].map((name) => [name, this.mapFd(name)]));
+      this.clamp = new MssClamp({ folder, netns, interfaces, objects, vipMaps });
     } catch (error) {
       this.clampTrouble = (error as Error).message;
     }

@@ -32,8 +32,8 @@ export interface ClampOptions {
   /** By which answers leave. */
   readonly interfaces: readonly string[];
   readonly objects: string;
-  /** The map of VIPs, of backend.bpf.o. */
-  readonly vipsFd: number;
+  /** The maps of VIPs, of backend.bpf.o, by name. */
+  readonly vipMaps: ReadonlyMap<string, number>;
 }
 
 export interface ClampCounters {
@@ -63,13 +63,12 @@ export class MssClamp {
   /** Attaches; limits are 0, which is none, or those of an earlier process. Throws where the kernel has no clsact. */
   constructor(options: ClampOptions) {
     this.#options = options;
-    const { folder, netns, interfaces, objects, vipsFd } = options;
+    const { folder, netns, interfaces, objects, vipMaps } = options;
     this.#object = new BpfObject(join(objects, 'clamp.bpf.o'));
     const attached: string[] = [];
     try {
       const cpus = countPossibleCpus();
-      const known = new Map([['agent_vips', vipsFd]]);
-      const created = prepareMaps(this.#object, folder, { clamp_counters: cpus }, known);
+      const created = prepareMaps(this.#object, folder, { clamp_counters: cpus }, vipMaps);
       this.#object.load();
       if (folder !== null) pinMaps(this.#object, folder, created);
       this.#settings = new ClampSettingsView(this.#map('clamp_settings', CLAMP_SETTINGS.sizeBytes));
