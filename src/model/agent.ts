@@ -19,11 +19,11 @@ import { encapsulate, GUE_PORT } from './encapsulate.ts';
 import { addressKey, type EngineBackend } from './engine.ts';
 import { isIcmp } from './icmp.ts';
 import { AGENT_OUTCOMES, type AgentOutcome, BACKEND_IPV6, FORWARDING_UNSAID } from './layout.ts';
+import { longestPrefix, type MappedPrefix } from './longest-prefix.ts';
 import type { Verdict } from './packet.ts';
 import { type IpHeader, parseIp, parseTransport, type Transport } from './parse.ts';
 import { readQuic } from './quic.ts';
 import { readQuote } from './quote.ts';
-import { longestPrefix, type MappedPrefix } from './vip-prefixes.ts';
 
 /** Another backend, to which second chances may go. */
 export interface AgentCandidate {

@@ -13,9 +13,9 @@ import {
   OWNER_SLOTS,
   type Reason,
 } from './layout.ts';
+import { longestPrefix, type MappedPrefix } from './longest-prefix.ts';
 import { PREFIX_SET_WORDS, type PrefixState, TALLY_WORDS } from './prefixes.ts';
 import { PRESSURE_WORDS, type PressureLimits, type PressureWords } from './pressure.ts';
-import type { MappedPrefix } from './vip-prefixes.ts';
 
 export interface EngineVip {
   readonly subject: number;
@@ -209,6 +209,12 @@ export function addressKey(bytes: Uint8Array, offset: number, size: 4 | 16): str
 }
 
 const MAPPED = '\0\0\0\0\0\uffff';
+
+/** What the address at `offset` of the frame is: itself a VIP, or in one that is a prefix. Subject 0: the balancer's own. */
+export function findVip(engine: Engine, frame: Uint8Array, offset: number, size: 4 | 16): EngineVip | undefined {
+  const key = addressKey(frame, offset, size);
+  return engine.vips.get(key) ?? longestPrefix(engine.vipPrefixes, key)?.vip;
+}
 
 /** `port` 0: any. */
 export function serviceKey(vip: number, port: number, protocol: number): number {

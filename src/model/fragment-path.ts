@@ -4,7 +4,7 @@ import { type Choice, chooseUnlessLimited, hashed, probedBackend } from './choos
 import { readInner, readShim, strip } from './decapsulate.ts';
 import { setTags } from './egress.ts';
 import { encapsulate, outerBytes } from './encapsulate.ts';
-import { addressKey, type Engine, type EngineBackend } from './engine.ts';
+import { addressKey, type Engine, type EngineBackend, findVip } from './engine.ts';
 import { hashFlow } from './flow-hash.ts';
 import {
   type DatagramPlace,
@@ -23,7 +23,6 @@ import { isSendersPart, limitOf, mostOuterBytes } from './mtu.ts';
 import { end, findService, kindOf, type Packet, type PacketResult } from './packet.ts';
 import { type IpHeader, parseTransport } from './parse.ts';
 import { forward, handUp, leaveOversized, tellSender, withoutBackend } from './send.ts';
-import { findVip } from './vip-prefixes.ts';
 
 /** GRE to this balancer, from another of the site: a fragment for a VIP should be in it. */
 export function processRelayed(engine: Engine, packet: Packet, ip: IpHeader, clock: Clock): PacketResult {

@@ -3,7 +3,7 @@
  * engine of `replay` and `explain`. The state (engine.ts) and the clock come in as arguments.
  */
 import { choose, chooseFor, type HashedFlow, hashesSource } from './choose.ts';
-import { countersOf, type Engine } from './engine.ts';
+import { countersOf, type Engine, findVip } from './engine.ts';
 import { flowLabelOf, hashAddresses, hashFlow, hashSource } from './flow-hash.ts';
 import { processFragment, processRelayed } from './fragment-path.ts';
 import { isExpired } from './hops.ts';
@@ -14,7 +14,6 @@ import { end, findService, kindOf, type Packet, type PacketResult } from './pack
 import { type IpHeader, parseIp, parseTransport, type Transport } from './parse.ts';
 import { readQuote } from './quote.ts';
 import { forward, tellSender, withoutBackend } from './send.ts';
-import { findVip } from './vip-prefixes.ts';
 
 /** Runs one Ethernet frame through the balancer. Never changes `frame`. About 1 us. */
 export function processFrame(engine: Engine, frame: Uint8Array, ingressIfindex: number, clock: Clock): PacketResult {

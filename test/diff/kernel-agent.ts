@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import type { AgentQuic, AgentState } from '../../src/model/agent.ts';
 import { AGENT_OUTCOMES, type AgentOutcome } from '../../src/model/layout.ts';
-import type { MappedPrefix } from '../../src/model/vip-prefixes.ts';
+import type { MappedPrefix } from '../../src/model/longest-prefix.ts';
 import { countPossibleCpus } from '../../src/serve/vip/balancer-object.ts';
 import { deleteElement, listKeys, type RunResult, runProgram, updateElement } from '../../src/serve/vip/bpf.ts';
 import {

@@ -27,9 +27,9 @@ import {
   VIP_ECHO,
   VIP_OWN,
 } from '../../src/model/layout.ts';
+import type { MappedPrefix } from '../../src/model/longest-prefix.ts';
 import { natSourceKey } from '../../src/model/nat.ts';
 import { ADOPT_UNTIL_WORD, PICKS_WORD, TURN_WORD } from '../../src/model/pressure.ts';
-import type { MappedPrefix } from '../../src/model/vip-prefixes.ts';
 import { toMapped } from '../../src/net/address.ts';
 import { readUint16, writeUint16 } from '../../src/net/ethernet.ts';
 import type { Dice } from './dice.ts';

@@ -1,5 +1,4 @@
 /** Which of several prefixes an address is in: what the kernel's tries by longest prefix answer. */
-import { addressKey, type Engine, type EngineVip } from './engine.ts';
 
 export interface MappedPrefix {
   /** 16 bytes, IPv4-mapped; those beyond `bits` do not count. */
@@ -8,7 +7,7 @@ export interface MappedPrefix {
   readonly bits: number;
 }
 
-/** `address`: an `addressKey`. */
+/** `address`: an `addressKey` (engine.ts). */
 export function isInPrefix(address: string, prefix: MappedPrefix): boolean {
   for (let bit = 0; bit < prefix.bits; bit += 16) {
     const at = bit >> 3;
@@ -19,16 +18,10 @@ export function isInPrefix(address: string, prefix: MappedPrefix): boolean {
   return true;
 }
 
-/** `address`: an `addressKey`. */
+/** `address`: an `addressKey` (engine.ts). */
 export function longestPrefix<P extends MappedPrefix>(prefixes: Iterable<P>, address: string): P | undefined {
   let longest: P | undefined;
   for (const prefix of prefixes)
     if (isInPrefix(address, prefix) && prefix.bits > (longest?.bits ?? -1)) longest = prefix;
   return longest;
-}
-
-/** What the address at `offset` of the frame is: itself a VIP, or in one that is a prefix. Subject 0: the balancer's own. */
-export function findVip(engine: Engine, frame: Uint8Array, offset: number, size: 4 | 16): EngineVip | undefined {
-  const key = addressKey(frame, offset, size);
-  return engine.vips.get(key) ?? longestPrefix(engine.vipPrefixes, key)?.vip;
 }
