@@ -21,6 +21,10 @@ test('well-formed data of each type is taken', () => {
     ['TYPE65280', '\\# 4 0a 000001'],
     ['A', '\\# 4 c0000201'],
     ['PTR', 'host'],
+    ['LOC', '52 22 23 N 4 53 32 E -2m'],
+    ['CERT', 'PKIX 0 RSASHA256 AAAA'],
+    ['URI', '10 1 "https://www.example.net/"'],
+    ['RP', 'admin .'],
   ];
   for (const [type, data] of good) assert.ok(checkRecordData(type, data).ok, `${type} ${data}`);
 });

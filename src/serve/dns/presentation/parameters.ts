@@ -14,8 +14,23 @@ const KEY = {
   IPV6HINT: 6,
   DOHPATH: 7,
   OHTTP: 8,
+  TLS_SUPPORTED_GROUPS: 9,
+  DOCPATH: 10,
 } as const;
-const KEY_NAMES = ['mandatory', 'alpn', 'no-default-alpn', 'port', 'ipv4hint', 'ech', 'ipv6hint', 'dohpath', 'ohttp'];
+/** By number: the registry "DNS SVCB Service Parameter Keys" of IANA. */
+const KEY_NAMES = [
+  'mandatory',
+  'alpn',
+  'no-default-alpn',
+  'port',
+  'ipv4hint',
+  'ech',
+  'ipv6hint',
+  'dohpath',
+  'ohttp',
+  'tls-supported-groups',
+  'docpath',
+];
 
 /** Reads `key` and `key=value` fields in any order. */
 export function parseParameters(tokens: readonly Token[]): BytesResult {
@@ -74,7 +89,7 @@ function parseValue(key: number, value: Uint8Array): BytesResult {
     case KEY.MANDATORY:
       return parseMandatory(text);
     case KEY.ALPN:
-      return parseProtocols(value);
+      return parseItems(value);
     case KEY.NO_DEFAULT_ALPN:
     case KEY.OHTTP: // RFC 9540
       return value.length === 0 ? { ok: true, bytes: value } : { ok: false, reason: 'takes no value' };
@@ -91,6 +106,10 @@ function parseValue(key: number, value: Uint8Array): BytesResult {
       return parseBase64(text);
     case KEY.DOHPATH:
       return value.length > 0 ? { ok: true, bytes: value } : { ok: false, reason: 'is empty' };
+    case KEY.TLS_SUPPORTED_GROUPS:
+      return parseGroups(text);
+    case KEY.DOCPATH: // The root's path has no segments.
+      return value.length > 0 ? parseItems(value) : { ok: true, bytes: value };
     default:
       return { ok: true, bytes: value };
   }
@@ -104,14 +123,24 @@ function parseMandatory(text: string): BytesResult {
   return { ok: true, bytes: Uint8Array.from(sorted.flatMap((key) => [key >> 8, key & 0xff])) };
 }
 
+/** Numbers of TLS groups, the one that the server likes best first. */
+function parseGroups(text: string): BytesResult {
+  const groups = text.split(',');
+  const isRight = (group: string) => /^[0-9]{1,5}$/.test(group) && Number(group) <= 0xffff;
+  if (!groups.every(isRight)) return { ok: false, reason: 'not a list of numbers from 0 to 65535' };
+  const numbers = groups.map(Number);
+  if (new Set(numbers).size < numbers.length) return { ok: false, reason: 'a group is listed twice' };
+  return { ok: true, bytes: Uint8Array.from(numbers.flatMap((group) => [group >> 8, group & 0xff])) };
+}
+
 /** A comma-separated list in which `\,` and `\\` stand for the characters (appendix A.1). */
-function parseProtocols(value: Uint8Array): BytesResult {
+function parseItems(value: Uint8Array): BytesResult {
   const bytes: number[] = [0];
   let start = 0;
   for (let i = 0; i <= value.length; i++) {
     if (i === value.length || value[i] === 0x2c) {
       const length = bytes.length - start - 1;
-      if (length === 0 || length > 255) return { ok: false, reason: 'a protocol has not 1 to 255 bytes' };
+      if (length === 0 || length > 255) return { ok: false, reason: 'an item of the list has not 1 to 255 bytes' };
       bytes[start] = length;
       if (i < value.length) start = bytes.push(0) - 1;
       continue;
@@ -177,7 +206,12 @@ function formatValue(key: number, value: Uint8Array): string | null {
       return Array.from({ length: value.length / 2 }, (_, i) => formatKey(read16(value, i * 2))).join(',');
     }
     case KEY.ALPN:
-      return formatProtocols(value);
+      return formatItems(value);
+    case KEY.TLS_SUPPORTED_GROUPS:
+      if (value.length === 0 || value.length % 2 !== 0) return null;
+      return Array.from({ length: value.length / 2 }, (_, i) => read16(value, i * 2)).join(',');
+    case KEY.DOCPATH:
+      return value.length === 0 ? '' : formatItems(value);
     case KEY.NO_DEFAULT_ALPN:
     case KEY.OHTTP: // RFC 9540
       return value.length === 0 ? '' : null;
@@ -194,7 +228,7 @@ function formatValue(key: number, value: Uint8Array): string | null {
   }
 }
 
-function formatProtocols(value: Uint8Array): string | null {
+function formatItems(value: Uint8Array): string | null {
   const escaped: number[] = [];
   let position = 0;
   while (position < value.length) {

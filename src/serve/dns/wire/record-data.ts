@@ -20,8 +20,20 @@ export type FieldKind =
   | 'tag'
   /** Text up to the end, without a length byte (CAA's value). */
   | 'rest'
+  /** The same, at least one byte (RFC 7553 4.4). */
+  | 'target'
   /** One or more bytes up to the end, in text as hexadecimal digits. */
   | 'hex'
+  /** One or more bytes up to the end, in text as base64. */
+  | 'base64'
+  /** As `u32`, in text also with units: `1h30m`. */
+  | 'period'
+  /** As `u8`, in text also a mnemonic of DNSSEC (RFC 4034 appendix A.1). */
+  | 'algorithm'
+  /** As `u16`, in text also a mnemonic (RFC 4398 2.1). */
+  | 'certificate'
+  /** The whole of LOC (RFC 1876 section 2). */
+  | 'location'
   /** SvcParams up to the end (RFC 9460 2.2). */
   | 'parameters';
 
@@ -41,16 +53,27 @@ define(RECORD_TYPE.AAAA, ['address6']); // RFC 3596
 define(RECORD_TYPE.NS, ['name'], true);
 define(RECORD_TYPE.CNAME, ['name'], true);
 define(RECORD_TYPE.PTR, ['name'], true);
-define(RECORD_TYPE.SOA, ['name', 'name', 'u32', 'u32', 'u32', 'u32', 'u32'], true);
+define(RECORD_TYPE.SOA, ['name', 'name', 'u32', 'period', 'period', 'period', 'period'], true);
 define(RECORD_TYPE.MX, ['u16', 'name'], true);
 define(RECORD_TYPE.TXT, ['strings']);
 define(RECORD_TYPE.HINFO, ['string', 'string']);
 define(RECORD_TYPE.SRV, ['u16', 'u16', 'u16', 'name']); // RFC 2782
 define(RECORD_TYPE.NAPTR, ['u16', 'u16', 'string', 'string', 'string', 'name']); // RFC 3403
 define(RECORD_TYPE.CAA, ['u8', 'tag', 'rest']); // RFC 8659
-define(RECORD_TYPE.DS, ['u16', 'u8', 'u8', 'hex']); // RFC 4034
+define(RECORD_TYPE.DS, ['u16', 'algorithm', 'u8', 'hex']); // RFC 4034
+define(RECORD_TYPE.CDS, ['u16', 'algorithm', 'u8', 'hex']); // RFC 7344
+define(RECORD_TYPE.DNSKEY, ['u16', 'u8', 'algorithm', 'base64']); // RFC 4034
+define(RECORD_TYPE.CDNSKEY, ['u16', 'u8', 'algorithm', 'base64']); // RFC 7344
 define(RECORD_TYPE.SSHFP, ['u8', 'u8', 'hex']); // RFC 4255
 define(RECORD_TYPE.TLSA, ['u8', 'u8', 'u8', 'hex']); // RFC 6698
+define(RECORD_TYPE.SMIMEA, ['u8', 'u8', 'u8', 'hex']); // RFC 8162
+define(RECORD_TYPE.OPENPGPKEY, ['base64']); // RFC 7929
+define(RECORD_TYPE.CERT, ['certificate', 'u16', 'algorithm', 'base64']); // RFC 4398
+define(RECORD_TYPE.DNAME, ['name']); // RFC 6672
+define(RECORD_TYPE.RP, ['name', 'name']); // RFC 1183
+define(RECORD_TYPE.LOC, ['location']); // RFC 1876
+define(RECORD_TYPE.SPF, ['strings']); // RFC 4408, obsolete
+define(RECORD_TYPE.URI, ['u16', 'u16', 'target']); // RFC 7553
 define(RECORD_TYPE.SVCB, ['u16', 'name', 'parameters']); // RFC 9460
 define(RECORD_TYPE.HTTPS, ['u16', 'name', 'parameters']);
 
@@ -59,7 +82,17 @@ export function layoutOf(type: number): RecordLayout | null {
   return layouts.get(type) ?? null;
 }
 
-const FIXED_BYTES: Partial<Record<FieldKind, number>> = { u8: 1, u16: 2, u32: 4, address4: 4, address6: 16 };
+const FIXED_BYTES: Partial<Record<FieldKind, number>> = {
+  u8: 1,
+  algorithm: 1,
+  u16: 2,
+  certificate: 2,
+  u32: 4,
+  period: 4,
+  address4: 4,
+  address6: 16,
+  location: 16,
+};
 
 /** A record's data, uncompressed; at most 65,535 bytes. */
 export interface RecordData {
@@ -118,7 +151,8 @@ export function readField(kind: FieldKind, message: Uint8Array, position: number
   const tooShort: FieldResult = { ok: false, reason: 'record data is shorter than its type asks', offset: position };
   const fixed = FIXED_BYTES[kind];
   if (fixed !== undefined) return position + fixed <= end ? { ok: true, next: position + fixed } : tooShort;
-  if (kind === 'hex') return position < end ? { ok: true, next: end } : tooShort;
+  if (kind === 'hex' || kind === 'base64' || kind === 'target')
+    return position < end ? { ok: true, next: end } : tooShort;
   if (kind === 'rest') return { ok: true, next: end };
   if (kind === 'parameters') return checkParameters(message, position, end);
   let next = position;
