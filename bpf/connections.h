@@ -57,7 +57,7 @@ static __always_inline __u32 entry_age(__u64 word, __u32 now)
 {
 	__u32 age = (now - (__u32)(word >> ENTRY_AGE_SHIFT)) & AGE_MASK;
 
-	return age == AGE_MASK ? 0 : age;
+	return age & ((age + 1) / (AGE_MASK + 1) - 1); /* without a branch, as in lowest_bit */
 }
 
 static __always_inline __u64 make_entry(__u64 fingerprint, __u32 now, __u32 state, __u32 backend)
@@ -81,12 +81,14 @@ static __always_inline __u32 entry_limit(__u64 word, __u32 lifetime_ticks)
 	return phase == STATE_CLOSING ? CLOSING_TICKS : lifetime_ticks;
 }
 
-/* The number of the lowest bit that is set, of 8. */
+/*
+ * The number of the lowest bit that is set, of 8. A product with 00010111 has other upper three bits for each
+ * of the eight, by which the numbers are packed. What is written with comparisons the compiler makes branches
+ * of, and the verifier eight ways.
+ */
 static __always_inline __u32 lowest_bit(__u32 bits)
 {
-	bits &= -bits;
-	return (((bits & 0xaa) != 0) | ((bits & 0xcc) != 0) << 1 | ((bits & 0xf0) != 0) << 2) &
-	       (BUCKET_ENTRIES - 1);
+	return 0x56374210 >> ((bits & -bits) * 0x17 >> 3 & 0x1c) & (BUCKET_ENTRIES - 1);
 }
 
 /*
@@ -147,18 +149,34 @@ static __always_inline __u32 empty_places(struct bucket *bucket)
 	return empty;
 }
 
-static __always_inline bool find_expired(struct bucket *bucket, __u32 now, __u32 reclaim_ticks,
-					 struct entry *found)
+/*
+ * Gives the word of the first expired entry, and `found` its number; 0: there is none. A global function, for
+ * full buckets alone: the verifier judges it once.
+ */
+__attribute__((noinline)) __u64 find_expired(struct bucket *bucket, __u32 now, __u32 reclaim_ticks,
+					     __u32 *found)
 {
-#pragma unroll
+	if (!bucket || !found)
+		return 0;
 	for (int i = 0; i < BUCKET_ENTRIES; i++) {
-		found->word = *(volatile __u64 *)&bucket->entry[i];
-		if (entry_age(found->word, now) > entry_limit(found->word, reclaim_ticks)) {
-			found->place = &bucket->entry[i];
-			return true;
+		__u64 word = *(volatile __u64 *)&bucket->entry[i];
+
+		if (word && entry_age(word, now) > entry_limit(word, reclaim_ticks)) {
+			*found = i;
+			return word;
 		}
 	}
-	return false;
+	return 0;
+}
+
+static __always_inline struct entry take_expired(struct bucket *bucket, __u32 now, __u32 reclaim_ticks)
+{
+	__u32 index = 0;
+	struct entry found = {.word = find_expired(bucket, now, reclaim_ticks, &index)};
+
+	if (found.word)
+		found.place = &bucket->entry[index & (BUCKET_ENTRIES - 1)];
+	return found;
 }
 
 /* Buckets fill from below: one with an empty place among these has room. */
@@ -190,9 +208,8 @@ static __always_inline struct entry find_room(const struct flow *flow, __u32 now
 		found.place = &bucket->entry[lowest_bit(empty)];
 		return found;
 	}
-	if (!find_expired(first, now, reclaim_ticks, &found))
-		find_expired(second, now, reclaim_ticks, &found);
-	return found;
+	found = take_expired(first, now, reclaim_ticks);
+	return found.place ? found : take_expired(second, now, reclaim_ticks);
 }
 
 /* False: another CPU was first. */

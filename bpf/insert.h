@@ -25,28 +25,50 @@ struct newcomer {
 	__u32 lost_swaps;
 };
 
-/* Pressure is for flows that need room; one that writes over its own entry takes none. */
-static __always_inline bool try_insert(struct newcomer *new, const struct service *service,
-				       struct pressure *pressure, struct pressure_time time, __u32 now)
+enum insertion {
+	INSERTION_DONE,
+	INSERTION_NO_ROOM,
+	INSERTION_LOST, /* another CPU was first */
+};
+
+/* In place of the flow's own entry, or where there is room. */
+static __always_inline enum insertion insert_once(struct newcomer *new, bool has_entry)
 {
-	__u64 word = make_entry(new->flow.fingerprint, now, new->state, new->backend);
-	__u32 reclaim_ticks = new->reclaim_ticks;
+	__u32 now = new->clock >> TICK_SHIFT;
 	struct entry entry = {};
 
-	if (new->has_entry)
+	if (has_entry)
 		entry = find_entry(&new->flow);
-	else if (!has_room(pressure, service, time))
+	if (!entry.place)
+		entry = find_room(&new->flow, now, new->reclaim_ticks);
+	if (!entry.place)
+		return INSERTION_NO_ROOM;
+	if (exchange_entry(&entry, make_entry(new->flow.fingerprint, now, new->state, new->backend)))
+		return INSERTION_DONE;
+	new->lost_swaps++;
+	return INSERTION_LOST;
+}
+
+/* After a lost swap the flow may have an entry. A global function, as that is rare: the verifier judges it
+ * once. */
+__attribute__((noinline)) int insert_again(struct newcomer *new)
+{
+	return new ? insert_once(new, true) : INSERTION_NO_ROOM;
+}
+
+/* Pressure is for flows that need room; one that writes over its own entry takes none. */
+static __always_inline bool try_insert(struct newcomer *new, const struct service *service,
+				       const struct pressure *pressure, struct pressure_time time)
+{
+	__u32 insertion;
+
+	if (!new->has_entry && !has_room(pressure, service, time))
 		return false;
-	for (int attempt = 0; attempt < MAX_INSERT_ATTEMPTS; attempt++) {
-		if (!entry.place)
-			entry = find_room(&new->flow, now, reclaim_ticks);
-		if (!entry.place)
-			break;
-		if (exchange_entry(&entry, word))
-			return true;
-		new->lost_swaps++;
-		entry = find_entry(&new->flow);
-	}
+	insertion = insert_once(new, new->has_entry);
+	for (int attempt = 1; attempt < MAX_INSERT_ATTEMPTS && insertion == INSERTION_LOST; attempt++)
+		insertion = insert_again(new);
+	if (insertion == INSERTION_DONE)
+		return true;
 	new->events = 1 << EVENT_REFUSED_FULL;
 	return false;
 }
@@ -63,7 +85,7 @@ static __always_inline bool insert_flow(struct newcomer *new, const struct servi
 	if (!pressure)
 		return false;
 	new->events = 1 << EVENT_REFUSED_PRESSURE;
-	if (!try_insert(new, service, pressure, time, new->clock >> TICK_SHIFT))
+	if (!try_insert(new, service, pressure, time))
 		return false;
 	new->events = 1 << (new->is_takeover ? EVENT_REPLACED : EVENT_INSERTED);
 	if (!new->is_takeover)

@@ -47,8 +47,9 @@ static __always_inline bool has_room(const struct pressure *pressure, const stru
 	for (int i = 0; i < PRESSURE_PERIODS; i++) {
 		__u64 period = *(volatile __u64 *)&pressure->period[i];
 
-		if (time.period - window_name(period) < PRESSURE_PERIODS)
-			tracked += (__u32)period;
+		/* Without a branch: the verifier would go each of 16 ways. */
+		tracked += (__u32)period &
+			   (__s64)((__u64)(time.period - window_name(period)) - PRESSURE_PERIODS) >> 63;
 	}
 	return tracked < service->share_entries;
 }
