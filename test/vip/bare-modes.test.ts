@@ -25,6 +25,7 @@ import {
 } from '../../src/serve/vip/netns.ts';
 import { resolveNextHop } from '../../src/serve/vip/next-hop.ts';
 import { BpfObject } from '../../src/serve/vip/object.ts';
+import { SlowPath } from '../../src/serve/vip/slow-path.ts';
 import { address, cannotLoad } from '../../src/serve/vip/test-network.ts';
 
 const [CLIENT, BALANCER, BACKEND] = ['client', 'balancer', 'backend'].map((role) => `bare-${process.pid}-${role}`);
@@ -185,15 +186,16 @@ async function talk(vip: string): Promise<string> {
   return greeting.toString();
 }
 
-/** The source of the answer to a datagram. */
-async function ask(vip: string, limitMs = LIMIT_MS): Promise<string> {
+/** The source of the answer to a datagram, which has the same data. */
+async function ask(vip: string, data = 'x'): Promise<string> {
   const to = address(vip);
   const socket = createSocket(to.family === 4 ? 'udp4' : 'udp6');
   try {
     socket.bind({ fd: openUdpSocket(CLIENT, address(CLIENTS[to.family]), 0) });
-    const answered = once(socket, 'message', { signal: AbortSignal.timeout(limitMs) });
-    socket.send('x', PORT, vip);
-    const [, from] = (await answered) as [Buffer, { address: string; port: number }];
+    const answered = once(socket, 'message', { signal: AbortSignal.timeout(LIMIT_MS) });
+    socket.send(data, PORT, vip);
+    const [answer, from] = (await answered) as [Buffer, { address: string; port: number }];
+    assert.equal(answer.toString(), data);
     return `${from.address} ${from.port}`;
   } finally {
     socket.close();
@@ -272,6 +274,30 @@ describe('modes without a tunnel', { skip: cannotLoad }, () => {
       assert.ok(count(SERVICE.nat + i + 3, OUTCOME.NAT_REPLY) > 10);
     });
   }
+
+  test('nat over IPv4: what is too long for the way to the backend goes there in fragments, to its port', async () => {
+    const to = address(BACKENDS[4]);
+    const nextHop = await resolveNextHop(BALANCER, to, { direct: true });
+    const entry = { address: to, alive: true, agent: false, forwarding: null };
+    const errors: Error[] = [];
+    const slowPath = new SlowPath({ forwarder, netns: BALANCER, onError: (error) => errors.push(error) });
+    setServices('nat', { natPort: BACKEND_PORT });
+    setReplies(false);
+    forwarder.setBackend(1, { ...entry, nextHop: { ...nextHop, mtuBytes: 1000 } });
+    // Without DF.
+    setSysctl(CLIENT, 'net.ipv4.ip_no_pmtu_disc', '1');
+    try {
+      assert.equal(await ask(VIPS[4], 'long '.repeat(280)), `${VIPS[4]} ${PORT}`);
+      assert.deepEqual(
+        { split: slowPath.status().split, pieces: slowPath.status().pieces, errors },
+        { split: 1, pieces: 2, errors: [] },
+      );
+    } finally {
+      setSysctl(CLIENT, 'net.ipv4.ip_no_pmtu_disc', '0');
+      slowPath.stop();
+      forwarder.setBackend(1, { ...entry, nextHop });
+    }
+  });
 
   test('while the map of replies is empty nobody looks at them, and they come from the backend itself', async () => {
     forwarder.natReplies.setAll(new Map(), () => true);

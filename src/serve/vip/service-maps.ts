@@ -149,7 +149,8 @@ export class ServiceMap {
     return had;
   }
 
-  list(): (ServiceFields & { readonly key: ServiceKey })[] {
+  /** Every field is there. */
+  list(): (Required<ServiceFields> & { readonly key: ServiceKey })[] {
     return listKeys(this.#fd, SERVICE_KEY.sizeBytes).flatMap((bytes) => {
       const value = this.#value;
       if (!lookupElement(this.#fd, bytes, value.memory)) return [];
@@ -168,6 +169,7 @@ export class ServiceMap {
           prefixNewPerSecond: value.prefixNewPerSecond === 0 ? Number.POSITIVE_INFINITY : value.prefixNewPerSecond,
           scheduler: SCHEDULER_NAMES[value.scheduler],
           salt: value.salt,
+          natPort: value.natPort === 0 ? null : value.natPort,
           quic:
             (value.flags & SERVICE_QUIC) === 0
               ? null

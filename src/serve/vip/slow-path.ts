@@ -7,10 +7,11 @@ import { sipHashKey } from '../../model/siphash.ts';
 import { type SlowPathCounters, SlowPathModel } from '../../model/slow-path.ts';
 import type { Forwarder } from './forwarder.ts';
 import { readHandedUp } from './hand-up.ts';
-import type { BackendView } from './layout.gen.ts';
+import { type BackendView, SCHEDULER_NAMES, SERVICE_QUIC } from './layout.gen.ts';
 import { FORWARDING_VALUE } from './machine-entry.ts';
 import { PacketSocket } from './packet-socket.ts';
 import { type OpenRing, openRing, RingReader } from './ring-buffer.ts';
+import type { ServiceFields } from './service-maps.ts';
 
 export interface SlowPathOptions {
   readonly forwarder: Forwarder;
@@ -52,6 +53,20 @@ function lookAt(view: BackendView): (EngineBackend | undefined)[] {
     get: (target, name) =>
       typeof name === 'string' && /^\d+$/.test(name) ? read(Number(name)) : Reflect.get(target, name),
   });
+}
+
+function engineService(fields: Required<ServiceFields>): EngineService {
+  const { forwarding, scheduler, quic, natPort, flags, prefixNewPerSecond, ...same } = fields;
+  return {
+    ...same,
+    forwarding: FORWARDING_VALUE[forwarding],
+    scheduler: SCHEDULER_NAMES.indexOf(scheduler),
+    quicConfig: quic?.configId ?? 0,
+    serverIdBytes: quic?.serverIdBytes ?? 0,
+    natPort: natPort ?? 0,
+    flags: flags | (quic === null ? 0 : SERVICE_QUIC),
+    prefixNewPerSecond: Number.isFinite(prefixNewPerSecond) ? prefixNewPerSecond : 0,
+  };
 }
 
 export class SlowPath {
@@ -113,9 +128,9 @@ export class SlowPath {
     this.#generation = generation;
     this.#services.clear();
     this.#engine.services.clear();
-    for (const { key, forwarding, ...fields } of this.#forwarder.services.list()) {
-      const service = { ...fields, forwarding: FORWARDING_VALUE[forwarding] } as unknown as EngineService;
-      this.#services.set(fields.subject, service);
+    for (const { key, ...fields } of this.#forwarder.services.list()) {
+      const service = engineService(fields);
+      this.#services.set(service.subject, service);
       this.#engine.services.set(serviceKey(key.vip, key.port, PROTOCOLS[key.protocol]), service);
     }
   }
