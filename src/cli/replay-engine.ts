@@ -1,8 +1,9 @@
 /** A balancer's state as its configuration alone says it: all backends healthy, every slot settled, no connections. */
-import type { Balancer, Config, ForwardingMode, Service } from '../config/model.ts';
+import { type Balancer, type Config, type ForwardingMode, isHashScheduler, type Service } from '../config/model.ts';
 import { populateTable } from '../decide/maglev.ts';
 import { type NatReply, type NatService, natReplies } from '../decide/nat-replies.ts';
 import { serverIdsOf } from '../decide/server-ids.ts';
+import { serviceFlags } from '../fleet/scheduling.ts';
 import {
   addressKey,
   addService,
@@ -19,9 +20,7 @@ import {
   BACKEND_IPV6,
   FORWARDING_UNSAID,
   FORWARDINGS,
-  SERVICE_NAT_TUPLES,
   SERVICE_QUIC,
-  SERVICE_UNREACHABLE,
   VIP_ECHO,
 } from '../model/layout.ts';
 import { natSourceKey } from '../model/nat.ts';
@@ -42,13 +41,20 @@ export interface ReplayEngine {
   readonly engine: Engine;
   /** By subject: the service's name. */
   readonly services: ReadonlyMap<number, string>;
+  /** Services whose backend another replay, or the balancer, may have chosen otherwise. */
+  readonly uncertain: ReadonlySet<string>;
   /** By backend index. */
   readonly backends: ReadonlyMap<number, string>;
   /** By `addressKey` of the outer destination: backend index. */
   readonly indices: ReadonlyMap<string, number>;
 }
 
-/** `hashKey`: 16 bytes, that of the balancer's site. MAC addresses are zeros: they come from a running machine's neighbours. */
+/** MAC addresses come from a running machine's neighbours; made-up ones tell backends apart that are reached by them alone. */
+export function macOf(index: number): Uint8Array {
+  return Uint8Array.of(2, 0, 0, 0, index >>> 8, index & 0xff);
+}
+
+/** `hashKey`: 16 bytes, that of the balancer's site. */
 export function createReplayEngine(config: Config, balancer: Balancer, hashKey: Uint8Array): ReplayEngine {
   const engine = createEngine(sipHashKey(hashKey), REPLAY_BUCKETS);
   const backends = new Map<number, string>();
@@ -64,7 +70,7 @@ export function createReplayEngine(config: Config, balancer: Balancer, hashKey: 
     setBackend(engine, index, {
       address,
       source: source === undefined ? new Uint8Array(16) : toMapped(source),
-      nextHopMac: new Uint8Array(6),
+      nextHopMac: macOf(index),
       ownMac: new Uint8Array(6),
       mtuBytes: backend.mtuBytes ?? balancer.mtuBytes ?? REPLAY_MTU_BYTES,
       ifindex: source === undefined ? 0 : REPLAY_IFINDEX,
@@ -76,7 +82,10 @@ export function createReplayEngine(config: Config, balancer: Balancer, hashKey: 
     byName.set(backend.name, index);
   }
   const services = addServices(config, balancer, engine, byName);
-  return { engine, services, backends, indices };
+  const uncertain = new Set(
+    [...config.services.values()].flatMap((one) => (isHashScheduler(one.scheduler) ? [] : [one.name])),
+  );
+  return { engine, services, uncertain, backends, indices };
 }
 
 /** Subjects: the VIPs of the site first, then its services. */
@@ -134,11 +143,9 @@ function addOneService(
     newPerSecond: tracking.newPerSecond,
     shareEntries: Math.floor(balancer.connections * tracking.tableShare),
     salt: 0,
+    // Turns, chance and open connections are not known here: by hash, and not compared.
     scheduler: 0,
-    flags:
-      (service.withoutBackends === 'unreachable' ? SERVICE_UNREACHABLE : 0) |
-      (service.natTuples ? SERVICE_NAT_TUPLES : 0) |
-      (service.quic === null ? 0 : SERVICE_QUIC),
+    flags: serviceFlags(service) | (service.quic === null ? 0 : SERVICE_QUIC),
     natPort: service.backendPort ?? 0,
     quicConfig: service.quic?.configId ?? 0,
     serverIdBytes: service.quic?.serverIdBytes ?? 0,

@@ -8,6 +8,7 @@ import type { Verdict } from '../model/packet.ts';
 import { processFrame } from '../model/packet-path.ts';
 import { parseIp } from '../model/parse.ts';
 import { type CapturedFrame, type CommentedFrame, readCapture, writePcapng } from '../model/pcap.ts';
+import { readUint16 } from '../net/ethernet.ts';
 import { takePositionals } from './arguments.ts';
 import { type Command, type CommandArguments, CommandError, printJson, stringOption, UsageError } from './command.ts';
 import { loadConfig } from './configuration.ts';
@@ -18,6 +19,10 @@ const OBJECTS = join(import.meta.dirname, '../../build/bpf');
 const HASH_KEY = /^[0-9a-f]{32}\s*$/;
 /** The program needs an Ethernet header at least. */
 const MIN_FRAME_BYTES = 14;
+/** An IPv4 packet and its Ethernet header with two tags. */
+const MAX_FRAME_BYTES = 65_535 + 22;
+/** Of `macOf`'s index in the destination. */
+const MAC_INDEX_OFFSET = 4;
 
 export interface Decision {
   readonly frame: number;
@@ -27,7 +32,7 @@ export interface Decision {
   readonly backend: string | null;
   /** Of the resulting frame, in bytes. */
   readonly length: number;
-  /** The resulting frame in hexadecimal. */
+  /** The resulting frame in hexadecimal, as far as it was captured. */
   readonly bytes: string;
   /** What became of the packet when it was captured, where the file says so and it was something else. */
   readonly was?: { readonly outcome: string; readonly service: string | null; readonly backend: string | null };
@@ -155,10 +160,12 @@ function replayFrames(
   run: Run,
 ): void {
   const commented: CommentedFrame[] = [];
-  let [known, changed] = [0, 0];
+  let [compared, changed] = [0, 0];
   captured.forEach(({ timeNs, bytes, originalBytes, comment }, i) => {
-    const result = run(bytes);
+    const result = run(asLongAs(bytes, originalBytes));
     const past = readDecision(comment);
+    const grown = result.frame.length - Math.max(bytes.length, originalBytes);
+    const frame = result.frame.subarray(0, Math.max(0, bytes.length + grown));
     const now: Decision = {
       frame: i + 1,
       verdict: result.verdict as Verdict,
@@ -166,20 +173,19 @@ function replayFrames(
       service: replay.services.get(result.subject) ?? null,
       backend: backendOf(replay, result.outcome, result.frame),
       length: result.frame.length,
-      bytes: Buffer.from(result.frame).toString('hex'),
+      bytes: Buffer.from(frame).toString('hex'),
     };
-    const differs = past !== null && (past.service !== now.service || past.backend !== now.backend);
+    const isKnown = past !== null && canCompare(replay, past) && canCompare(replay, now);
+    const differs = isKnown && (past.service !== now.service || past.backend !== now.backend);
     const { outcome, service, backend } = past ?? now;
     const decision = differs ? { ...now, was: { outcome, service, backend } } : now;
-    if (past !== null) known++;
+    if (isKnown) compared++;
     if (differs) changed++;
     if (args.json) printJson(decision);
     else process.stdout.write(`${describe(decision)}\n`);
-    const grown = result.frame.length - bytes.length;
-    commented.push({ timeNs, bytes: result.frame, originalBytes: originalBytes + grown, comment: describe(decision) });
+    commented.push({ timeNs, bytes: frame, originalBytes: originalBytes + grown, comment: describe(decision) });
   });
-  if (known > 0 && !args.json)
-    process.stdout.write(`${changed} of ${known} packets would go elsewhere than when they were captured\n`);
+  if (!args.json) process.stdout.write(summaryOf(captured, compared, changed));
   const out = stringOption(args, 'out', '');
   if (out === '') return;
   try {
@@ -189,13 +195,59 @@ function replayFrames(
   }
 }
 
-/** Of a frame that leaves encapsulated: whose address the outer destination is. */
+/** Empty where no packet says what became of it. */
+function summaryOf(captured: readonly CapturedFrame[], compared: number, changed: number): string {
+  const past = captured.filter(({ comment }) => readDecision(comment) !== null).length;
+  if (past === 0) return '';
+  const left = past - compared;
+  const others = left === 0 ? '' : `; ${left} not compared, as their way depends on what came before them`;
+  return `${changed} of ${compared} packets would go elsewhere than when they were captured${others}\n`;
+}
+
+/** Captures keep the beginning of a packet; lengths are checked, and what follows is only carried. */
+function asLongAs(bytes: Uint8Array, originalBytes: number): Uint8Array {
+  if (originalBytes <= bytes.length || originalBytes > MAX_FRAME_BYTES) return bytes;
+  const whole = new Uint8Array(originalBytes);
+  whole.set(bytes);
+  return whole;
+}
+
+/** Went to a backend. */
+const FORWARDED: readonly string[] = [
+  'settled',
+  'tracked',
+  'new',
+  'adopted',
+  'untracked',
+  'probe',
+  'by-id',
+  'icmp-error',
+  'fragment-first',
+  'fragment-later',
+];
+/** What packets before it left behind decides: limits, fragments, other balancers. */
+const BY_THE_PAST: readonly string[] = [
+  'limited',
+  'fragment',
+  'fragment-held',
+  'fragment-later',
+  'fragment-relayed',
+  'fragment-refused',
+  'oversized',
+  'too-big',
+];
+
+function canCompare({ uncertain }: ReplayEngine, { outcome, service }: Pick<Decision, 'outcome' | 'service'>): boolean {
+  return !BY_THE_PAST.includes(outcome) && !uncertain.has(service ?? '');
+}
+
+/** Whose address the outer destination is, or by nat the only one; by l2 whose next hop it goes to. */
 function backendOf(replay: ReplayEngine, outcome: string, frame: Uint8Array): string | null {
-  if (outcome !== 'settled' && outcome !== 'probe') return null;
-  const ip = parseIp(frame);
+  const ip = FORWARDED.includes(outcome) ? parseIp(frame) : null;
   if (ip === null) return null;
-  const index = replay.indices.get(addressKey(frame, ip.destinationOffset, ip.addressBytes));
-  return index === undefined ? null : (replay.backends.get(index) ?? null);
+  const index =
+    replay.indices.get(addressKey(frame, ip.destinationOffset, ip.addressBytes)) ?? readUint16(frame, MAC_INDEX_OFFSET);
+  return replay.backends.get(index) ?? null;
 }
 
 function describe({ frame, verdict, outcome, service, backend, length, was }: Decision): string {

@@ -156,6 +156,50 @@ test('what a captured packet met is compared with what it would meet now, and af
   assert.match(after, /-> eu-[12], 82 bytes \(was settled service www -> eu-3\)/);
 });
 
+test('of each packet the beginning is enough, by every mode, and what turns or chance decided is not compared', () => {
+  const modes = join(root, 'examples/modes.yaml');
+  const recorded = join(folder, 'cut.pcapng');
+  const packet = (vip: string, bytes: number) => {
+    const segment = new Uint8Array(bytes);
+    segment.set(tcp(2000, 0x10));
+    writeUint16(segment, 2, 443);
+    return frameOf('203.0.113.9', vip, 6, segment);
+  };
+  // By hash over GRE, by source, by l2 and weighted turns, by random.
+  const whole = ['192.0.2.10', '192.0.2.12', '192.0.2.16', '192.0.2.18'].map((vip) => packet(vip, 1_000));
+  const jumbo = packet('192.0.2.10', 8_900);
+  const cut = [...whole, jumbo].map((bytes) => ({
+    timeNs: 1n,
+    bytes: bytes.subarray(0, 80),
+    originalBytes: bytes.length,
+    comment: '',
+  }));
+  writeFileSync(recorded, writePcapng(cut));
+  const lines = replayFile(recorded, modes, '--json', '--engine', 'model');
+  assert.equal(replayFile(recorded, modes, '--json', '--engine', 'kernel'), lines);
+  const decisions = lines
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Decision);
+  assert.deepEqual(
+    decisions.map(({ outcome }) => outcome),
+    ['settled', 'settled', 'untracked', 'no-service', 'oversized'],
+  );
+  assert.match(decisions[2].backend ?? '', /^near-[12]$/, 'told apart by MAC address');
+  assert.equal(decisions[0].bytes.length / 2 - 80, decisions[0].length - whole[0].length, 'as far as it was captured');
+  const past = decisions.map(({ outcome, service, backend }) => ({
+    outcome,
+    service,
+    backend,
+    balancer: 'b1',
+    events: [],
+  }));
+  past[2].backend = 'near-3';
+  writeFileSync(recorded, writePcapng(cut.map((frame, i) => ({ ...frame, comment: writeDecision(past[i]) }))));
+  const text = replayFile(recorded, modes, '--engine', 'model');
+  assert.match(text, /^0 of 3 packets would go elsewhere than when they were captured; 2 not compared/m);
+});
+
 test('captures of PPP and Cisco HDLC links are replayed as those of Ethernet', () => {
   const packet = frameOf('203.0.113.9', '192.0.2.10', 6, tcp(2000, 2)).subarray(14);
   const links = { 9: [0xff, 0x03, 0x00, 0x21], 50: [0x21], 104: [0x0f, 0x00, 0x08, 0x00], 101: [] };
