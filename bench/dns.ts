@@ -7,10 +7,11 @@ import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { parseAddress } from '../src/net/address.ts';
-import { Answerer, MAX_UDP_BYTES } from '../src/serve/dns/answer.ts';
-import { createDnsCounters } from '../src/serve/dns/counters.ts';
+import { Answerer } from '../src/serve/dns/answer.ts';
+import { MAX_UDP_BYTES } from '../src/serve/dns/exchange.ts';
 import { mutableView, testConfig } from '../src/serve/dns/sample.ts';
 import { createDnsServer } from '../src/serve/dns/server.ts';
+import { TELLS_NOTHING } from '../src/serve/dns/server-record.ts';
 import { encodeQuery } from '../src/serve/dns/wire/message.ts';
 import { parseName, ROOT_NAME } from '../src/serve/dns/wire/name.ts';
 import { parseType } from '../src/serve/dns/wire/numbers.ts';
@@ -77,17 +78,18 @@ export async function runBench(options: BenchOptions): Promise<BenchResult> {
 function benchAnswer(subject: Subject, samples: number, turns: number): BenchCase {
   const compiled = compileZones(testConfig());
   if (!compiled.ok) throw new Error('the sample configuration has problems');
-  const sources = { zones: compiled.zones, view: mutableView(), serverName: null, epoch: null };
-  const answerer = new Answerer(sources, createDnsCounters());
+  const sources = { zones: compiled.zones, view: mutableView(), identity: TELLS_NOTHING, cookieKeys: [] };
+  const answerer = new Answerer(sources);
   const query = queryOf(subject);
   const client = parseAddress('10.1.2.3');
   if (client === null) throw new Error('no address');
+  const asker = { client, transport: 'udp', nowMs: 0, keepaliveTenths: 0 } as const;
   const out = new Uint8Array(MAX_UDP_BYTES);
   const times: number[] = [];
   for (let sample = -1; sample < samples; sample++) {
     const begin = process.hrtime.bigint();
     for (let turn = 0; turn < turns; turn++) {
-      if (answerer.answer(query, query.length, client, 'udp', out) === 0) throw new Error('no answer');
+      if (answerer.answer(query, query.length, asker, out) === 0) throw new Error('no answer');
     }
     // The first sample warms the compiler.
     if (sample >= 0) times.push(Number(process.hrtime.bigint() - begin) / turns);

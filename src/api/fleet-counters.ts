@@ -39,8 +39,11 @@ export function fleetCounters(runtime: Runtime): Counters {
         edns,
         ecs,
         truncated,
+        slipped,
+        cookies,
       } = server.counters;
-      return { server: name, queries, responses, dropped, types, choices, sites: answers, tcp, edns, ecs, truncated };
+      const features = { edns, ecs, truncated, slipped, cookies };
+      return { server: name, queries, responses, dropped, types, choices, sites: answers, tcp, ...features };
     }),
   };
 }

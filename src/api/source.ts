@@ -275,4 +275,6 @@ export interface NameServerCounters {
   readonly edns: number;
   readonly ecs: number;
   readonly truncated: number;
+  readonly slipped: number;
+  readonly cookies: Readonly<Record<string, number>>;
 }

@@ -6,6 +6,7 @@ import {
   type Backend,
   type Balancer,
   type Config,
+  type DnsProtocol,
   followsLoad,
   type HealthCheck,
   isHashScheduler,
@@ -38,6 +39,7 @@ export function buildConfig(values: FileValues, lineOf: (path: Path) => number):
     services: mapOf(values.services, (name, service) => buildService(name, service, roster)),
     nameServers: mapOf(dns.servers, (name, server): NameServer => ({ name, listen: given(server.listen).map(given) })),
     zones: entriesOf(dns.zones).map(([key, zone]) => buildZone(key, zone, lineOf)),
+    dnsProtocol: buildProtocol(dns),
     networks: entriesOf(dns.networks).flatMap(([, network]): NetworkEntry[] =>
       given(network.prefixes).map((prefix) => ({
         prefix: given(prefix),
@@ -48,6 +50,28 @@ export function buildConfig(values: FileValues, lineOf: (path: Path) => number):
     defaultLocation: buildLocation(dns.defaultLocation),
     api: { host: formatAddress(api.address), port: api.port },
     stateFolder: given(values.state),
+  };
+}
+
+function buildProtocol(dns: NonNullable<FileValues['dns']>): DnsProtocol {
+  const [cookies, rateLimit, tcp, tell] = [given(dns.cookies), given(dns.rateLimit), given(dns.tcp), given(dns.tell)];
+  const version = given(tell.version);
+  return {
+    cookies: { isEnabled: given(cookies.enabled), secrets: (cookies.secrets ?? []).map(given) },
+    rateLimit: {
+      perSecond: given(rateLimit.answers),
+      provedPerSecond: given(rateLimit.provedAnswers),
+      slip: given(rateLimit.slip),
+      exempt: (rateLimit.exempt ?? []).map(given),
+    },
+    tcp: {
+      maxConnections: given(tcp.connections),
+      maxPerAddress: given(tcp.perAddress),
+      maxPerPrefix: given(tcp.perPrefix),
+      idleMs: given(tcp.idle),
+      keepaliveMs: given(tcp.keepalive),
+    },
+    tell: { version: version === false ? null : version, server: given(tell.server), epoch: given(tell.epoch) },
   };
 }
 

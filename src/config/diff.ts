@@ -1,6 +1,6 @@
 /** What changed between two configurations, for whoever is about to apply the second. */
 import { type Address, formatAddress, formatPrefix, type Prefix } from '../net/address.ts';
-import type { Config, StaticRecord } from './model.ts';
+import type { Config, DnsProtocol, StaticRecord } from './model.ts';
 
 export interface ConfigChange {
   readonly section: 'site' | 'balancer' | 'backend' | 'service' | 'name server' | 'zone' | 'network' | 'setting';
@@ -20,8 +20,11 @@ export interface FieldChange {
 export function diffConfigs(before: Config, after: Config): ConfigChange[] {
   const zones = (config: Config) => new Map(config.zones.map((zone) => [zone.name, describeZone(zone)]));
   const networks = (config: Config) => new Map(config.networks.map((entry) => [formatPrefix(entry.prefix), entry]));
-  const settings = ({ name, defaultLocation, api, stateFolder }: Config) =>
-    new Map(Object.entries({ name, defaultLocation, api, stateFolder }).map(([key, value]) => [key, { value }]));
+  const settings = ({ name, defaultLocation, api, stateFolder, dnsProtocol }: Config) =>
+    new Map<string, object>([
+      ...Object.entries({ name, defaultLocation, api, stateFolder }).map(([key, value]) => [key, { value }] as const),
+      ['dnsProtocol', { ...dnsProtocol, cookies: describeCookies(dnsProtocol) }],
+    ]);
   return [
     ...diffSection('site', before.sites, after.sites),
     ...diffSection('balancer', before.balancers, after.balancers),
@@ -38,6 +41,12 @@ export function diffConfigs(before: Config, after: Config): ConfigChange[] {
 function describeZone(zone: { readonly records: readonly StaticRecord[] }): object {
   const records = zone.records.map(({ name, type, ttlSeconds, data }) => `${name} ${ttlSeconds} ${type} ${data}`);
   return { ...zone, records: records.sort() };
+}
+
+/** Secrets by their beginnings: enough to see that they changed, and not to make cookies with. */
+function describeCookies({ cookies }: DnsProtocol): object {
+  const beginning = (secret: Uint8Array) => `${describe(secret.subarray(0, 2))}...`;
+  return { ...cookies, secrets: cookies.secrets.map(beginning) };
 }
 
 function diffSection(

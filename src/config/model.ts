@@ -239,6 +239,39 @@ export interface NameServer {
   readonly listen: readonly { readonly address: Address; readonly port: number }[];
 }
 
+/** How name servers speak, the same on all of them. */
+export interface DnsProtocol {
+  readonly cookies: {
+    readonly isEnabled: boolean;
+    /** 16 bytes each: the first makes cookies, all are accepted. None: each server makes one at its start. */
+    readonly secrets: readonly Uint8Array[];
+  };
+  readonly rateLimit: {
+    /** Answers of one kind about one name to one client prefix by UDP. 0: no limits. */
+    readonly perSecond: number;
+    /** The same to one address that proved itself. */
+    readonly provedPerSecond: number;
+    /** Of those above the limit one in so many gets a short answer; 0: none. */
+    readonly slip: number;
+    readonly exempt: readonly Prefix[];
+  };
+  readonly tcp: {
+    readonly maxConnections: number;
+    /** Of one IPv4 address or IPv6 /64. */
+    readonly maxPerAddress: number;
+    /** Of one IPv4 /24 or IPv6 /48. */
+    readonly maxPerPrefix: number;
+    readonly idleMs: number;
+    readonly keepaliveMs: number;
+  };
+  readonly tell: {
+    /** Null: not told. */
+    readonly version: string | null;
+    readonly server: boolean;
+    readonly epoch: boolean;
+  };
+}
+
 export interface Config {
   readonly name: string;
   readonly sites: ReadonlyMap<string, Site>;
@@ -247,6 +280,7 @@ export interface Config {
   readonly services: ReadonlyMap<string, Service>;
   readonly nameServers: ReadonlyMap<string, NameServer>;
   readonly zones: readonly Zone[];
+  readonly dnsProtocol: DnsProtocol;
   readonly networks: readonly NetworkEntry[];
   /** For clients that no network entry covers; null: the first site. */
   readonly defaultLocation: Location | null;

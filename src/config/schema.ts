@@ -17,6 +17,7 @@ import {
   readRecordData,
   readServerId,
 } from './readers.ts';
+import { protocolShape } from './schema-protocol.ts';
 import { serviceSchema } from './schema-services.ts';
 import { readBandwidth, readInteger, readNumber, readRate, readSeconds } from './units.ts';
 
@@ -313,6 +314,7 @@ function dnsSchema(build: SchemaBuilder) {
       null,
     ),
     defaultLocation: build.object(place.description, place.shape).optional(),
+    ...protocolShape(build),
     zones: build.names('zones by name', zoneSchema(build), null),
   });
 }

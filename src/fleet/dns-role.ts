@@ -40,20 +40,23 @@ export async function startDns(
       },
       tcp: { family: address.family, fd: keep(openTcpListener(machine.netns, address, port)) },
     }));
-    server = createDnsServer({ config, sockets, steering, log, serverName: nameServer.name });
+    server = createDnsServer({ config, sockets, steering, log, serverName: nameServer.name, epoch: '1' });
   } catch (error) {
     for (const fd of fds) closeSync(fd);
     throw error;
   }
   await server.start();
+  /** Configurations since the start. */
+  let epoch = 1;
   return {
     name: nameServer.name,
     machine,
     server,
     apply(next: Config): void {
-      const result = server.reload(next);
+      const result = server.reload(next, String(epoch + 1));
       if (!result.ok)
         throw new Error(result.problems.map((problem) => `${problem.path}: ${problem.message}`).join('; '));
+      epoch++;
     },
     close: () => server.stop(),
   };

@@ -101,8 +101,8 @@ test('unknown options are ignored', async () => {
   assert.doesNotMatch(answer.text, /OPT=/);
 });
 
-test('NSID is told to who asks', async () => {
-  assert.match((await ask('www.example.test +nsid')).text, /NSID: .*"ns-test"/);
+test('NSID tells server and epoch to who asks', async () => {
+  assert.match((await ask('www.example.test +nsid')).text, /NSID: .*\("ns-test epoch 7"\)/);
   assert.doesNotMatch((await ask('www.example.test')).text, /NSID/);
 });
 

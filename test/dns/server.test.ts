@@ -113,7 +113,7 @@ test('a fragment of a header, or an answer, ends the connection', async () => {
   const empty = open(port);
   empty.write(Uint8Array.of(0, 0));
   await closed(empty);
-  assert.deepEqual(server.counters.dropped, { short: 2, response: 1, port: 0 });
+  assert.deepEqual(server.counters.dropped, { short: 2, response: 1, port: 0, loop: 0, limited: 0 });
   assert.equal(server.counters.tcp.closed, 3);
 });
 
@@ -134,7 +134,7 @@ test('a silent connection is closed, and single bytes do not keep it', async () 
 });
 
 test('a client may have so many connections and no more, until one closes', async () => {
-  const { port, server } = await start({ tcpLimits: { maxPerClient: 2 } });
+  const { port, server } = await start({ tcpLimits: { maxPerAddress: 2 } });
   const first = open(port);
   first.write(framed(1, 'www.example.test'));
   const second = open(port);

@@ -3,11 +3,15 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import type { Config } from '../../config/model.ts';
 import { parsePrefix } from '../../net/address.ts';
-import { Answerer, MAX_TCP_BYTES, MAX_UDP_BYTES } from './answer.ts';
-import { createDnsCounters, type DnsCounters } from './counters.ts';
+import { Answerer } from './answer.ts';
+import { createDnsCounters, type DnsCounters, type Transport } from './counters.ts';
+import { type Asker, MAX_TCP_BYTES, MAX_UDP_BYTES } from './exchange.ts';
 import { explainDns } from './explain.ts';
 import { formatRecordData } from './presentation/record.ts';
-import { address, mutableView, record, service, testConfig, zone } from './sample.ts';
+import { RateLimiter } from './rate-limit.ts';
+import { Responder } from './respond.ts';
+import { address, mutableView, record, service, testConfig, testProtocol, zone } from './sample.ts';
+import { TELLS_NOTHING } from './server-record.ts';
 import { decodeMessage, encodeQuery, type Message } from './wire/message.ts';
 import { parseName, ROOT_NAME } from './wire/name.ts';
 import { CLASS, FLAG, parseType } from './wire/numbers.ts';
@@ -22,7 +26,13 @@ function compile(config: Config): CompiledZones {
 
 const view = mutableView();
 const counters = createDnsCounters();
-const answerer = new Answerer({ zones: compile(testConfig()), view, serverName: null, epoch: null }, counters);
+const sources = { view, identity: TELLS_NOTHING, cookieKeys: [] };
+const limiter = new RateLimiter(testProtocol().rateLimit, 1, counters);
+const responder = new Responder(new Answerer({ ...sources, zones: compile(testConfig()) }), limiter, counters);
+
+function asker(client: string, transport: Transport): Asker {
+  return { client: address(client), transport, nowMs: 1_800_000_000_000, keepaliveTenths: 100 };
+}
 
 function queryBytes(nameText: string, typeText: string, options: Uint8Array | null = null): Uint8Array {
   const name = parseName(`${nameText}.`, ROOT_NAME);
@@ -34,7 +44,7 @@ function queryBytes(nameText: string, typeText: string, options: Uint8Array | nu
 
 function ask(bytes: Uint8Array, client = '192.0.2.200', transport: 'udp' | 'tcp' = 'udp'): Message | null {
   const out = new Uint8Array(transport === 'udp' ? MAX_UDP_BYTES : MAX_TCP_BYTES);
-  const length = answerer.answer(bytes, bytes.length, address(client), transport, out);
+  const length = responder.respond(bytes, bytes.length, asker(client, transport), 1024, out);
   if (length === 0) return null;
   const decoded = decodeMessage(out.subarray(0, length));
   assert.ok(decoded.ok, JSON.stringify(decoded));
@@ -118,7 +128,7 @@ test('any bytes are answered within the size limits and counted once', () => {
   const check = (bytes: Uint8Array) => {
     for (const transport of ['udp', 'tcp'] as const) {
       const out = new Uint8Array(transport === 'udp' ? MAX_UDP_BYTES : MAX_TCP_BYTES);
-      const length = answerer.answer(bytes, bytes.length, address('10.0.0.1'), transport, out);
+      const length = responder.respond(bytes, bytes.length, asker('10.0.0.1', transport), 1024, out);
       assert.ok(length === 0 || (length >= 12 && length <= out.length));
       if (length === 0) continue;
       const decoded = decodeMessage(out.subarray(0, length));
@@ -165,7 +175,7 @@ test('an answer without EDNS has at most 512 bytes, with it at most what both si
       const edns = payloadBytes === null ? null : { payloadBytes, flags: 0, options: new Uint8Array(0) };
       const query = encodeQuery(1, { name: name.name, type: parseType(type) ?? 0, class: CLASS.IN }, edns);
       const out = new Uint8Array(MAX_TCP_BYTES);
-      const length = answerer.answer(query, query.length, address('10.0.0.1'), 'udp', out);
+      const length = responder.respond(query, query.length, asker('10.0.0.1', 'udp'), 1024, out);
       assert.ok(length <= (payloadBytes === null ? 512 : Math.min(1232, Math.max(512, payloadBytes))));
     }),
     { numRuns: 300 },
@@ -250,11 +260,11 @@ test('a zone below another that is served too answers for its names', () => {
     ],
     services: new Map(),
   });
-  const nested = new Answerer({ zones: compile(config), view, serverName: null, epoch: null }, createDnsCounters());
+  const nested = new Answerer({ ...sources, zones: compile(config) });
   const out = new Uint8Array(MAX_UDP_BYTES);
   const authority = (name: string) => {
     const bytes = queryBytes(name, 'A');
-    const length = nested.answer(bytes, bytes.length, address('::1'), 'udp', out);
+    const length = nested.answer(bytes, bytes.length, asker('::1', 'udp'), out);
     const decoded = decodeMessage(out.subarray(0, length));
     assert.ok(decoded.ok);
     return [decoded.message.flags & 0xf, Buffer.from(decoded.message.authorities[0].owner).toString('latin1')];

@@ -1,19 +1,30 @@
 /**
- * Query bytes to response bytes. Given the same zones, view and query the answer is the same; nothing here waits, reads a clock or keeps
- * anything but counters from one query to the next.
+ * Query bytes to response bytes. Given the same sources, query and asker the answer is the same; nothing here waits, reads a clock or keeps
+ * anything from one query to the next.
  */
-import { chooseSite, type SiteOrder, type SteeringView } from '../../decide/steer/nearest.ts';
+import { chooseSite, type SiteOrder } from '../../decide/steer/nearest.ts';
 import type { Address } from '../../net/address.ts';
-import { countSite, type DnsCounters, responseCodeName, type Transport, typeClass } from './counters.ts';
+import { judgeCookie } from './cookie.ts';
+import {
+  type AnswerSources,
+  type Asker,
+  clearFacts,
+  createFacts,
+  MAX_TCP_BYTES,
+  MAX_UDP_BYTES,
+  MIN_UDP_BYTES,
+  NOBODY,
+} from './exchange.ts';
+import { EXPLANATION } from './extended-error.ts';
 import type { HashedName } from './name-table.ts';
+import { optBytes, writeOpt } from './opt.ts';
 import { serverRecord } from './server-record.ts';
 import type { Name } from './wire/name.ts';
-import { CLASS, FLAG, OPTION, RCODE, RECORD_TYPE } from './wire/numbers.ts';
-import { createQuery, decodeQuery, HEADER_BYTES, read16 } from './wire/query.ts';
+import { CLASS, FLAG, RCODE, RECORD_TYPE } from './wire/numbers.ts';
+import { clearQuery, decodeQuery, HEADER_BYTES, read16 } from './wire/query.ts';
 import { MessageWriter } from './wire/writer.ts';
 import {
   type CompiledZone,
-  type CompiledZones,
   findClosest,
   isExact,
   MAX_CHAIN,
@@ -22,91 +33,84 @@ import {
   type ZoneNode,
 } from './zones.ts';
 
-/** Ours, in OPT and as the limit of answers: no path fragments it (DNS flag day 2020). */
-export const MAX_UDP_BYTES = 1232;
-/** Without EDNS (RFC 1035 4.2.1), and the least that EDNS can say (RFC 6891 6.2.3). */
-export const MIN_UDP_BYTES = 512;
-export const MAX_TCP_BYTES = 65535;
-
 /** RFC 8482 4.2: long, so that who asks ANY asks seldom. */
 const ANY_TTL_SECONDS = 3600;
 /** RFC 8482 4.2: HINFO "RFC8482" "". */
 const ANY_DATA = { bytes: Uint8Array.from([7, 0x52, 0x46, 0x43, 0x38, 0x34, 0x38, 0x32, 0]), names: [] };
 
-const OPT_BYTES = 11;
-
-export interface AnswerSources {
-  readonly zones: CompiledZones;
-  readonly view: SteeringView;
-  /** For NSID and `id.server`, at most 64 bytes; null: not told. */
-  readonly serverName: Uint8Array | null;
-  /** For `epoch.portico`, at most 255 bytes; null: not told. */
-  readonly epoch: Uint8Array | null;
-}
-
 /** One query at a time; the state is scratch that would otherwise be allocated for each. */
 export class Answerer {
   /** May be replaced between queries. */
   sources: AnswerSources;
-  readonly #counters: DnsCounters;
-  readonly #query = createQuery();
+  readonly facts = createFacts();
+  readonly #query = this.facts.query;
   readonly #writer = new MessageWriter();
   readonly #ecs4: Address = { family: 4, bytes: new Uint8Array(4) };
   readonly #ecs6: Address = { family: 6, bytes: new Uint8Array(16) };
   #message: Uint8Array = new Uint8Array(0);
-  #client: Address = this.#ecs4;
+  #asker: Asker = NOBODY;
+  #queryFlags = 0;
   /** Of the response. */
   #limit = 0;
-  #rcode = 0;
   #flags = 0;
-  #scopeLength = 0;
   #answers = 0;
   #authorities = 0;
   #additionals = 0;
 
-  constructor(sources: AnswerSources, counters: DnsCounters) {
+  constructor(sources: AnswerSources) {
     this.sources = sources;
-    this.#counters = counters;
   }
 
   /**
    * Answers the query in the first `length` bytes of `message` into `out`, which has at least 1,232 bytes for UDP and 65,535 for TCP; returns
-   * the length of the answer, 0 for none. `client`: whom it came from. Never throws, whatever the bytes.
+   * the length of the answer, 0 for none: the message is an answer itself, or less than a header. Never throws, whatever the bytes.
    */
-  answer(message: Uint8Array, length: number, client: Address, transport: Transport, out: Uint8Array): number {
-    const counters = this.#counters;
-    counters.queries[transport]++;
-    if (length < HEADER_BYTES) {
-      counters.dropped.short++;
-      return 0;
-    }
+  answer(message: Uint8Array, length: number, asker: Asker, out: Uint8Array): number {
+    if (length < HEADER_BYTES) return 0;
     const flags = read16(message, 2);
-    if ((flags & FLAG.QR) !== 0) {
-      counters.dropped.response++;
-      return 0;
-    }
+    if ((flags & FLAG.QR) !== 0) return 0;
     this.#message = message;
-    this.#client = client;
-    this.#rcode = RCODE.NOERROR;
+    this.#asker = asker;
+    this.#queryFlags = flags;
     this.#flags = 0;
-    this.#scopeLength = 0;
     this.#clearCounts();
+    const { facts } = this;
+    clearFacts(facts);
     const query = this.#query;
-    const hasOpcode = (flags & 0x7800) === 0;
-    if (hasOpcode) {
-      const decoded = decodeQuery(message, length, query);
-      this.#begin(out, transport);
-      if (!decoded.ok) this.#rcode = RCODE.FORMERR;
-      else if (query.hasEdns && query.ednsVersion !== 0) this.#rcode = RCODE.BADVERS;
-      else this.#answerQuestion();
-    } else {
+    if ((flags & FLAG.OPCODE) !== 0) {
       // What follows the header of another opcode need not be a question.
-      query.questionEnd = 0;
-      query.hasEdns = false;
-      this.#begin(out, transport);
-      this.#rcode = RCODE.NOTIMP;
+      clearQuery(query);
+      this.#begin(out);
+      facts.rcode = RCODE.NOTIMP;
+      return this.#finish(out);
     }
-    return this.#finish(out, flags);
+    const decoded = decodeQuery(message, length, query);
+    this.#judgeCookie();
+    this.#begin(out);
+    if (!decoded.ok) facts.rcode = RCODE.FORMERR;
+    else if (query.hasEdns && query.ednsVersion !== 0) facts.rcode = RCODE.BADVERS;
+    else if (query.questionEnd > 0) this.#answerQuestion();
+    // A question about the cookie only (RFC 7873 section 5.4).
+    else if (facts.cookie === 'none') facts.rcode = RCODE.FORMERR;
+    else if (facts.cookie === 'bad') facts.rcode = RCODE.BADCOOKIE;
+    return this.#finish(out);
+  }
+
+  /**
+   * Replaces the answer that was just made into `out` by a short one: TC, so that the client asks by TCP, or BADCOOKIE, so that it asks
+   * again with the cookie in there. Returns its length, which is below twice the query's.
+   */
+  shorten(how: 'truncated' | 'bad-cookie', out: Uint8Array): number {
+    const { facts } = this;
+    facts.rcode = how === 'truncated' ? RCODE.NOERROR : RCODE.BADCOOKIE;
+    facts.steered = null;
+    facts.choice = null;
+    facts.scopeLength = 0;
+    facts.explanation = null;
+    this.#flags = 0;
+    if (how === 'truncated') this.#truncate();
+    else this.#rewind();
+    return this.#finish(out);
   }
 
   #clearCounts(): void {
@@ -115,15 +119,26 @@ export class Answerer {
     this.#additionals = 0;
   }
 
-  #begin(out: Uint8Array, transport: Transport): void {
+  /** Without keys the option counts as unknown. */
+  #judgeCookie(): void {
+    const query = this.#query;
+    const { cookieKeys } = this.sources;
+    if (!query.hasCookie || cookieKeys.length === 0) return;
+    const { client, nowMs } = this.#asker;
+    const { cookieStart, cookieBytes } = query;
+    const seconds = Math.floor(nowMs / 1000);
+    this.facts.cookie = judgeCookie(cookieKeys, this.#message, cookieStart, cookieBytes, client, seconds);
+  }
+
+  #begin(out: Uint8Array): void {
     const query = this.#query;
     const writer = this.#writer;
     let limit = MAX_TCP_BYTES;
-    if (transport === 'udp') {
+    if (this.#asker.transport === 'udp') {
       limit = query.hasEdns ? Math.min(Math.max(query.payloadBytes, MIN_UDP_BYTES), MAX_UDP_BYTES) : MIN_UDP_BYTES;
     }
     this.#limit = Math.min(limit, out.length);
-    writer.begin(out, this.#limit - this.#optBytes());
+    writer.begin(out, this.#limit - optBytes(this.facts, this.#asker, this.sources));
     writer.copy(this.#message, 0, HEADER_BYTES);
     if (query.questionEnd > 0) {
       writer.copy(this.#message, HEADER_BYTES, query.questionEnd);
@@ -131,62 +146,23 @@ export class Answerer {
     }
   }
 
-  /** Room that the OPT record will take. */
-  #optBytes(): number {
-    const query = this.#query;
-    if (!query.hasEdns) return 0;
-    const subnet = query.hasSubnet ? 4 + query.subnetBytes : 0;
-    const serverId = query.wantsServerId ? 4 + (this.sources.serverName?.length ?? 0) : 0;
-    return OPT_BYTES + subnet + serverId;
-  }
-
-  #finish(out: Uint8Array, queryFlags: number): number {
+  #finish(out: Uint8Array): number {
     const query = this.#query;
     const writer = this.#writer;
-    if (query.hasEdns) this.#writeOpt(out);
+    const { facts } = this;
+    if (query.hasEdns) {
+      writer.limit = this.#limit;
+      writeOpt(writer, out, this.#message, facts, this.#asker, this.sources);
+      this.#additionals++;
+    }
     // RD is copied; RA, AD, CD and Z are 0 (RFC 1035 4.1.1, RFC 4035 3.1.6).
-    writer.set16(2, FLAG.QR | (queryFlags & (0x7800 | FLAG.RD)) | this.#flags | (this.#rcode & 0xf));
+    writer.set16(2, FLAG.QR | (this.#queryFlags & (FLAG.OPCODE | FLAG.RD)) | this.#flags | (facts.rcode & 0xf));
     writer.set16(4, query.questionEnd > 0 ? 1 : 0);
     writer.set16(6, this.#answers);
     writer.set16(8, this.#authorities);
     writer.set16(10, this.#additionals);
-    const counters = this.#counters;
-    counters.responses[responseCodeName(this.#rcode)]++;
-    counters.types[query.questionEnd > 0 ? typeClass(query.type) : 'none']++;
-    if (query.hasEdns) counters.edns++;
-    if (query.hasEdns && query.hasSubnet) counters.ecs++;
-    if (query.hasEdns && query.isSubnetMalformed) counters.ecsMalformed++;
-    if ((this.#flags & FLAG.TC) !== 0) counters.truncated++;
+    facts.isTruncated = (this.#flags & FLAG.TC) !== 0;
     return writer.position;
-  }
-
-  #writeOpt(out: Uint8Array): void {
-    const query = this.#query;
-    const writer = this.#writer;
-    writer.limit = this.#limit;
-    writer.write8(0);
-    writer.write16(RECORD_TYPE.OPT);
-    writer.write16(MAX_UDP_BYTES);
-    writer.write8(this.#rcode >> 4);
-    writer.write8(0);
-    writer.write16(query.isDnssecOk ? 0x8000 : 0); // RFC 3225 section 3: copied
-    const lengthAt = writer.position;
-    writer.write16(0);
-    const { serverName } = this.sources;
-    if (query.wantsServerId && serverName !== null) {
-      writer.write16(OPTION.NSID);
-      writer.write16(serverName.length);
-      writer.copy(serverName, 0, serverName.length);
-    }
-    if (query.hasSubnet) {
-      writer.write16(OPTION.CLIENT_SUBNET);
-      writer.write16(query.subnetBytes);
-      const start = writer.position;
-      writer.copy(this.#message, query.subnetStart, query.subnetStart + query.subnetBytes);
-      out[start + 3] = this.#scopeLength;
-    }
-    writer.set16(lengthAt, writer.position - lengthAt - 2);
-    this.#additionals++;
   }
 
   #answerQuestion(): void {
@@ -205,9 +181,12 @@ export class Answerer {
     const closest = query.class === CLASS.IN ? findClosest(this.sources.zones, name) : undefined;
     const isTransfer = query.type === RECORD_TYPE.AXFR || query.type === RECORD_TYPE.IXFR;
     if (closest === undefined || isTransfer) {
-      this.#rcode = RCODE.REFUSED;
+      this.facts.rcode = RCODE.REFUSED;
+      this.facts.explanation = closest === undefined ? EXPLANATION.notAuthoritative : EXPLANATION.noTransfer;
       return;
     }
+    this.facts.kind = 'positive';
+    this.facts.subject = hashOf(name, closest.name);
     this.#answerName(name, closest);
   }
 
@@ -221,15 +200,16 @@ export class Answerer {
       // DS belongs to the parent's side of a delegation (RFC 4035 3.1.4.1).
       const isParentSide = type === RECORD_TYPE.DS && isItself && closest.cut === closest;
       if (closest.cut !== null && !isParentSide) {
+        this.facts.kind = 'referral';
+        this.facts.subject = hashOf(name, closest.cut.name);
         this.#refer(closest.cut);
         return;
       }
       this.#flags |= FLAG.AA;
       const node = isItself ? closest : closest.wildcard;
-      if (node === null) this.#rcode = RCODE.NXDOMAIN;
       const alias = type === RECORD_TYPE.CNAME || type === RECORD_TYPE.ANY ? null : (node?.cname ?? null);
       if (alias === null) {
-        if (node === null) this.#addNegative(zone, zone.negativeSoa);
+        if (node === null) this.#denyName(name, zone);
         else this.#answerNode(node, owner);
         return;
       }
@@ -251,8 +231,10 @@ export class Answerer {
     const hasRecords = node.sets.size > 0 || steered !== null;
     if (steered != null && steeredSets != null) this.#addSteered(owner, steered, steeredSets);
     else if (type === RECORD_TYPE.ANY && hasRecords) this.#answerAny(node, owner);
-    else if (set === undefined) this.#addNegative(zone, steered === null ? zone.negativeSoa : zone.steeredNegativeSoa);
-    else if (this.#addAnswers(owner, set)) this.#addHosts(set);
+    else if (set === undefined) {
+      this.facts.kind = 'nodata';
+      this.#addNegative(zone, steered === null ? zone.negativeSoa : zone.steeredNegativeSoa);
+    } else if (this.#addAnswers(owner, set)) this.#addHosts(set);
   }
 
   #addHosts(set: RecordSet): void {
@@ -270,9 +252,11 @@ export class Answerer {
     const query = this.#query;
     const name = this.#message.subarray(HEADER_BYTES, query.nameEnd);
     const isText = query.type === RECORD_TYPE.TXT || query.type === RECORD_TYPE.ANY;
-    const data = isText ? serverRecord(name, this.sources.serverName, this.sources.epoch) : null;
-    if (data === null) this.#rcode = RCODE.REFUSED;
-    else if (this.#writer.writeRecord(name, RECORD_TYPE.TXT, CLASS.CH, 0, data)) this.#answers++;
+    const data = isText ? serverRecord(name, this.sources.identity) : null;
+    if (data === null) {
+      this.facts.rcode = RCODE.REFUSED;
+      this.facts.explanation = EXPLANATION.notAuthoritative;
+    } else if (this.#writer.writeRecord(name, RECORD_TYPE.TXT, CLASS.CH, 0, data)) this.#answers++;
     else this.#truncate();
   }
 
@@ -303,8 +287,9 @@ export class Answerer {
       }
       this.#answers++;
     }
-    this.#counters.choices[choice.reason]++;
-    countSite(this.#counters, steered.service, steering.sites[choice.site]);
+    if (choice.reason === 'static') this.facts.explanation = EXPLANATION.nothingHealthy;
+    this.facts.steered = steered;
+    this.facts.choice = choice;
   }
 
   /** By client subnet if there is one with an address, else by whom the query came from. Sets the scope. */
@@ -312,14 +297,14 @@ export class Answerer {
     const query = this.#query;
     const { orders } = steered.steering;
     if (!query.hasEdns || !query.hasSubnet || query.subnetSourceLength === 0) {
-      return known(orders.lookup(this.#client).value);
+      return known(orders.lookup(this.#asker.client).value);
     }
     const address = query.subnetFamily === 4 ? this.#ecs4 : this.#ecs6;
     // Bits beyond the source are left from earlier queries: the lookup does not read them.
     const start = query.subnetStart + 4;
     for (let i = start; i < query.subnetStart + query.subnetBytes; i++) address.bytes[i - start] = this.#message[i];
     const match = orders.lookup(address, query.subnetSourceLength);
-    this.#scopeLength = match.scopeLength;
+    this.facts.scopeLength = match.scopeLength;
     return known(match.value);
   }
 
@@ -355,6 +340,13 @@ export class Answerer {
     return true;
   }
 
+  #denyName(name: HashedName, zone: CompiledZone): void {
+    this.facts.rcode = RCODE.NXDOMAIN;
+    this.facts.kind = 'nxdomain';
+    this.facts.subject = hashOf(name, zone.name);
+    this.#addNegative(zone, zone.negativeSoa);
+  }
+
   /** SOA in the authority section (RFC 2308 2.1, 2.2). */
   #addNegative(zone: CompiledZone, soa: RecordSet): void {
     if (this.#writer.writeRecord(zone.name, soa.type, CLASS.IN, soa.ttlSeconds, soa.records[0])) this.#authorities++;
@@ -363,10 +355,23 @@ export class Answerer {
 
   /** The client shall ask by TCP: no part of the answer is of use. */
   #truncate(): void {
-    this.#writer.rewind(this.#query.questionEnd);
-    this.#clearCounts();
+    this.#rewind();
     this.#flags |= FLAG.TC;
   }
+
+  /** To after the question. */
+  #rewind(): void {
+    const { questionEnd } = this.#query;
+    this.#writer.rewind(questionEnd > 0 ? questionEnd : HEADER_BYTES);
+    this.#clearCounts();
+  }
+}
+
+/** The hash of `ancestor`, which `name` is or ends in. */
+function hashOf(name: HashedName, ancestor: Name): number {
+  let label = 0;
+  while (name.end - name.starts[label] > ancestor.length) label++;
+  return name.hashes[label];
 }
 
 function known(order: SiteOrder | null): SiteOrder {

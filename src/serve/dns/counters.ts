@@ -6,10 +6,10 @@
  *     all of `choices`          = all of `sites` = answers with addresses of a service
  *     tcp.accepted - tcp.closed = connections open now; tcp.refused* were never accepted
  *
- * `edns`, `ecs`, `ecsMalformed`, `truncated` and `unsent` are parts of `responses`.
+ * `edns`, `ecs`, `ecsMalformed`, `cookies`, `truncated`, `slipped` and `unsent` are parts of `responses`.
  */
 import type { SiteChoice } from '../../decide/steer/nearest.ts';
-import { RECORD_TYPE } from './wire/numbers.ts';
+import { RCODE, RECORD_TYPE } from './wire/numbers.ts';
 
 export type Transport = 'udp' | 'tcp';
 
@@ -17,8 +17,11 @@ export interface DnsCounters {
   readonly queries: Record<Transport, number>;
   /** By RCODE. */
   readonly responses: Record<ResponseCode, number>;
-  /** Never answered: shorter than a header; answers (QR set); UDP from port 0, 7, 17 or 19. */
-  readonly dropped: { short: number; response: number; port: number };
+  /**
+   * Never answered: shorter than a header; answers (QR set); UDP from port 0, 7, 17 or 19; errors to a name server's port, which might be
+   * answered with an error for ever; above the rate limit.
+   */
+  readonly dropped: { short: number; response: number; port: number; loop: number; limited: number };
   /** By the question's type; `none`: no question could be read. */
   readonly types: Record<TypeClass, number>;
   /** The query had EDNS. */
@@ -27,8 +30,14 @@ export interface DnsCounters {
   ecs: number;
   /** FORMERR because of the client subnet. */
   ecsMalformed: number;
+  /** Cookies in queries: the client's part only; proved to be ours; not ours or too old. */
+  readonly cookies: { client: number; good: number; bad: number };
   /** TC set. */
   truncated: number;
+  /** Above the rate limit, and answered with TC or BADCOOKIE instead. */
+  slipped: number;
+  /** Buckets of the rate limit that were taken over by another prefix while in use: more at once than there is room for. */
+  displaced: number;
   /** Answers that the socket did not take, or whose connection went. */
   unsent: number;
   /** Why the site of a steered answer was chosen. */
@@ -47,12 +56,22 @@ export interface DnsCounters {
   };
 }
 
-const RESPONSE_CODES = ['noerror', 'formerr', 'servfail', 'nxdomain', 'notimp', 'refused', 'badvers'] as const;
+const RESPONSE_CODES = [
+  'noerror',
+  'formerr',
+  'servfail',
+  'nxdomain',
+  'notimp',
+  'refused',
+  'badvers',
+  'badcookie',
+] as const;
 export type ResponseCode = (typeof RESPONSE_CODES)[number];
 
-/** 16 is BADVERS; others than these are never sent. */
+/** Others than these are never sent. */
 export function responseCodeName(rcode: number): ResponseCode {
-  return rcode === 16 ? 'badvers' : RESPONSE_CODES[rcode];
+  if (rcode === RCODE.BADVERS) return 'badvers';
+  return rcode === RCODE.BADCOOKIE ? 'badcookie' : RESPONSE_CODES[rcode];
 }
 
 const TYPE_CLASSES = {
@@ -88,12 +107,15 @@ export function createDnsCounters(): DnsCounters {
   return {
     queries: { udp: 0, tcp: 0 },
     responses: zeros(RESPONSE_CODES),
-    dropped: { short: 0, response: 0, port: 0 },
+    dropped: { short: 0, response: 0, port: 0, loop: 0, limited: 0 },
     types: zeros<TypeClass>([...(Object.keys(TYPE_CLASSES) as TypeClass[]), 'other', 'none']),
     edns: 0,
     ecs: 0,
     ecsMalformed: 0,
+    cookies: { client: 0, good: 0, bad: 0 },
     truncated: 0,
+    slipped: 0,
+    displaced: 0,
     unsent: 0,
     choices: { free: 0, full: 0, static: 0 },
     sites: {},

@@ -19,10 +19,11 @@ import {
   type Prefix,
   prefixContains,
 } from '../../net/address.ts';
-import { Answerer, MAX_TCP_BYTES } from './answer.ts';
-import { createDnsCounters } from './counters.ts';
+import { Answerer } from './answer.ts';
+import { MAX_TCP_BYTES } from './exchange.ts';
 import { hashName } from './name-table.ts';
 import { formatRecordData } from './presentation/record.ts';
+import { TELLS_NOTHING } from './server-record.ts';
 import { decodeMessage, encodeQuery, type ResourceRecord } from './wire/message.ts';
 import { formatName, isWildcard, lowerName, type Name, parseName, ROOT_NAME } from './wire/name.ts';
 import { CLASS, FLAG, formatRcode, formatType, OPTION, parseType, RECORD_TYPE } from './wire/numbers.ts';
@@ -211,9 +212,10 @@ function askAnswerer(options: ExplainDnsOptions, name: Name, type: number) {
     { name, type, class: CLASS.IN },
     { payloadBytes: 1232, flags: 0, options: subnetOption(options.ecs) },
   );
-  const sources = { zones: options.zones, view: options.view, serverName: null, epoch: null };
+  const sources = { zones: options.zones, view: options.view, identity: TELLS_NOTHING, cookieKeys: [] };
   const out = new Uint8Array(MAX_TCP_BYTES);
-  const length = new Answerer(sources, createDnsCounters()).answer(query, query.length, options.from, 'tcp', out);
+  const asker = { client: options.from, transport: 'tcp', nowMs: 0, keepaliveTenths: 0 } as const;
+  const length = new Answerer(sources).answer(query, query.length, asker, out);
   const decoded = decodeMessage(out.subarray(0, length));
   if (!decoded.ok) throw new Error(`our own answer cannot be read: ${decoded.reason} at ${decoded.offset}`);
   const { flags, answers, authorities, additionals } = decoded.message;
@@ -224,7 +226,7 @@ function askAnswerer(options: ExplainDnsOptions, name: Name, type: number) {
     isAuthoritative: (flags & FLAG.AA) !== 0,
     answer: answers.map(formatRecord),
     authority: authorities.map(formatRecord),
-    // The only option that was asked for: code, length, family, source, scope.
+    // The only option that was asked for stands first: code, length, family, source, scope.
     scopeLength: options.ecs === null || opt === undefined ? null : opt.data.bytes[7],
   };
 }

@@ -1,6 +1,6 @@
 /** For tests: a small configuration with one of everything that DNS answers. */
 import assert from 'node:assert/strict';
-import type { Config, NetworkEntry, Service, StaticRecord, Zone } from '../../config/model.ts';
+import type { Config, DnsProtocol, NetworkEntry, Service, StaticRecord, Zone } from '../../config/model.ts';
 import type { SteeringView } from '../../decide/steer/nearest.ts';
 import { type Address, parseAddress, parsePrefix } from '../../net/address.ts';
 
@@ -126,6 +126,17 @@ const RECORDS: readonly StaticRecord[] = [
   record('x\\.y.example.test', 'TXT', '"dot in a label"'),
 ];
 
+/** No rate limit: tests ask much from one address. */
+export function testProtocol(changes: Partial<DnsProtocol> = {}): DnsProtocol {
+  return {
+    cookies: { isEnabled: true, secrets: [Uint8Array.from({ length: 16 }, (_, i) => i)] },
+    rateLimit: { perSecond: 0, provedPerSecond: 10_000, slip: 2, exempt: [] },
+    tcp: { maxConnections: 1000, maxPerAddress: 50, maxPerPrefix: 200, idleMs: 10_000, keepaliveMs: 30_000 },
+    tell: { version: 'Portico', server: true, epoch: true },
+    ...changes,
+  };
+}
+
 /** Forty addresses at one site: more than 512 bytes hold. */
 const MANY_VIPS = Array.from({ length: 40 }, (_, i) => `203.0.113.${i + 1}`);
 
@@ -157,6 +168,7 @@ export function testConfig(changes: Partial<Config> = {}): Config {
       zone('example.test', RECORDS, ['ns1.example.test', 'ns2.example.test']),
       zone('shop.test', [record('shop.test', 'TXT', '"apex"')]),
     ],
+    dnsProtocol: testProtocol(),
     networks: [
       network('10.0.0.0/8', NEW_YORK),
       // A hole in it, and in the hole a network as around.

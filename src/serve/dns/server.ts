@@ -1,11 +1,16 @@
-/** The name server: sockets around `answer.ts`, with a configuration that can be replaced while it runs. */
+/** The name server: sockets around `respond.ts`, with a configuration that can be replaced while it runs. */
+import { randomBytes } from 'node:crypto';
 import type { Config } from '../../config/model.ts';
 import type { ConfigProblem } from '../../config/problem.ts';
 import type { SteeringView } from '../../decide/steer/nearest.ts';
-import { Answerer, type AnswerSources } from './answer.ts';
+import { sipHashKey } from '../../model/siphash.ts';
+import { Answerer } from './answer.ts';
 import { createDnsCounters, type DnsCounters } from './counters.ts';
+import { RateLimiter } from './rate-limit.ts';
+import { Responder } from './respond.ts';
+import { createIdentity, type ServerIdentity } from './server-record.ts';
 import { type BoundAddress, isWildcardAddress, type SocketSource } from './sockets.ts';
-import { DEFAULT_TCP_LIMITS, listenTcp, type TcpLimits } from './tcp.ts';
+import { listenTcp, MAX_UNREAD_BYTES, TcpConnections, type TcpLimits } from './tcp.ts';
 import { listenUdp } from './udp.ts';
 import { compileZones } from './zone-compile.ts';
 
@@ -20,10 +25,11 @@ export interface DnsServerOptions {
   readonly sockets: readonly { readonly udp: SocketSource; readonly tcp: SocketSource }[];
   readonly steering: SteeringView;
   readonly log?: DnsLog;
-  /** Told to who asks for it (NSID, `id.server`); at most 64 bytes of UTF-8, so that it fits beside the longest question. */
+  /** Told to who asks for it (NSID, `id.server`), if the configuration lets it; at most 64 bytes of UTF-8. */
   readonly serverName?: string;
-  /** Told to who asks for `epoch.portico`. */
+  /** The same for `epoch.portico` and NSID. */
   readonly epoch?: string;
+  /** Over those of the configuration. */
   readonly tcpLimits?: Partial<TcpLimits>;
 }
 
@@ -34,7 +40,7 @@ export type ReloadResult =
 export interface DnsServer {
   /** Binds all sockets, or none: then it rejects. */
   start(): Promise<void>;
-  /** Closes sockets and connections. Descriptors that were handed in are closed too. */
+  /** Answers what has arrived, then closes sockets and connections. Descriptors that were handed in are closed too. */
   stop(): Promise<void>;
   /** Answers from another configuration from the next query on; with problems the old one stays. Sockets stay as they are. */
   reload(config: Config, epoch?: string): ReloadResult;
@@ -52,21 +58,21 @@ export function createDnsServer(options: DnsServerOptions): DnsServer {
       `the zones have problems: ${compiled.problems.map(({ path, message }) => `${path}: ${message}`).join('; ')}`,
     );
   }
-  for (const pair of options.sockets) {
-    for (const source of [pair.udp, pair.tcp]) {
-      const isWildcard = 'address' in source && isWildcardAddress(source.address);
-      if (isWildcard)
-        throw new Error('DNS listens on single addresses only, so that replies leave from the address asked');
-    }
-  }
-  const sources: AnswerSources = {
+  refuseWildcards(options);
+  let epoch = options.epoch ?? null;
+  const ownSecret = randomBytes(16);
+  const answerer = new Answerer({
     zones: compiled.zones,
     view: options.steering,
-    serverName: shortText(options.serverName, 64),
-    epoch: shortText(options.epoch, 255),
+    identity: identityOf(options.config, options.serverName ?? null, epoch),
+    cookieKeys: cookieKeysOf(options.config, ownSecret),
+  });
+  const limiter = new RateLimiter(options.config.dnsProtocol.rateLimit, randomBytes(4).readUInt32LE(0), counters);
+  const responder = new Responder(answerer, limiter, counters);
+  const limitsOf = ({ dnsProtocol }: Config): TcpLimits => {
+    return { ...dnsProtocol.tcp, maxUnreadBytes: MAX_UNREAD_BYTES, ...options.tcpLimits };
   };
-  const answerer = new Answerer(sources, counters);
-  const tcpLimits = { ...DEFAULT_TCP_LIMITS, ...options.tcpLimits };
+  const connections = new TcpConnections(responder, counters, limitsOf(options.config));
   const running: { udp: BoundAddress; tcp: BoundAddress }[] = [];
   let closers: (() => Promise<void>)[] = [];
 
@@ -75,15 +81,17 @@ export function createDnsServer(options: DnsServerOptions): DnsServer {
     closers = [];
     running.length = 0;
     await Promise.all(closing.map((close) => close()));
+    await connections.finish();
   }
 
   async function start(): Promise<void> {
     if (closers.length > 0) throw new Error('the name server runs already');
+    connections.start();
     try {
       for (const pair of options.sockets) {
-        const udp = await listenUdp(pair.udp, answerer, counters);
+        const udp = await listenUdp(pair.udp, responder, counters);
         closers.push(udp.close);
-        const tcp = await listenTcp(pair.tcp, answerer, counters, tcpLimits);
+        const tcp = await listenTcp(pair.tcp, connections);
         closers.push(tcp.close);
         running.push({ udp: udp.bound, tcp: tcp.bound });
         options.log?.info({ udp: udp.bound, tcp: tcp.bound }, 'DNS listens');
@@ -94,23 +102,41 @@ export function createDnsServer(options: DnsServerOptions): DnsServer {
     }
   }
 
-  function reload(config: Config, epoch?: string): ReloadResult {
+  function reload(config: Config, nextEpoch?: string): ReloadResult {
     const result = compileZones(config);
     if (!result.ok) {
       options.log?.warn({ problems: result.problems }, 'DNS keeps its zones: the new ones have problems');
       return result;
     }
-    const told = epoch === undefined ? answerer.sources.epoch : shortText(epoch, 255);
-    answerer.sources = { ...answerer.sources, zones: result.zones, epoch: told };
+    epoch = nextEpoch ?? epoch;
+    answerer.sources = {
+      zones: result.zones,
+      view: options.steering,
+      identity: identityOf(config, options.serverName ?? null, epoch),
+      cookieKeys: cookieKeysOf(config, ownSecret),
+    };
+    limiter.limits = config.dnsProtocol.rateLimit;
+    connections.limits = limitsOf(config);
     return { ok: true, warnings: result.warnings };
   }
 
   return { start, stop, reload, counters, bound: () => [...running] };
 }
 
-function shortText(text: string | undefined, maxBytes: number): Uint8Array | null {
-  if (text === undefined) return null;
-  const bytes = new TextEncoder().encode(text);
-  if (bytes.length > maxBytes) throw new Error(`"${text}" has more than ${maxBytes} bytes`);
-  return bytes;
+function refuseWildcards({ sockets }: DnsServerOptions): void {
+  for (const source of sockets.flatMap(({ udp, tcp }) => [udp, tcp])) {
+    if ('address' in source && isWildcardAddress(source.address))
+      throw new Error('DNS listens on single addresses only, so that replies leave from the address asked');
+  }
+}
+
+function identityOf({ dnsProtocol }: Config, server: string | null, epoch: string | null): ServerIdentity {
+  const { tell } = dnsProtocol;
+  return createIdentity(tell.version, tell.server ? server : null, tell.epoch ? epoch : null);
+}
+
+function cookieKeysOf({ dnsProtocol }: Config, ownSecret: Uint8Array): Uint32Array[] {
+  const { isEnabled, secrets } = dnsProtocol.cookies;
+  if (!isEnabled) return [];
+  return secrets.length === 0 ? [sipHashKey(ownSecret)] : secrets.map(sipHashKey);
 }

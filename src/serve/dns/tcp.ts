@@ -1,46 +1,42 @@
 /**
- * DNS over TCP (RFC 7766): queries in a row on one connection, each answered as soon as it is complete. Bounded in connections (in all and
- * per client), silence, and answers that are not read.
+ * DNS over TCP (RFC 7766, 9210): queries in a row on one connection, each answered as soon as it is complete. Bounded in connections (in
+ * all, per address and per prefix), silence, and answers that are not read.
  */
 import { createServer, type Server, type Socket } from 'node:net';
-import { type Answerer, MAX_TCP_BYTES } from './answer.ts';
+import type { DnsProtocol } from '../../config/model.ts';
+import type { Address } from '../../net/address.ts';
 import type { DnsCounters } from './counters.ts';
-import { type BoundAddress, isWildcardAddress, type SocketSource } from './sockets.ts';
-import { clientAddress } from './udp.ts';
+import { type Asker, MAX_TCP_BYTES } from './exchange.ts';
+import type { Responder } from './respond.ts';
+import { type BoundAddress, clientAddress, isWildcardAddress, nextTurn, type SocketSource } from './sockets.ts';
+import { TcpConnection } from './tcp-connection.ts';
 
-export interface TcpLimits {
-  /** Per listener. One more closes the connection that has been silent the longest. */
-  readonly maxConnections: number;
-  /** Per IPv4 address or IPv6 /64. One more is turned away. */
-  readonly maxPerClient: number;
-  /** Silence, and time that answers may wait to be read, before a connection is closed. Checked four times in this time. */
-  readonly idleMs: number;
+export type TcpLimits = DnsProtocol['tcp'] & {
   /** Answers that wait to be read; beyond that no further query of the connection is looked at. */
   readonly maxUnreadBytes: number;
-}
-
-export const DEFAULT_TCP_LIMITS: TcpLimits = {
-  maxConnections: 1000,
-  maxPerClient: 50,
-  idleMs: 10_000,
-  maxUnreadBytes: 128 * 1024,
 };
+
+export const MAX_UNREAD_BYTES = 128 * 1024;
+
+/** From this share of the places on, silence is borne for a quarter of the time only. */
+const CROWDED_SHARE = 0.75;
+const CROWDED_IDLE_SHARE = 0.25;
+/** Silence is looked at four times in it. */
+const CHECKS_AN_IDLE = 4;
+/** For answers to be read when the server stops. */
+const FINISH_MS = 2000;
 
 export interface TcpListener {
   readonly bound: BoundAddress;
+  /** Takes in who waits at the door, and no more. */
   close(): Promise<void>;
 }
 
 /** Binds and serves until closed. Rejects when the socket cannot be bound or is bound to a wildcard address. */
-export async function listenTcp(
-  source: SocketSource,
-  answerer: Answerer,
-  counters: DnsCounters,
-  limits: TcpLimits,
-): Promise<TcpListener> {
-  const table = new ConnectionTable(answerer, counters, limits);
-  const server = createServer({ allowHalfOpen: true, noDelay: true, highWaterMark: limits.maxUnreadBytes }, (socket) =>
-    table.accept(socket),
+export async function listenTcp(source: SocketSource, connections: TcpConnections): Promise<TcpListener> {
+  const highWaterMark = connections.limits.maxUnreadBytes;
+  const server = createServer({ allowHalfOpen: true, noDelay: true, highWaterMark }, (socket) =>
+    connections.accept(socket),
   );
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
@@ -52,9 +48,10 @@ export async function listenTcp(
   // Running out of descriptors: the connection is lost, the server is not.
   server.on('error', () => undefined);
   const bound = boundAddress(server);
-  const close = () => {
-    table.close();
-    return new Promise<void>((resolve) => server.close(() => resolve()));
+  const close = async (): Promise<void> => {
+    await nextTurn();
+    // Its end is that of its last connection, which others wait for.
+    server.close();
   };
   if (isWildcardAddress(bound.address)) {
     await close();
@@ -69,156 +66,148 @@ function boundAddress(server: Server): BoundAddress {
   return { address: bound.address, port: bound.port };
 }
 
-/** The connections of one listener, the longest silent first. */
-class ConnectionTable {
-  readonly #answerer: Answerer;
+/** The connections of all listeners of a server, the longest silent first. */
+export class TcpConnections {
+  /** May be replaced at any time; open connections are not closed for being too many. */
+  limits: TcpLimits;
+  readonly #responder: Responder;
   readonly #counters: DnsCounters;
-  readonly #limits: TcpLimits;
-  readonly #connections = new Set<Connection>();
-  readonly #perClient = new Map<string, number>();
-  readonly #timer: NodeJS.Timeout;
+  readonly #connections = new Set<TcpConnection>();
+  readonly #perAddress = new Tally();
+  readonly #perPrefix = new Tally();
+  #timer: NodeJS.Timeout | null = null;
+  #isStopping = false;
   /** One answer with its length before it; copied out at once. */
   readonly #out = new Uint8Array(2 + MAX_TCP_BYTES);
+  readonly #answerOut = this.#out.subarray(2);
 
-  constructor(answerer: Answerer, counters: DnsCounters, limits: TcpLimits) {
-    this.#answerer = answerer;
+  constructor(responder: Responder, counters: DnsCounters, limits: TcpLimits) {
+    this.#responder = responder;
     this.#counters = counters;
-    this.#limits = limits;
-    this.#timer = setInterval(() => this.#closeSilent(), Math.max(1, limits.idleMs / 4));
+    this.limits = limits;
+  }
+
+  start(): void {
+    this.#isStopping = false;
+    this.#schedule();
+  }
+
+  #schedule(): void {
+    this.#timer = setTimeout(
+      () => {
+        this.#closeSilent();
+        this.#schedule();
+      },
+      Math.max(1, this.limits.idleMs / CHECKS_AN_IDLE),
+    );
     this.#timer.unref();
   }
 
   accept(socket: Socket): void {
+    const { remoteAddress, remotePort } = socket;
     // Gone already.
-    if (socket.remoteAddress === undefined) {
+    if (remoteAddress === undefined || remotePort === undefined) {
       socket.destroy();
       return;
     }
-    const client = clientAddress(socket.remoteAddress);
-    const key = client.bytes.subarray(0, client.family === 4 ? 4 : 8).join();
-    const open = this.#perClient.get(key) ?? 0;
-    if (open >= this.#limits.maxPerClient) {
+    const client = clientAddress(remoteAddress);
+    const address = prefixKey(client, 4, 8);
+    const prefix = prefixKey(client, 3, 6);
+    const { limits } = this;
+    if (this.#perAddress.of(address) >= limits.maxPerAddress || this.#perPrefix.of(prefix) >= limits.maxPerPrefix) {
       this.#counters.tcp.refusedPerClient++;
       socket.destroy();
       return;
     }
-    if (this.#connections.size >= this.#limits.maxConnections) {
+    if (this.#connections.size >= limits.maxConnections) {
       const [oldest] = this.#connections;
       this.#counters.tcp.evicted++;
       this.#drop(oldest);
     }
     this.#counters.tcp.accepted++;
-    this.#perClient.set(key, open + 1);
-    const answer = (message: Uint8Array): Uint8Array | null => {
-      const length = this.#answerer.answer(message, message.length, client, 'tcp', this.#out.subarray(2));
-      if (length === 0) return null;
-      this.#out[0] = length >> 8;
-      this.#out[1] = length;
-      return Buffer.from(this.#out.subarray(0, length + 2));
-    };
-    const connection = new Connection(socket, key, answer, () => this.#touch(connection));
+    this.#perAddress.add(address, 1);
+    this.#perPrefix.add(prefix, 1);
+    const connection = new TcpConnection(
+      socket,
+      (message) => this.#answer(message, client, remotePort, connection),
+      () => this.#touch(connection),
+    );
     this.#touch(connection);
-    socket.on('close', () => this.#drop(connection));
+    socket.on('close', () => {
+      this.#drop(connection);
+      this.#perAddress.add(address, -1);
+      this.#perPrefix.add(prefix, -1);
+    });
   }
 
-  #touch(connection: Connection): void {
+  #answer(message: Uint8Array, client: Address, port: number, connection: TcpConnection): Uint8Array | null {
+    const keepaliveMs = this.#isStopping ? 0 : this.#idleMs(this.limits.keepaliveMs);
+    const keepaliveTenths = Math.min(0xffff, Math.floor(keepaliveMs / 100));
+    const asker: Asker = { client, transport: 'tcp', nowMs: Date.now(), keepaliveTenths };
+    const length = this.#responder.respond(message, message.length, asker, port, this.#answerOut);
+    if (length === 0) return null;
+    const { query } = this.#responder.answerer.facts;
+    if (query.hasEdns && query.wantsKeepalive) connection.isKeptAlive = true;
+    this.#out[0] = length >> 8;
+    this.#out[1] = length;
+    return Buffer.from(this.#out.subarray(0, length + 2));
+  }
+
+  #idleMs(fullMs: number): number {
+    const isCrowded = this.#connections.size >= this.limits.maxConnections * CROWDED_SHARE;
+    return isCrowded ? fullMs * CROWDED_IDLE_SHARE : fullMs;
+  }
+
+  #touch(connection: TcpConnection): void {
     connection.touchedMs = performance.now();
     this.#connections.delete(connection);
     if (!connection.socket.destroyed) this.#connections.add(connection);
   }
 
-  #drop(connection: Connection): void {
+  #drop(connection: TcpConnection): void {
     connection.socket.destroy();
     this.#connections.delete(connection);
     if (connection.isDropped) return;
     connection.isDropped = true;
     this.#counters.tcp.closed++;
-    const open = (this.#perClient.get(connection.clientKey) ?? 1) - 1;
-    if (open === 0) this.#perClient.delete(connection.clientKey);
-    else this.#perClient.set(connection.clientKey, open);
   }
 
   #closeSilent(): void {
-    const before = performance.now() - this.#limits.idleMs;
+    const now = performance.now();
+    const [idleMs, keepaliveMs] = [this.#idleMs(this.limits.idleMs), this.#idleMs(this.limits.keepaliveMs)];
     for (const connection of this.#connections) {
-      if (connection.touchedMs > before) return;
+      if (now - connection.touchedMs < (connection.isKeptAlive ? keepaliveMs : idleMs)) continue;
       this.#counters.tcp.timedOut++;
       this.#drop(connection);
     }
   }
 
-  close(): void {
-    clearInterval(this.#timer);
+  /** Answers what was asked up to now and closes; those whose answers are not read within two seconds are cut. */
+  async finish(): Promise<void> {
+    this.#isStopping = true;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    const deadlineMs = performance.now() + FINISH_MS;
+    await Promise.all([...this.#connections].map((connection) => connection.finish(deadlineMs)));
     for (const connection of this.#connections) this.#drop(connection);
   }
 }
 
-class Connection {
-  readonly socket: Socket;
-  readonly clientKey: string;
-  readonly #answer: (message: Uint8Array) => Uint8Array | null;
-  /** Called when a query was answered and when waiting answers were read: bytes alone do not keep a connection. */
-  readonly #onProgress: () => void;
-  touchedMs = 0;
-  isDropped = false;
-  #chunks: Buffer[] = [];
-  #chunkBytes = 0;
-  #neededBytes = 2;
-  #hasEnded = false;
+/** Of its first bytes. */
+function prefixKey({ family, bytes }: Address, ipv4Bytes: number, ipv6Bytes: number): string {
+  return bytes.subarray(0, family === 4 ? ipv4Bytes : ipv6Bytes).join();
+}
 
-  constructor(
-    socket: Socket,
-    clientKey: string,
-    answer: (message: Uint8Array) => Uint8Array | null,
-    onProgress: () => void,
-  ) {
-    this.socket = socket;
-    this.clientKey = clientKey;
-    this.#answer = answer;
-    this.#onProgress = onProgress;
-    socket.on('error', () => undefined); // 'close' follows
-    socket.on('data', (chunk: Buffer) => {
-      this.#chunks.push(chunk);
-      this.#chunkBytes += chunk.length;
-      if (this.#chunkBytes >= this.#neededBytes) this.#process();
-    });
-    socket.on('drain', () => {
-      onProgress();
-      socket.resume();
-      this.#process();
-    });
-    socket.on('end', () => {
-      this.#hasEnded = true;
-      this.#process();
-    });
+/** Counts by key; keys with 0 take no room. */
+class Tally {
+  readonly #counts = new Map<string, number>();
+
+  of(key: string): number {
+    return this.#counts.get(key) ?? 0;
   }
 
-  /** Answers every complete query, as far as the answers are being read. */
-  #process(): void {
-    const { socket } = this;
-    // Joined only when something is complete, so that single bytes do not cost a copy of all before them.
-    let bytes = this.#chunks.length === 1 ? this.#chunks[0] : Buffer.concat(this.#chunks);
-    let isBlocked = false;
-    socket.cork();
-    for (;;) {
-      this.#neededBytes = bytes.length < 2 ? 2 : 2 + bytes.readUInt16BE(0);
-      if (bytes.length < this.#neededBytes) break;
-      isBlocked = socket.writableNeedDrain; // then 'drain' will come
-      if (isBlocked) break;
-      const answer = this.#answer(bytes.subarray(2, this.#neededBytes));
-      // Neither an answer nor a fragment of a header is a mistake of a client that is worth keeping.
-      if (answer === null) {
-        socket.destroy();
-        return;
-      }
-      socket.write(answer);
-      this.#onProgress();
-      bytes = bytes.subarray(this.#neededBytes);
-    }
-    socket.uncork();
-    this.#chunks = bytes.length > 0 ? [bytes] : [];
-    this.#chunkBytes = bytes.length;
-    if (isBlocked) socket.pause();
-    else if (this.#hasEnded) socket.end();
+  add(key: string, count: number): void {
+    const sum = this.of(key) + count;
+    if (sum === 0) this.#counts.delete(key);
+    else this.#counts.set(key, sum);
   }
 }

@@ -52,12 +52,27 @@ export const RCODE = {
   REFUSED: 5,
   /** Extended (RFC 6891 6.1.3): the upper 8 bits are in the OPT record. */
   BADVERS: 16,
+  /** RFC 7873. */
+  BADCOOKIE: 23,
 } as const;
 
-export const OPTION = { NSID: 3, CLIENT_SUBNET: 8 } as const;
+export const OPTION = {
+  NSID: 3,
+  CLIENT_SUBNET: 8,
+  COOKIE: 10,
+  KEEPALIVE: 11,
+  EXTENDED_ERROR: 15,
+} as const;
+
+/** Of extended errors (RFC 8914 section 4). */
+export const EXTENDED_ERROR = {
+  OTHER: 0,
+  NOT_AUTHORITATIVE: 20,
+  NOT_SUPPORTED: 21,
+} as const;
 
 /** Flags word of the header, host order. */
-export const FLAG = { QR: 0x8000, AA: 0x0400, TC: 0x0200, RD: 0x0100 } as const;
+export const FLAG = { QR: 0x8000, OPCODE: 0x7800, AA: 0x0400, TC: 0x0200, RD: 0x0100 } as const;
 
 const nameOfType = new Map<number, string>(Object.entries(RECORD_TYPE).map(([name, type]) => [type, name]));
 

@@ -6,6 +6,7 @@ import { LOWER_CASE, MAX_LABEL_BYTES, MAX_LABELS, MAX_NAME_BYTES } from './name.
 import { OPTION, RECORD_TYPE } from './numbers.ts';
 
 export const HEADER_BYTES = 12;
+export const CLIENT_COOKIE_BYTES = 8;
 
 export interface Query {
   /** Flags word, host order. */
@@ -26,6 +27,14 @@ export interface Query {
   payloadBytes: number;
   isDnssecOk: boolean;
   wantsServerId: boolean;
+  wantsKeepalive: boolean;
+  /** A well-formed cookie option is there: the first, if there are several (RFC 7873 section 5.2). */
+  hasCookie: boolean;
+  /** The first is malformed; the query is then refused with FORMERR. */
+  isCookieMalformed: boolean;
+  /** Offset of the option's data, which is `cookieBytes` long: 8 bytes of the client, then none or 8 to 32 of the server. */
+  cookieStart: number;
+  cookieBytes: number;
   /** A well-formed client subnet option is there. */
   hasSubnet: boolean;
   /** The option is there but malformed; the query is then refused with FORMERR. */
@@ -53,6 +62,11 @@ export function createQuery(): Query {
     payloadBytes: 0,
     isDnssecOk: false,
     wantsServerId: false,
+    wantsKeepalive: false,
+    hasCookie: false,
+    isCookieMalformed: false,
+    cookieStart: 0,
+    cookieBytes: 0,
     hasSubnet: false,
     isSubnetMalformed: false,
     subnetFamily: 0,
@@ -73,21 +87,42 @@ function bad(reason: string, offset: number): DecodeResult {
 }
 
 /**
- * Reads the message's first `length` bytes (at least the header) as a query of opcode 0. On failure the fields that were read
- * before stay valid, so that the error can be answered with question and OPT. Bytes after the last record are ignored.
+ * Reads the message's first `length` bytes (at least the header) as a query of opcode 0: one question (RFC 9619), or none beside a cookie
+ * (RFC 7873 section 5.4). On failure the fields that were read before stay valid, so that the error can be answered with question and OPT.
+ * Bytes after the last record are ignored.
  */
 export function decodeQuery(message: Uint8Array, length: number, query: Query): DecodeResult {
   query.flags = read16(message, 2);
+  clearQuery(query);
+  const questions = read16(message, 4);
+  if (questions > 1) return bad('more than one question', 4);
+  if (questions === 1) {
+    const question = readQuestion(message, length, query);
+    if (!question.ok) return question;
+  }
+  const records = readRecords(message, length, query, questions === 1 ? query.questionEnd : HEADER_BYTES);
+  if (!records.ok) return records;
+  if (query.isSubnetMalformed) return bad('client subnet malformed', query.subnetStart);
+  if (query.isCookieMalformed) return bad('cookie malformed', query.cookieStart);
+  return questions === 1 || query.hasCookie ? OK : bad('no question', 4);
+}
+
+/** As a query of which nothing was read yet. */
+export function clearQuery(query: Query): void {
   query.questionEnd = 0;
   query.hasEdns = false;
   query.hasSubnet = false;
   query.isSubnetMalformed = false;
   query.isDnssecOk = false;
   query.wantsServerId = false;
-  if (read16(message, 4) !== 1) return bad('not one question', 4);
-  const question = readQuestion(message, length, query);
-  if (!question.ok) return question;
-  let position = query.questionEnd;
+  query.wantsKeepalive = false;
+  query.hasCookie = false;
+  query.isCookieMalformed = false;
+}
+
+/** Reads what follows the question, of which only OPT is of interest. */
+function readRecords(message: Uint8Array, length: number, query: Query, start: number): DecodeResult {
+  let position = start;
   const otherRecords = read16(message, 6) + read16(message, 8);
   const records = otherRecords + read16(message, 10);
   for (let i = 0; i < records; i++) {
@@ -106,7 +141,7 @@ export function decodeQuery(message: Uint8Array, length: number, query: Query): 
     }
     position = dataEnd;
   }
-  return query.isSubnetMalformed ? bad('client subnet malformed', query.subnetStart) : OK;
+  return OK;
 }
 
 function readQuestion(message: Uint8Array, length: number, query: Query): DecodeResult {
@@ -185,10 +220,22 @@ function readOpt(message: Uint8Array, position: number, start: number, end: numb
     const bytes = read16(message, start + 2);
     if (dataStart + bytes > end) return bad('EDNS option data is cut off', start);
     if (code === OPTION.CLIENT_SUBNET) readSubnet(message, dataStart, bytes, query);
+    else if (code === OPTION.COOKIE) readCookie(dataStart, bytes, query);
     else if (code === OPTION.NSID) query.wantsServerId = true;
+    // The timeout in it, which a client is not to send (RFC 7828 section 3.2.1), says nothing.
+    else if (code === OPTION.KEEPALIVE) query.wantsKeepalive = true;
     start = dataStart + bytes;
   }
   return OK;
+}
+
+function readCookie(start: number, bytes: number, query: Query): void {
+  if (query.hasCookie || query.isCookieMalformed) return;
+  query.cookieStart = start;
+  query.cookieBytes = bytes;
+  // RFC 7873 section 5.2.2.
+  query.hasCookie = bytes === CLIENT_COOKIE_BYTES || (bytes >= 16 && bytes <= 40);
+  query.isCookieMalformed = !query.hasCookie;
 }
 
 function readSubnet(message: Uint8Array, start: number, bytes: number, query: Query): void {

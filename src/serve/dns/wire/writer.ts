@@ -31,6 +31,11 @@ export class MessageWriter {
     return this.#position;
   }
 
+  /** Bytes up to the limit. */
+  get room(): number {
+    return this.#limit - this.#position;
+  }
+
   /** Raises or lowers the limit, to keep room for what must come last. */
   set limit(bytes: number) {
     this.#limit = bytes;
@@ -46,6 +51,11 @@ export class MessageWriter {
     if (this.#position + end - start > this.#limit) return false;
     for (let i = start; i < end; i++) this.#buffer[this.#position++] = source[i];
     return true;
+  }
+
+  /** Leaves room for bytes that the caller sets. */
+  skip(bytes: number): void {
+    this.#position += bytes;
   }
 
   write8(value: number): void {

@@ -1,0 +1,31 @@
+/** Why an answer is as it is, for people who look at it (RFC 8914). No resolver decides by it. */
+import { EXTENDED_ERROR, OPTION } from './wire/numbers.ts';
+import type { MessageWriter } from './wire/writer.ts';
+
+export interface Explanation {
+  readonly code: number;
+  /** UTF-8. */
+  readonly text: Uint8Array;
+}
+
+function explanation(code: number, text: string): Explanation {
+  return { code, text: new TextEncoder().encode(text) };
+}
+
+export const EXPLANATION = {
+  notAuthoritative: explanation(EXTENDED_ERROR.NOT_AUTHORITATIVE, ''),
+  noTransfer: explanation(EXTENDED_ERROR.NOT_SUPPORTED, 'zone transfer'),
+  /** Of the codes none says this: those about stale answers and unreachable authorities speak of resolvers. */
+  nothingHealthy: explanation(EXTENDED_ERROR.OTHER, 'no site is healthy'),
+} as const;
+
+/** Writes the option if there is room, without its text if there is room for the code only. */
+export function writeExplanation(writer: MessageWriter, { code, text }: Explanation): void {
+  const room = writer.room - 6;
+  if (room < 0) return;
+  const textBytes = room < text.length ? 0 : text.length;
+  writer.write16(OPTION.EXTENDED_ERROR);
+  writer.write16(2 + textBytes);
+  writer.write16(code);
+  writer.copy(text, 0, textBytes);
+}

@@ -1,0 +1,83 @@
+/** From a query that came in to what goes out: who is not answered at all, the answer, its limits, and the counting. */
+import type { Answerer } from './answer.ts';
+import { countSite, type DnsCounters, responseCodeName, typeClass } from './counters.ts';
+import type { Asker } from './exchange.ts';
+import type { RateLimiter } from './rate-limit.ts';
+import { RCODE } from './wire/numbers.ts';
+import { HEADER_BYTES } from './wire/query.ts';
+
+/**
+ * Ports whose services answer anything (echo, quotd, chargen) and 0, which cannot be answered: a forged query from there would make a loop
+ * or noise.
+ */
+const LOOP_PORTS: ReadonlySet<number> = new Set([0, 7, 17, 19]);
+/** Queries from here are answered: some resolvers still ask from their own port. */
+const DNS_PORT = 53;
+
+export class Responder {
+  readonly answerer: Answerer;
+  readonly #limiter: RateLimiter;
+  readonly #counters: DnsCounters;
+
+  constructor(answerer: Answerer, limiter: RateLimiter, counters: DnsCounters) {
+    this.answerer = answerer;
+    this.#limiter = limiter;
+    this.#counters = counters;
+  }
+
+  /** As `Answerer.answer`; `port`: the source port. 0: nothing is to be sent. */
+  respond(message: Uint8Array, length: number, asker: Asker, port: number, out: Uint8Array): number {
+    const { dropped, queries } = this.#counters;
+    const isUdp = asker.transport === 'udp';
+    queries[asker.transport]++;
+    if (isUdp && LOOP_PORTS.has(port)) {
+      dropped.port++;
+      return 0;
+    }
+    const answered = this.answerer.answer(message, length, asker, out);
+    if (answered === 0) {
+      if (length < HEADER_BYTES) dropped.short++;
+      else dropped.response++;
+      return 0;
+    }
+    const { rcode } = this.answerer.facts;
+    if (isUdp && port === DNS_PORT && (rcode === RCODE.FORMERR || rcode === RCODE.NOTIMP)) {
+      dropped.loop++;
+      return 0;
+    }
+    const sent = isUdp ? this.#limit(answered, asker, out) : answered;
+    if (!isUdp) this.#limiter.prove(asker.client, asker.nowMs);
+    if (sent > 0) this.#count();
+    return sent;
+  }
+
+  /** Length of what may be sent. */
+  #limit(answered: number, asker: Asker, out: Uint8Array): number {
+    const { kind, subject, cookie } = this.answerer.facts;
+    const verdict = this.#limiter.judge(asker.client, kind, subject, cookie === 'good', asker.nowMs);
+    if (verdict === 'send') return answered;
+    if (verdict === 'drop') {
+      this.#counters.dropped.limited++;
+      return 0;
+    }
+    this.#counters.slipped++;
+    // Who knows cookies and proves itself by one need not come by TCP (RFC 7873 section 5.2.3).
+    const hasCookie = cookie === 'client' || cookie === 'bad';
+    return this.answerer.shorten(hasCookie ? 'bad-cookie' : 'truncated', out);
+  }
+
+  #count(): void {
+    const counters = this.#counters;
+    const { query, rcode, isTruncated, cookie, steered, choice } = this.answerer.facts;
+    counters.responses[responseCodeName(rcode)]++;
+    counters.types[query.questionEnd > 0 ? typeClass(query.type) : 'none']++;
+    if (query.hasEdns) counters.edns++;
+    if (query.hasEdns && query.hasSubnet) counters.ecs++;
+    if (query.hasEdns && query.isSubnetMalformed) counters.ecsMalformed++;
+    if (cookie !== 'none') counters.cookies[cookie]++;
+    if (isTruncated) counters.truncated++;
+    if (steered === null || choice === null) return;
+    counters.choices[choice.reason]++;
+    countSite(counters, steered.service, steered.steering.sites[choice.site]);
+  }
+}
