@@ -11,10 +11,9 @@
 #include "agent-maps.h"
 #include "decapsulate.h"
 #include "encapsulate.h"
+#include "minisocket.h"
 #include "quic-id.h"
 #include "quote.h"
-
-#define TCP_STATE_LISTEN 10
 
 /* The headers that sockets are looked up by, copied: IPv4 options and IPv6 extension headers are left out. */
 struct connection {
@@ -85,9 +84,29 @@ static __always_inline struct bpf_sock *find_udp(const struct packet *inner, str
 
 /*
  * Does the connection live here? A socket of it, or a listener that sent it a SYN cookie. (A lookup finds the
- * listener for connections that nobody here knows, so its state has to be asked for first.) `tcp`: with the
- * headers that a cookie is checked by; NULL: there are none, in an ICMP error.
+ * listener for connections that nobody here knows, so its state has to be asked for first.) `connection`:
+ * with the headers that cookies and handshakes are checked by; NULL: there are none, in an ICMP error.
  */
+static __always_inline bool is_socket_of(struct bpf_sock *socket, const struct packet *inner,
+					 struct connection *connection)
+{
+	bool is_acknowledging = connection && inner->tcp_flags & TCP_ACK;
+	__u32 acknowledged = is_acknowledging ? bpf_ntohl(connection->tcp.acknowledgement) : 0;
+
+	switch (socket->state) {
+	case TCP_STATE_LISTEN:
+		return is_acknowledging && bpf_tcp_check_syncookie(socket, connection->ip,
+								   inner->is_ipv6 ? IPV6_BYTES : IPV4_BYTES,
+								   (void *)&connection->tcp, TCP_BYTES) == 0;
+	case TCP_STATE_NEW_SYN_RECV:
+		return is_acknowledging && ends_handshake(socket, acknowledged);
+	case TCP_STATE_TIME_WAIT:
+		return is_acknowledging && is_of_ended(socket, acknowledged);
+	default:
+		return true;
+	}
+}
+
 static __always_inline bool has_tcp(const struct packet *inner, struct flow_name *name,
 				    struct connection *connection)
 {
@@ -96,11 +115,7 @@ static __always_inline bool has_tcp(const struct packet *inner, struct flow_name
 
 	if (!socket)
 		return false;
-	is_known = socket->state != TCP_STATE_LISTEN;
-	if (!is_known && connection && inner->tcp_flags & TCP_ACK)
-		is_known =
-		    bpf_tcp_check_syncookie(socket, connection->ip, inner->is_ipv6 ? IPV6_BYTES : IPV4_BYTES,
-					    (void *)&connection->tcp, TCP_BYTES) == 0;
+	is_known = is_socket_of(socket, inner, connection);
 	bpf_sk_release(socket);
 	return is_known;
 }

@@ -84,13 +84,13 @@ export interface SocketName {
   readonly sourcePort: number;
   readonly destinationPort: number;
   readonly protocol: number;
-  /** TCP: a packet that may show a SYN cookie; an ICMP error cannot. */
-  readonly mayHaveCookie: boolean;
+  /** TCP: a packet that may show by what it acknowledges that it belongs here; an ICMP error cannot. */
+  readonly mayAcknowledge: boolean;
 }
 
 /**
- * Does the flow live here? TCP: a socket that is no listener, or a listener and a valid SYN cookie. UDP: any socket, as a server
- * may have one for all its flows.
+ * Does the flow live here? TCP: a socket that is no listener; a listener and a valid SYN cookie; a handshake under way or a connection in
+ * TIME_WAIT, where the packet acknowledges what this machine sent. UDP: any socket, as a server may have one for all its flows.
  */
 export type HasSocket = (name: SocketName) => boolean;
 
@@ -150,7 +150,7 @@ function isKnownHere(
     const quote = readQuote(frame, ip, transport);
     const { protocol } = quote ?? transport;
     if (quote === null || (protocol !== PROTOCOL_TCP && protocol !== PROTOCOL_UDP)) return true;
-    return hasSocket({ ...quote, mayHaveCookie: false });
+    return hasSocket({ ...quote, mayAcknowledge: false });
   }
   const { protocol, sourcePort, destinationPort } = transport;
   // A new connection: the balancer meant us.
@@ -159,7 +159,7 @@ function isKnownHere(
   const whose = protocol === PROTOCOL_UDP ? whoseQuic(agent, frame, ip, transport) : 'unknown';
   if (whose !== 'unknown') return whose === 'ours';
   const addresses = frame.slice(ip.sourceOffset, ip.sourceOffset + 2 * ip.addressBytes);
-  return hasSocket({ addresses, sourcePort, destinationPort, protocol, mayHaveCookie: true });
+  return hasSocket({ addresses, sourcePort, destinationPort, protocol, mayAcknowledge: true });
 }
 
 /** By the connection ID of QUIC. Initials and 0-RTT were meant for us. */
