@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import type { QuicIds } from '../../config/model.ts';
 import { serverIdNumber } from '../../decide/server-ids.ts';
 import { type Address, formatAddress, fromMapped, type Prefix, sameAddress, toMapped } from '../../net/address.ts';
-import { type Attachment, Root } from './attach.ts';
+import { type Attachment, linkPinName, Root } from './attach.ts';
 import { countPossibleCpus } from './balancer-object.ts';
 import { deleteElement, listKeys, lookupElement, openPinned, updateElement } from './bpf.ts';
 import { readBtf } from './btf.ts';
@@ -31,6 +31,7 @@ import { closeFd, type MappedMemory, mapMemory } from './libc.ts';
 import { CandidateTable, type MemberFields } from './machine-entry.ts';
 import { removeMapPins } from './maps.ts';
 import { detachClamp, MssClamp } from './mss-clamp.ts';
+import { interfaceNames } from './netns.ts';
 import { BpfObject } from './object.ts';
 import { listPins, makePinFolder, pinFolder, removeEmptyFolders, removeInstance } from './pins.ts';
 import { type Inheritance, Takeover } from './takeover.ts';
@@ -87,9 +88,8 @@ export async function takeDownAgent(name: string, netns: string | null): Promise
   const vips = openPinned(join(pinFolder(name), 'agent_vips'));
   const addresses = vips === null ? [] : listOwnVips(vips);
   if (vips !== null) closeFd(vips);
-  const interfaces = listPins(pinFolder(name)).flatMap((pin) =>
-    pin.startsWith('link-') ? [pin.slice('link-'.length)] : [],
-  );
+  const pins = listPins(pinFolder(name));
+  const interfaces = interfaceNames(netns).filter((one) => pins.includes(linkPinName(one)));
   const had = removeInstance(name);
   detachClamp(netns, interfaces);
   for (const address of addresses) await removeFromLoopback(netns, address);

@@ -107,8 +107,13 @@ function attach(programFd: number, name: string, ifindex: number, pin: string | 
   return { interfaceName: name, ifindex, mode, adopted: false, note };
 }
 
+/** No dots in this file system, which VLANs have. */
+export function linkPinName(interfaceName: string): string {
+  return `link-${interfaceName.replaceAll('.', '_')}`;
+}
+
 function linkPin(folder: string, interfaceName: string): string {
-  return join(folder, `link-${interfaceName.replaceAll('.', '_')}`); // no dots in this file system (VLANs have them)
+  return join(folder, linkPinName(interfaceName));
 }
 
 export interface RootOptions {
@@ -166,17 +171,21 @@ export class Root {
     if (role >= places) {
       throw new LayoutMismatch(`the version before knew ${places} roles, ${ROLE_NAMES[role]} is a new one. ${REMEDY}`);
     }
+    const { folder } = this.#options;
+    const put = (fd: number): void => {
+      updateElement(this.rolesFd, roleKey(role), roleKey(fd));
+      if (folder !== null) replacePin(fd, join(folder, ROLE_NAMES[role]));
+    };
     const before = runningProgram(this.rolesFd, role);
-    updateElement(this.rolesFd, roleKey(role), roleKey(programFd));
     try {
+      put(programFd);
       start();
     } catch (error) {
-      if (before !== null) updateElement(this.rolesFd, roleKey(role), roleKey(before));
+      if (before !== null) put(before);
       throw error;
     } finally {
       if (before !== null) closeFd(before);
     }
-    if (this.#options.folder !== null) replacePin(programFd, join(this.#options.folder, ROLE_NAMES[role]));
   }
 
   /**

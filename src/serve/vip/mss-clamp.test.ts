@@ -86,6 +86,16 @@ describe('MSS clamp', { skip: cannotLoad }, () => {
     assert.equal(run(network.far, 'tc', 'qdisc', 'show', 'dev', 'far0').includes('clsact'), false);
   });
 
+  test('it leaves an interface whose name has a dot, too', async () => {
+    run(network.far, 'ip', 'link', 'add', 'far0.7', 'type', 'veth', 'peer', 'name', 'far7');
+    agent = openAgent({ name: NAME, netns: network.far, interfaces: ['far0', 'far0.7'], addresses: [address(OWN[4])] });
+    await agent.close({ keep: true });
+    const qdiscs = () => run(network.far, 'tc', 'qdisc', 'show', 'dev', 'far0.7');
+    assert.match(qdiscs(), /clsact/);
+    await takeDownAgent(NAME, network.far);
+    assert.doesNotMatch(qdiscs(), /clsact/);
+  });
+
   test('what somebody else has attached stays', async () => {
     run(network.far, 'tc', 'qdisc', 'add', 'dev', 'far0', 'clsact');
     const match = ['prio', '1', 'protocol', 'ip', 'u32', 'match', 'u32', '0', '0', 'action', 'ok'];

@@ -3,6 +3,7 @@
  * is back before any other JavaScript runs. Node makes its sockets on a later tick; so sockets are made here and their
  * descriptors handed over.
  */
+import { readFileSync } from 'node:fs';
 import type { Address } from '../../net/address.ts';
 import {
   bindSocket,
@@ -146,6 +147,12 @@ export function openUdpSocket(
   options: SocketOptions = {},
 ): number {
   return openSocketIn(namespace, SOCK_DGRAM, address, port, options);
+}
+
+/** Interfaces of a namespace; null: this process's. */
+export function interfaceNames(netns: string | null): string[] {
+  const table = inNamespace(netns, () => readFileSync('/proc/thread-self/net/dev', 'utf8'));
+  return [...table.matchAll(/^ *([^ :]+):/gm)].map(([, name]) => name as string);
 }
 
 /** Index of an interface in a namespace; throws when there is none of that name. */

@@ -99,6 +99,8 @@ export class Takeover {
   #resume: (() => void) | null = null;
   #uncounted: Uint32Array | null = null;
   #closed = false;
+  /** The new programs have taken the place of the old ones. */
+  #isExchanged = false;
 
   /** Looks who runs, and tidies up after a process that ended in the middle of an exchange. */
   constructor(options: TakeoverOptions) {
@@ -292,6 +294,7 @@ export class Takeover {
    */
   finish(exchange: () => void): void {
     exchange();
+    this.#isExchanged = true;
     if (this.#previous === null) return;
     waitForGracePeriod();
     this.#resume?.(); // the map of services may have been kept
@@ -345,14 +348,20 @@ export class Takeover {
     if (this.#previous !== null) closeFd(this.#previous.programFd);
   }
 
-  /** Nothing came of it, because of `error`, whose message will say so: the version before goes on as it was. */
+  /**
+   * Because of `error`, whose message will say what came of it: before the exchange nothing did, and the version before goes on as it was;
+   * after it the new maps are in use, and the next start finishes what is left to do.
+   */
   abort(error: unknown): void {
     if (this.#closed) return;
-    if (this.#previous !== null && error instanceof Error) error.message += '\nWhat ran before goes on as it was.';
+    const outcome = this.#isExchanged
+      ? 'The new programs run already; what is left of the old ones goes at the next start.'
+      : 'What ran before goes on as it was.';
+    if (this.#previous !== null && error instanceof Error) error.message += `\n${outcome}`;
     this.#resume?.();
     this.#resume = null;
     const { folder } = this.#options;
-    if (folder !== null && this.#previous !== null) {
+    if (folder !== null && this.#previous !== null && !this.#isExchanged) {
       for (const name of this.#created) removePin(join(folder, name + NEXT));
     }
     this.#closeOld();
