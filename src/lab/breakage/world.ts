@@ -189,10 +189,12 @@ export class World {
     const limitAt = performance.now() + READY_LIMIT_MS;
     for (;;) {
       const missing = [...config.services.values()].flatMap((service) =>
-        [...service.backends.values()]
-          .flat()
-          .filter((name) => !this.dead.has(name) && health.backend(service.name, name).verdict !== 'healthy')
-          .map((name) => `${name} of ${service.name}`),
+        [...service.backends.values()].flat().flatMap((name) => {
+          const { verdict, reason } = health.backend(service.name, name);
+          return this.dead.has(name) || verdict === 'healthy'
+            ? []
+            : [`${name} of ${service.name} (${reason ?? verdict})`];
+        }),
       );
       if (missing.length === 0) return this.runtime.idle();
       if (performance.now() > limitAt)

@@ -59,6 +59,21 @@ describe('agent', { skip: cannotLoad }, () => {
     assert.deepEqual(pinsOf(NAME), []);
   });
 
+  test('a machine whose address has a peer still answers ARP for it, and the settings of the interface stay', async () => {
+    ip('addr', 'add', '10.78.0.2', 'peer', '10.78.0.1/32', 'dev', 'far0');
+    const agent = openAgent(options());
+    try {
+      await agent.setVips(VIPS);
+      assert.deepEqual(['arp_ignore', 'arp_announce'].map(setting), ['0', '2']);
+      const near = (...args: string[]) => inNamespace(network.near, () => execFileSync(args[0], args.slice(1)));
+      near('ip', 'addr', 'add', '10.78.0.1', 'peer', '10.78.0.2/32', 'dev', 'near0');
+      near('ping', '-c', '1', '-W', '2', '10.78.0.2');
+    } finally {
+      await agent.close({ keep: false });
+      ip('addr', 'del', '10.78.0.2', 'peer', '10.78.0.1/32', 'dev', 'far0');
+    }
+  });
+
   test('an address that was on the loopback before stays there, also across a restart', async () => {
     ip('addr', 'add', '192.0.2.10/32', 'dev', 'lo');
     const first = openAgent(options());

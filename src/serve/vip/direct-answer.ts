@@ -2,8 +2,9 @@
  * What a backend machine's kernel needs to answer for a VIP: the address on its loopback, and settings of the interfaces
  * that let packets for it in without claiming it on the wire. Numbers: Documentation/networking/ip-sysctl.rst.
  */
+import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { type Address, formatAddress } from '../../net/address.ts';
+import { type Address, formatAddress, maskAddress, parseAddress, sameAddress } from '../../net/address.ts';
 import { askIp, runIp } from './ip-command.ts';
 import { inNamespace } from './netns.ts';
 
@@ -17,7 +18,24 @@ function settingPath(interfaceName: string, setting: string): string {
 }
 
 /**
- * - `arp_ignore` 1: no answer to ARP requests for addresses of other interfaces: the VIP is the balancers'.
+ * The interface has an IPv4 address whose peer is in another prefix, as on point-to-point links (`ip address add A peer B/32`). With
+ * `arp_ignore` the kernel would not answer for that address either, so the other end would lose the machine once it asks; and nobody
+ * else is there to ask for a VIP. Synchronous, some ms.
+ */
+function hasDistantPeer(interfaceName: string): boolean {
+  const text = execFileSync('ip', ['-j', '-4', 'addr', 'show', 'dev', interfaceName], { encoding: 'utf8' });
+  const links = JSON.parse(text) as { addr_info?: { local?: string; address?: string; prefixlen?: number }[] }[];
+  return links
+    .flatMap(({ addr_info = [] }) => addr_info)
+    .some(({ local, address, prefixlen = 32 }) => {
+      const [own, peer] = [local, address].map((one) => (one === undefined ? null : parseAddress(one)));
+      return own && peer && !sameAddress(maskAddress(own, prefixlen), maskAddress(peer, prefixlen));
+    });
+}
+
+/**
+ * - `arp_ignore` 1: no answer to ARP requests for addresses of other interfaces: the VIP is the balancers'. Not where the own address
+ *   has a peer elsewhere.
  * - `arp_announce` 2: own ARP requests do not carry the VIP as their sender.
  * - `rp_filter` 2 (loose), only where it is strict: a client's packets come in from a balancer and are answered by another
  *   way, perhaps.
@@ -28,7 +46,8 @@ function wantedValue(interfaceName: string, setting: string): string | null {
   const effective = Math.max(own, all);
   if (setting === 'rp_filter') return effective === 1 ? '2' : null;
   const least = setting === 'arp_ignore' ? 1 : 2;
-  return effective >= least ? null : String(least);
+  if (effective >= least || (setting === 'arp_ignore' && hasDistantPeer(interfaceName))) return null;
+  return String(least);
 }
 
 /** Settings of one machine's interfaces, changed for as long as VIPs are served. */
