@@ -26,12 +26,13 @@ export const BREAKAGE_OPTIONS: Command['options'] = {
   connections: {
     type: 'string',
     placeholder: 'N',
-    help: 'breakage: connections of each service (default 2000); attack: of all (default 500)',
+    help: 'breakage: connections of the first of the services (default 2000); attack: of all (default 500)',
   },
+  beside: { type: 'string', placeholder: 'N', help: 'breakage: connections of each other service (default 400)' },
   flows: {
     type: 'string',
     placeholder: 'N',
-    help: 'breakage: QUIC-like flows of each service (default 200); attack: of all (default 50)',
+    help: 'breakage: QUIC-like flows of the first of the services, others in proportion (default 200); attack: of all (default 50)',
   },
 };
 
@@ -83,8 +84,10 @@ export async function runBreakage(args: CommandArguments, place: LabPlace): Prom
   const variants = listOption(args, 'variants', [...config.services.keys()]);
   const known = ROWS.map(({ name }) => name);
   const names = listOption(args, 'rows', known);
+  const connections = numberOption(args, 'connections', 2_000);
   const limits = {
-    connections: numberOption(args, 'connections', 2_000),
+    connections,
+    beside: numberOption(args, 'beside', Math.min(400, connections)),
     flows: numberOption(args, 'flows', 200),
     seconds: numberOption(args, 'seconds', 60),
     limitMs: LIMIT_MS,

@@ -110,7 +110,7 @@ async function runStep(
     await world.startPortico(world.config([]));
     if (step === 'control')
       for (const { netns } of world.lab.machinesOf('balancer')) undo.push(dropInFront(netns, 'eth0'));
-    await traffic.open([variant], connections, flows, OPEN_LIMIT_MS);
+    await traffic.open({ [variant]: { connections, flows } }, OPEN_LIMIT_MS);
     await sleep(CALM_MS);
     const { last, goodput, ...rates } = await attackFor(world, traffic, variant, options);
     const counts = last.variants[variant];

@@ -2,9 +2,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startAttack } from '../attack/attack.ts';
 import type { AttackKind } from '../attack/attack-frames.ts';
-import type { HeldSnapshot } from './held-report.ts';
+import type { HeldAmount, HeldSnapshot } from './held-report.ts';
 import { backendNumber, type HeldTraffic } from './held-traffic.ts';
-import { isPromised, type Row, type Stage } from './rows.ts';
+import { isPromised } from './rows.ts';
+import { type Row, type Stage, without } from './stage.ts';
 import type { World } from './world.ts';
 
 /** Packets a second to the VIPs: null where the row has no flood. */
@@ -35,7 +36,11 @@ export interface BreakageStep extends FloodRates {
 export interface BreakageReport {
   readonly scenario: 'breakage';
   readonly ok: boolean;
+  /** Of the variant that is named first. */
   readonly connections: number;
+  /** Of each other variant. */
+  readonly beside: number;
+  /** Of the variant that is named first; others have as many for their connections. */
   readonly flows: number;
   readonly seconds: number;
   readonly limitMs: number;
@@ -45,6 +50,7 @@ export interface BreakageReport {
 
 export interface BreakageOptions {
   readonly connections: number;
+  readonly beside: number;
   readonly flows: number;
   readonly seconds: number;
   readonly limitMs: number;
@@ -61,6 +67,25 @@ const MAX_WHY = 3;
 const MIGRATED = 3;
 const MEASURE_MS = 5_000;
 
+type Amounts = Record<'before' | 'rest', Readonly<Record<string, HeldAmount>>>;
+
+/** What is opened before the acts, and between them. */
+function amountsOf(world: World, variants: readonly string[], options: BreakageOptions): Amounts {
+  const of = (amount: (all: number, flows: number) => HeldAmount) =>
+    Object.fromEntries(
+      variants.map((variant) => {
+        const { connections, beside, flows } = options;
+        if (variant === world.variants[0]) return [variant, amount(connections, flows)];
+        return [variant, amount(beside, Math.ceil((flows * beside) / connections))];
+      }),
+    );
+  const rest = (all: number): number => Math.floor(all * REST_SHARE);
+  return {
+    before: of((all, flows) => ({ connections: all - rest(all), flows })),
+    rest: of((all) => ({ connections: rest(all), flows: 0 })),
+  };
+}
+
 /** A row's acts, and what they may use: see `Stage`. */
 class RunningStage implements Stage {
   readonly world: World;
@@ -70,6 +95,7 @@ class RunningStage implements Stage {
   };
   /** When the last connections were open. */
   openedMs = performance.now();
+  readonly amounts: Amounts;
   readonly #traffic: HeldTraffic;
   readonly #variants: readonly string[];
   readonly #options: BreakageOptions;
@@ -79,6 +105,7 @@ class RunningStage implements Stage {
     this.#traffic = traffic;
     this.#variants = variants;
     this.#options = options;
+    this.amounts = amountsOf(world, variants, options);
   }
 
   say = (text: string): void => this.#options.say(text);
@@ -88,7 +115,7 @@ class RunningStage implements Stage {
   drop = (connections: number): void => this.#traffic.order({ do: 'drop', connections });
 
   openRest = async (): Promise<void> => {
-    await this.#traffic.open(this.#variants, Math.floor(this.#options.connections * REST_SHARE), 0, OPEN_LIMIT_MS);
+    await this.#traffic.open(this.amounts.rest, OPEN_LIMIT_MS);
     this.openedMs = performance.now();
   };
 
@@ -117,17 +144,16 @@ async function hold(
   stage: RunningStage,
   traffic: HeldTraffic,
   row: Row,
-  variants: readonly string[],
   options: BreakageOptions,
 ): Promise<HeldSnapshot> {
-  const { connections, flows, seconds, limitMs, periodMs } = options;
+  const { seconds, limitMs, periodMs } = options;
   const { world } = stage;
-  await world.startPortico(row.begin?.(world) ?? world.config(['n7']));
+  await world.startPortico(row.begin?.(world) ?? without(world));
   await row.prepare?.(world);
-  await traffic.open(variants, connections - Math.floor(connections * REST_SHARE), flows, OPEN_LIMIT_MS);
+  await traffic.open(stage.amounts.before, OPEN_LIMIT_MS);
   await sleep(CALM_MS);
   stage.openedMs = performance.now();
-  await row.act(stage);
+  for (const act of row.acts) await act(stage);
   // Whatever the last act broke is found within a period and the limit.
   const endMs = Math.max(stage.openedMs + seconds * 1000, performance.now() + periodMs + limitMs + 500);
   await sleep(Math.max(0, endMs - performance.now()));
@@ -177,7 +203,7 @@ async function runGroup(
   const cpu = process.cpuUsage();
   const beganMs = performance.now();
   try {
-    const last = await hold(stage, traffic, row, variants, options);
+    const last = await hold(stage, traffic, row, options);
     const steps = variants.map((variant) => ({ ...stepOf(world, row, variant, last), ...stage.rates }));
     for (const step of steps) options.say(`  ${renderStep(step)}`);
     const { user, system } = process.cpuUsage(cpu);
@@ -199,7 +225,8 @@ export async function runRow(
   options: BreakageOptions,
 ): Promise<BreakageStep[]> {
   options.say(`${row.name}: ${row.summary} ...`);
-  const groups = row.apart ? world.variants.map((variant) => [variant]) : [world.variants];
+  const [first, ...others] = world.variants;
+  const groups = row.apart ? [[first], others].filter((group) => group.length > 0) : [world.variants];
   const steps: BreakageStep[] = [];
   for (const variants of groups) steps.push(...(await runGroup(world, traffic, row, variants, options)));
   return steps;
@@ -243,7 +270,7 @@ export function renderBreakage(report: BreakageReport): string {
   return [
     ...lines,
     '',
-    `${report.connections} connections and ${report.flows} flows of each variant, held for ${report.seconds} s a row; a message every ${report.periodMs} ms,`,
+    `${report.connections} connections and ${report.flows} flows of ${variants[0]}, ${report.beside} connections of each other, held for ${report.seconds} s a row; a message every ${report.periodMs} ms,`,
     `broken: reset, wrong content, another backend, or no answer within ${report.limitMs} ms.`,
     '(+n): were on a machine that died. *: not promised, as measured. NO: did not hold.',
   ].join('\n');

@@ -5,7 +5,7 @@
 import { createInterface } from 'node:readline';
 import { HeldConnection, type HeldEvents } from './held-connection.ts';
 import { HeldFlow } from './held-flow.ts';
-import type { Broken, HeldClientOptions, HeldCounts, HeldOrder, HeldSnapshot } from './held-report.ts';
+import type { Broken, HeldAmount, HeldClientOptions, HeldCounts, HeldOrder, HeldSnapshot } from './held-report.ts';
 import { ANSWER_BYTES } from './messages.ts';
 import { noteLateness, ownMs } from './own-clock.ts';
 
@@ -124,10 +124,11 @@ function beginFlow(one: Held, vip: string): void {
   one.flows.push(flow);
 }
 
-function open(variants: readonly string[], connections: number, flows: number): void {
-  const targets = options.targets.filter(({ variant }) => variants.includes(variant));
-  for (let index = 0; index < Math.max(connections, flows); index++)
-    for (const { variant, vips } of targets) {
+function open(amounts: Readonly<Record<string, HeldAmount>>): void {
+  const most = Math.max(...Object.values(amounts).flatMap(({ connections, flows }) => [connections, flows]));
+  for (let index = 0; index < most; index++)
+    for (const { variant, vips } of options.targets) {
+      const { connections = 0, flows = 0 } = amounts[variant] ?? {};
       const one = held.get(variant) as Held;
       const vip = vips[index % vips.length] as string;
       if (index < connections) pending.push(() => beginConnection(one, vip));
@@ -206,7 +207,7 @@ setInterval(tick, TURN_MS);
 createInterface({ input: process.stdin })
   .on('line', (line) => {
     const order = JSON.parse(line) as HeldOrder;
-    if (order.do === 'open') open(order.variants, order.connections, order.flows);
+    if (order.do === 'open') open(order.amounts);
     else if (order.do === 'migrate') migrate(order.every);
     else if (order.do === 'drop') drop(order.connections);
     else if (order.do === 'close') close();

@@ -19,14 +19,14 @@ export interface HeldClientOptions {
   readonly openPerSecond: number;
 }
 
+export interface HeldAmount {
+  readonly connections: number;
+  readonly flows: number;
+}
+
 export type HeldOrder =
-  /** For each of the variants. */
-  | {
-      readonly do: 'open';
-      readonly variants: readonly string[];
-      readonly connections: number;
-      readonly flows: number;
-    }
+  /** So many more, by variant. */
+  | { readonly do: 'open'; readonly amounts: Readonly<Record<string, HeldAmount>> }
   /** The last connections of each variant end, in order. */
   | { readonly do: 'drop'; readonly connections: number }
   /** Every n-th flow goes on from another address. */

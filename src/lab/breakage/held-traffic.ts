@@ -12,7 +12,7 @@ import { addressInPrefix, formatAddress, parsePrefix } from '../../net/address.t
 import type { Lab } from '../build.ts';
 import { spawnIn } from '../program.ts';
 import type { AnswerServerOptions } from './answer-server.ts';
-import type { HeldClientOptions, HeldOrder, HeldSnapshot, HeldTarget } from './held-report.ts';
+import type { HeldAmount, HeldClientOptions, HeldOrder, HeldSnapshot, HeldTarget } from './held-report.ts';
 
 const SERVER = fileURLToPath(new URL('./answer-server.ts', import.meta.url));
 const CLIENT = fileURLToPath(new URL('./held-client.ts', import.meta.url));
@@ -116,25 +116,26 @@ export class HeldTraffic {
   }
 
   /**
-   * Opens so many of each variant; resolves when each is open or has failed, of which the snapshot tells. Rejects after the
+   * Opens so many, by variant; resolves when each is open or has failed, of which the snapshot tells. Rejects after the
    * limit with how far it came.
    */
-  async open(variants: readonly string[], connections: number, flows: number, limitMs: number): Promise<void> {
+  async open(amounts: Readonly<Record<string, HeldAmount>>, limitMs: number): Promise<void> {
     const done = (snapshot: HeldSnapshot, variant: string): number => {
       const counts = snapshot.variants[variant];
       return counts === undefined ? 0 : counts.opened + counts.flowsOpened + counts.refused;
     };
     const before = await this.snapshot();
-    this.order({ do: 'open', variants, connections, flows });
+    this.order({ do: 'open', amounts });
     const limitAt = performance.now() + limitMs;
     for (;;) {
       await sleep(POLL_MS);
       const now = await this.snapshot();
-      const missing = variants.filter((variant) => done(now, variant) - done(before, variant) < connections + flows);
-      if (missing.length === 0) return;
-      if (performance.now() < limitAt) continue;
-      const told = missing.map((variant) => `${variant} ${done(now, variant) - done(before, variant)}`);
-      throw new Error(`lab: not all ${connections + flows} are open after ${limitMs} ms: ${told.join('; ')}`);
+      const told = Object.entries(amounts).flatMap(([variant, { connections, flows }]) => {
+        const far = done(now, variant) - done(before, variant);
+        return far < connections + flows ? [`${variant} ${far} of ${connections + flows}`] : [];
+      });
+      if (told.length === 0) return;
+      if (performance.now() > limitAt) throw new Error(`lab: not all are open after ${limitMs} ms: ${told.join('; ')}`);
     }
   }
 
