@@ -4,13 +4,19 @@ import type { LabPlace } from '../lab/place.ts';
 import { type CommandArguments, printJson } from './command.ts';
 import { numberOption, withBreakageLab } from './lab-breakage.ts';
 
-/** One of 500 connections asks ten times a second. */
+/** Of flows; connections ask again at once. */
 const PERIOD_MS = 100;
 const LIMIT_MS = 5_000;
 const OPEN_PER_SECOND = 500;
 
 export async function runAttackScenario(args: CommandArguments, place: LabPlace): Promise<number> {
-  const traffic = { variants: ['gre'], periodMs: PERIOD_MS, limitMs: LIMIT_MS, openPerSecond: OPEN_PER_SECOND };
+  const traffic = {
+    variants: ['gre'],
+    periodMs: PERIOD_MS,
+    limitMs: LIMIT_MS,
+    openPerSecond: OPEN_PER_SECOND,
+    closedLoop: true,
+  };
   const report = await withBreakageLab(args, place, traffic, (world, held, say) =>
     runAttack(world, held, {
       connections: numberOption(args, 'connections', 500),

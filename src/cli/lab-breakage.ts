@@ -93,7 +93,13 @@ export async function runBreakage(args: CommandArguments, place: LabPlace): Prom
     limitMs: LIMIT_MS,
     periodMs: PERIOD_MS,
   };
-  const options = { variants, periodMs: PERIOD_MS, limitMs: LIMIT_MS, openPerSecond: OPEN_PER_SECOND };
+  const options = {
+    variants,
+    periodMs: PERIOD_MS,
+    limitMs: LIMIT_MS,
+    openPerSecond: OPEN_PER_SECOND,
+    closedLoop: false,
+  };
   const steps = await withBreakageLab(args, place, options, async (world, traffic, say) => {
     const done: BreakageStep[] = [];
     for (const row of ROWS)

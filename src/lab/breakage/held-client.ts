@@ -93,7 +93,7 @@ function beginConnection(one: Held, vip: string): void {
       refuse(counts, `${connection.from} to ${vip}: ${why}`);
     },
   };
-  const connection = new HeldConnection(ordinal++, vip, sourceFor(vip), options.limitMs, events);
+  const connection = new HeldConnection(ordinal++, vip, sourceFor(vip), options, events);
   counts.opening++;
   one.connections.push(connection);
 }

@@ -1,5 +1,6 @@
 /** A TCP connection that is held: a message now and then, each answered by the same backend, byte for byte. */
 import { connect, type Socket } from 'node:net';
+import type { HeldClientOptions } from './held-report.ts';
 import { ANSWER_BYTES, readAnswer, TCP_PORT, writeMessage } from './messages.ts';
 import { ownMs } from './own-clock.ts';
 
@@ -12,6 +13,8 @@ export interface HeldEvents {
   refused(why: string): void;
 }
 
+export type HeldManner = Pick<HeldClientOptions, 'limitMs' | 'closedLoop'>;
+
 const OPENING_LIMITS = 3;
 
 /** Connections share it: what a read brings is looked at before the next one. */
@@ -23,7 +26,7 @@ export class HeldConnection {
   readonly #id: number;
   readonly #socket: Socket;
   readonly #events: HeldEvents;
-  readonly #limitMs: number;
+  readonly #manner: HeldManner;
   #count = 0;
   /** 0: nothing is to be answered. */
   #sentAtMs: number;
@@ -31,10 +34,10 @@ export class HeldConnection {
   #partial: Buffer | null = null;
   #from: string;
 
-  constructor(id: number, vip: string, source: string, limitMs: number, events: HeldEvents) {
+  constructor(id: number, vip: string, source: string, manner: HeldManner, events: HeldEvents) {
     this.#id = id;
     this.#events = events;
-    this.#limitMs = limitMs;
+    this.#manner = manner;
     this.#beganMs = ownMs();
     this.#sentAtMs = 0;
     this.#from = source;
@@ -67,7 +70,8 @@ export class HeldConnection {
 
   /** Thousands are opened at once: that may take longer. */
   get #patienceMs(): number {
-    return this.state === 'opening' ? OPENING_LIMITS * this.#limitMs : this.#limitMs;
+    const { limitMs } = this.#manner;
+    return this.state === 'opening' ? OPENING_LIMITS * limitMs : limitMs;
   }
 
   close(): void {
@@ -110,6 +114,7 @@ export class HeldConnection {
       this.#events.opened();
     }
     this.#events.answered(tookMs);
+    if (this.#manner.closedLoop) this.#send();
   }
 
   #faultOf(backend: number, tookMs: number): string | null {

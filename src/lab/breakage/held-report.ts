@@ -13,6 +13,8 @@ export interface HeldClientOptions {
   readonly sources6: readonly string[];
   /** From one message of a connection to its next. */
   readonly periodMs: number;
+  /** A connection asks again as soon as it has its answer: what all of them get is what the way and the machine carry. */
+  readonly closedLoop: boolean;
   /** A connection is broken when an answer takes longer than this, retransmissions and all. */
   readonly limitMs: number;
   /** Connections and flows that are begun a second. */

@@ -27,6 +27,7 @@ export interface HeldTrafficOptions {
   readonly periodMs: number;
   readonly limitMs: number;
   readonly openPerSecond: number;
+  readonly closedLoop: boolean;
 }
 
 /** Both of the programs end with the lab, by their pidfiles, whatever happens to this process. */
