@@ -29,7 +29,7 @@ export interface TrafficOptions {
   /** Host name to resolve and ask for: by default the first service that has one. */
   readonly name?: string;
   readonly path?: string;
-  /** Share of connections over IPv6, 0 to 1: a third by default. */
+  /** Share of connections over IPv6, 0 to 1: by default a third, and 0 where the service has no IPv6 VIP. */
   readonly ipv6Share?: number;
   /** Pause between an answer and the next request: 250 by default. */
   readonly pauseMs?: number;
@@ -198,8 +198,12 @@ function sourcesOf(client: LabMachine, family: 4 | 6): string[] {
 }
 
 function clientOptions(lab: Lab, client: LabMachine, options: TrafficOptions): TrafficClientOptions {
-  const named = [...lab.config.services.values()].find((service) => service.dnsName !== null);
-  const name = options.name ?? named?.dnsName;
+  const services = [...lab.config.services.values()];
+  const name = options.name ?? services.find((service) => service.dnsName !== null)?.dnsName;
+  const vips = services
+    .filter(({ dnsName }) => dnsName === name)
+    .flatMap((service) => [...service.vips.values()].flat());
+  const isIpv4Only = vips.length > 0 && vips.every(({ family }) => family === 4);
   if (!name) throw new Error('lab: no service has a DNS name, so traffic needs one to be given');
   return {
     resolver: lab.machinesOf('resolver')[0].ipv4,
@@ -207,7 +211,7 @@ function clientOptions(lab: Lab, client: LabMachine, options: TrafficOptions): T
     path: options.path ?? '/',
     kept: options.perRegion ?? 100,
     newPerSecond: options.newPerSecond ?? 20,
-    ipv6Share: options.ipv6Share ?? 1 / 3,
+    ipv6Share: options.ipv6Share ?? (isIpv4Only ? 0 : 1 / 3),
     pauseMs: options.pauseMs ?? 250,
     limitMs: options.limitMs ?? 3000,
     sources4: sourcesOf(client, 4),

@@ -1,4 +1,4 @@
-/** Real connections by l2, in the lab: balancers and backends at a switch. Needs root. */
+/** Real connections by l2 and by nat, in the lab: balancers and backends at a switch. Needs root. */
 import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -60,7 +60,7 @@ async function fetchFrom(lab: Lab, config: Config, times: number): Promise<Set<s
   return names;
 }
 
-for (const mode of ['l2'] as const) {
+for (const mode of ['l2', 'nat'] as const) {
   test(`by ${mode} pages are served, and connections outlive a drain`, async () => {
     const config = configOf(mode);
     const { lab, source } = await open(config);
