@@ -42,10 +42,17 @@ export function birdCommand(socketPath: string, command: string, timeoutMs = 500
       reject(new Error(`BIRD at ${socketPath}: ${command}: ${why}`));
     };
     socket.setEncoding('utf8');
-    socket.setTimeout(timeoutMs, () => fail(`no answer in ${timeoutMs} ms`));
+    // In two halves: when this thread was held up, the first may be over before the answer that is there has been read.
+    let halves = 0;
+    socket.setTimeout(timeoutMs / 2);
+    socket.on('timeout', () => {
+      if (++halves === 2) fail(`no answer in ${timeoutMs} ms`);
+      else socket.setTimeout(timeoutMs / 2);
+    });
     socket.on('error', (error) => fail(error.message));
     socket.on('end', () => fail('the connection was closed before the reply was complete'));
     socket.on('data', (text) => {
+      halves = 0;
       let reply = reader.feed(String(text));
       if (reply !== null && !greeted) {
         greeted = true; // 0001 BIRD 2.0.12 ready.
