@@ -24,18 +24,26 @@ function machinesOf(lab: Lab): ReadonlyMap<string, Machine> {
   return machines;
 }
 
+function runFolderOf(lab: Lab): string {
+  return dirname(lab.folderOf(lab.machinesOf('balancer')[0]!.name));
+}
+
+/** Where Portico keeps what it must know after a restart. */
+export function stateFolderIn(lab: Lab): string {
+  return join(runFolderOf(lab), 'portico');
+}
+
 /**
  * Starts every role of the configuration in the lab. State and run files lie in the lab's run folder and go with it. `objects`: folder of
  * other kernel programs than this tree's.
  */
 export async function startPorticoInLab(lab: Lab, config: Config, log: Log, objects?: string): Promise<Runtime> {
-  // What a balancer's BIRD leaves in its machine's folder dies with the machine.
-  const run = dirname(lab.folderOf(lab.machinesOf('balancer')[0]!.name));
   const runtime = new Runtime({
     config,
     machines: machinesOf(lab),
     roles: new Set(ROLES),
-    folders: { state: join(run, 'portico'), run },
+    // What a balancer's BIRD leaves in its machine's folder dies with the machine.
+    folders: { state: stateFolderIn(lab), run: runFolderOf(lab) },
     log,
     ...(objects === undefined ? {} : { objects }),
   });

@@ -1,5 +1,6 @@
 /** The breakage lab with Portico on its machines, and what can be done to it while connections are held. */
-import { dirname, join } from 'node:path';
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config, Service } from '../../config/model.ts';
 import type { BalancerRole } from '../../fleet/balancer-role.ts';
@@ -13,7 +14,7 @@ import { countPackets } from '../../serve/vip/counters.ts';
 import { BUCKET_ENTRIES } from '../../serve/vip/layout.gen.ts';
 import { listInstances } from '../../serve/vip/pins.ts';
 import type { Lab } from '../build.ts';
-import { PROBE_INTERFACE, startPorticoInLab } from '../portico.ts';
+import { PROBE_INTERFACE, startPorticoInLab, stateFolderIn } from '../portico.ts';
 import { TCP_PORT } from './messages.ts';
 import { makeVersion, removeVersion, takeOver } from './other-version.ts';
 
@@ -108,6 +109,7 @@ export class World {
   async stopPortico(): Promise<void> {
     await this.#runtime?.stop(false);
     this.#runtime = null;
+    rmSync(join(this.#state, 'drains'), { recursive: true, force: true });
     for (const version of this.#versions.splice(0)) removeVersion(version);
     for (const name of this.dead) await this.lab.restoreBackend(name);
     for (const name of this.#deadBalancers) await this.lab.restoreBalancer(name);
@@ -135,8 +137,7 @@ export class World {
   /** While no process runs: one of another version takes over every balancer and backend, and ends. */
   async upgradeTo(version: string): Promise<void> {
     const { balancers, backends } = this.full;
-    const run = dirname(this.lab.folderOf('b1'));
-    const keys = loadHashKeys(this.full, join(run, 'portico'));
+    const keys = loadHashKeys(this.full, this.#state);
     const lives = (name: string) => !this.dead.has(name) && !this.#deadBalancers.has(name);
     const common = ({ name, interfaces }: { name: string; interfaces: readonly string[] }) => {
       const netns = this.lab.machines.get(name)!.netns;
@@ -159,6 +160,11 @@ export class World {
     for (const { inheritance } of [...report.balancers, ...report.agents]) {
       if (inheritance === null || inheritance.migrated.length === 0) throw new Error('lab: nothing was migrated');
     }
+  }
+
+  /** What Portico keeps over a restart. */
+  get #state(): string {
+    return stateFolderIn(this.lab);
   }
 
   #pinned(name: string): boolean {
@@ -230,7 +236,10 @@ export class World {
   }
 
   async drain(...names: readonly string[]): Promise<void> {
-    for (const name of names) this.site.drainedBackends.add(name);
+    for (const name of names) {
+      if (this.site.drainedBackends.has(name)) throw new Error(`lab: ${name} is drained already`);
+      this.site.drainedBackends.add(name);
+    }
     await this.site.refresh();
   }
 
