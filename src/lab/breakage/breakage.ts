@@ -93,6 +93,8 @@ class RunningStage implements Stage {
     legitimatePerSecond: null,
     floodPerSecond: null,
   };
+  /** What it took until the first connections could be opened. */
+  startMs = 0;
   /** When the last connections were open. */
   openedMs = performance.now();
   readonly amounts: Amounts;
@@ -140,22 +142,28 @@ class RunningStage implements Stage {
   };
 }
 
+function seconds(ms: number): number {
+  return Math.round(ms / 1000);
+}
+
 async function hold(
   stage: RunningStage,
   traffic: HeldTraffic,
   row: Row,
   options: BreakageOptions,
 ): Promise<HeldSnapshot> {
-  const { seconds, limitMs, periodMs } = options;
+  const { limitMs, periodMs } = options;
   const { world } = stage;
+  const beganMs = performance.now();
   await world.startPortico(row.begin?.(world) ?? without(world));
   await row.prepare?.(world);
+  stage.startMs = performance.now() - beganMs;
   await traffic.open(stage.amounts.before, OPEN_LIMIT_MS);
   await sleep(CALM_MS);
   stage.openedMs = performance.now();
   for (const act of row.acts) await act(stage);
   // Whatever the last act broke is found within a period and the limit.
-  const endMs = Math.max(stage.openedMs + seconds * 1000, performance.now() + periodMs + limitMs + 500);
+  const endMs = Math.max(stage.openedMs + options.seconds * 1000, performance.now() + periodMs + limitMs + 500);
   await sleep(Math.max(0, endMs - performance.now()));
   return traffic.snapshot();
 }
@@ -209,7 +217,7 @@ async function runGroup(
     const { user, system } = process.cpuUsage(cpu);
     const own = Math.round((user + system) / 10 / (performance.now() - beganMs));
     options.say(
-      `  (the client was late by ${Math.round(last.lateMs)} ms at most; Portico and the lab took ${own} % of a processor)`,
+      `  (${seconds(performance.now() - beganMs)} s, ${seconds(stage.startMs)} s of it to start; the client was late by ${Math.round(last.lateMs)} ms at most; Portico and the lab took ${own} % of a processor)`,
     );
     return steps;
   } finally {
