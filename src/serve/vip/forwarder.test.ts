@@ -250,6 +250,7 @@ describe('forwarder', { skip: cannotLoad }, () => {
           prefixNewPerSecond: null, // Infinity in JSON
           scheduler: 'hash',
           salt: 0,
+          natPort: null,
           quic: null,
         },
       ],
