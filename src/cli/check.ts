@@ -1,6 +1,6 @@
 /** `portico check FILE`: everything that is wrong with a configuration, or what it amounts to. */
 import { type ConfigChange, diffConfigs } from '../config/diff.ts';
-import type { Config, Service } from '../config/model.ts';
+import type { Config, Service, Zone } from '../config/model.ts';
 import type { ParseResult } from '../config/parse.ts';
 import { listMtuPaths } from '../config/path-mtu.ts';
 import type { ConfigProblem } from '../config/problem.ts';
@@ -58,7 +58,7 @@ function describeConfig(config: Config): object {
         backends: service.backends.get(site) ?? [],
       })),
     })),
-    zones: config.zones.map((zone) => ({ name: zone.name, serial: zone.serial, records: zone.records.length })),
+    zones: config.zones.map((zone) => ({ name: zone.name, serial: zone.serial, records: countRecords(zone) })),
     networks: config.networks.length,
     paths: listMtuPaths(config),
   };
@@ -83,7 +83,7 @@ function renderResult(result: ParseResult): string {
 
 function renderProblem(file: string, kind: 'error' | 'warning', problem: ConfigProblem): string {
   const { path, line, column, value, message, remedy } = problem;
-  const place = `${file}:${line}:${column}: ${kind}: ${path === '' ? '' : `${path}: `}${message}`;
+  const place = `${problem.file ?? file}:${line}:${column}: ${kind}: ${path === '' ? '' : `${path}: `}${message}`;
   const found = value === '' ? '' : `    found:  ${value}\n`;
   return `${place}\n${found}    remedy: ${remedy}\n`;
 }
@@ -98,7 +98,7 @@ function renderConfig(config: Config): string {
   }
   for (const service of config.services.values()) lines.push(...renderService(service));
   for (const zone of config.zones) {
-    lines.push(`  zone ${zone.name}: serial ${zone.serial}, ${count(zone.records.length, 'static record')}`);
+    lines.push(`  zone ${zone.name}: serial ${zone.serial}, ${count(countRecords(zone), 'static record')}`);
   }
   const servers = [...config.nameServers.keys()];
   if (servers.length > 0)
@@ -106,6 +106,10 @@ function renderConfig(config: Config): string {
       `  ${renderNames('name server', servers)}; ${count(config.networks.length, 'network prefix', 'network prefixes')}`,
     );
   return `${lines.join('\n')}\n`;
+}
+
+function countRecords({ records, file }: Zone): number {
+  return records.length + (file?.records?.length ?? 0);
 }
 
 function renderService(service: Service): string[] {

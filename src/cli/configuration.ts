@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import type { Config } from '../config/model.ts';
 import { type ParseResult, parseConfig } from '../config/parse.ts';
 import { compileZones } from '../serve/dns/zone-compile.ts';
+import { loadZoneFiles } from '../serve/dns/zone-file/load.ts';
 import { CommandError } from './command.ts';
 
 /** Throws `CommandError` when the file cannot be read, or with the first problem in it and how many there are. */
@@ -12,20 +13,28 @@ export function loadConfig(file: string): Config {
   const first = checked.problems[0];
   const more = checked.problems.length - 1;
   const others = more === 0 ? '' : ` (and ${more} more: portico check ${file})`;
-  throw new CommandError(`${file}:${first?.line}: ${first?.path}: ${first?.message}; ${first?.remedy}${others}`);
+  throw new CommandError(
+    `${first?.file ?? file}:${first?.line}: ${first?.path}: ${first?.message}; ${first?.remedy}${others}`,
+  );
 }
 
 /**
- * What the parser finds, and in a configuration that it takes, what the DNS server would refuse: loops of aliases, data of
- * records. Throws `CommandError` when the file cannot be read.
+ * What the parser finds; in a configuration that it takes, what is wrong in zone files; and when those are read, what the DNS server
+ * would refuse: loops of aliases, data of records. Throws `CommandError` when the file cannot be read.
  */
 export function checkFile(file: string): ParseResult {
   const parsed = parseConfig(readText(file), file);
   if (!parsed.ok) return parsed;
-  const compiled = compileZones(parsed.config);
+  const loaded = loadZoneFiles(parsed.config, file);
+  if (loaded.problems.length > 0) {
+    return { ok: false, file, problems: loaded.problems, warnings: parsed.warnings };
+  }
+  const compiled = compileZones(loaded.config);
   const told = new Set(parsed.warnings.map(({ path, line }) => `${path} ${line}`));
   const warnings = [...parsed.warnings, ...compiled.warnings.filter(({ path, line }) => !told.has(`${path} ${line}`))];
-  return compiled.ok ? { ...parsed, warnings } : { ok: false, file, problems: compiled.problems, warnings };
+  return compiled.ok
+    ? { ...parsed, config: loaded.config, warnings }
+    : { ok: false, file, problems: compiled.problems, warnings };
 }
 
 function readText(file: string): string {

@@ -16,6 +16,7 @@ import {
   type NetworkEntry,
   type QuicIds,
   type Service,
+  type ServiceRecord,
   type Site,
   type StaticRecord,
   type TrackingMode,
@@ -146,6 +147,11 @@ function buildService(name: string, values: ServiceValues, roster: Roster): Serv
   return {
     name,
     dnsName: values.dnsName ?? null,
+    https:
+      values.https === undefined
+        ? null
+        : { alpn: (values.https.alpn ?? []).map(given), port: values.https.port ?? null },
+    srv: (values.srv ?? []).map(given).map(buildServiceRecord),
     trafficClass: given(values.class),
     ttlSeconds: given(values.ttl),
     vips: new Map(vips.map(([site, addresses]) => [site, addresses.map(given)])),
@@ -172,6 +178,18 @@ function buildService(name: string, values: ServiceValues, roster: Roster): Serv
       tableShare: given(tracking.tableShare),
       prefixNewPerSecond: tracking.perPrefix ?? Number.POSITIVE_INFINITY,
     },
+  };
+}
+
+type ServiceRecordValues = NonNullable<NonNullable<ServiceValues['srv']>[number]>;
+
+function buildServiceRecord(values: ServiceRecordValues): ServiceRecord {
+  return {
+    name: given(values.name),
+    port: given(values.port),
+    priority: given(values.priority),
+    weight: given(values.weight),
+    target: values.target ?? null,
   };
 }
 
@@ -218,7 +236,6 @@ function buildHealth(name: string, values: ServiceValues): HealthCheck {
 function buildZone(key: string, values: ZoneValues, lineOf: (path: Path) => number): Zone {
   const reading = readDomainName(key);
   const name = given(reading.ok ? reading.value : undefined);
-  const soa = given(values.soa);
   const ttlSeconds = given(values.ttl);
   const records: StaticRecord[] = [];
   for (const [owner, types] of entriesOf(values.records)) {
@@ -234,8 +251,15 @@ function buildZone(key: string, values: ZoneValues, lineOf: (path: Path) => numb
       }
     }
   }
+  const common = { name, ttlSeconds, records };
+  if (values.file !== undefined) {
+    const file = { path: values.file, line: lineOf(['dns', 'zones', key, 'file']), records: null };
+    return { ...common, ...UNREAD_AUTHORITY, file };
+  }
+  const soa = given(values.soa);
   return {
-    name,
+    ...common,
+    file: null,
     primaryServer: given(soa.primary),
     contact: given(soa.contact),
     serial: given(soa.serial),
@@ -243,8 +267,18 @@ function buildZone(key: string, values: ZoneValues, lineOf: (path: Path) => numb
     retrySeconds: given(soa.retry),
     expireSeconds: given(soa.expire),
     negativeTtlSeconds: given(soa.negativeTtl),
-    ttlSeconds,
     nameServers: given(values.nameServers).map(given),
-    records,
   };
 }
+
+/** Of a zone whose file was not read yet. */
+const UNREAD_AUTHORITY = {
+  primaryServer: '',
+  contact: '',
+  serial: 0,
+  refreshSeconds: 0,
+  retrySeconds: 0,
+  expireSeconds: 0,
+  negativeTtlSeconds: 0,
+  nameServers: [],
+};

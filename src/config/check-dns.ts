@@ -19,6 +19,7 @@ export function checkDns(values: FileValues, report: Report): void {
     const name = canonicalZone(key);
     if (name === null) continue;
     const path = ['dns', 'zones', key];
+    checkSource(path, report);
     checkNameServers(path, name, zone, zones, steered, report);
     checkTimes(path, zone, report);
     checkZoneRecords(path, name, zone, zones, steered, report);
@@ -151,6 +152,21 @@ function checkDelegation(path: Path, dnsName: string, zone: string, values: File
   }
 }
 
+/** A zone says who has the authority either here or in its file. */
+function checkSource(path: Path, report: Report): void {
+  const hasFile = report.isWritten([...path, 'file']);
+  const examples = { nameServers: '[ns1.example.net, ns2.example.net]', soa: 'and its entries, indented' };
+  for (const [key, example] of Object.entries(examples)) {
+    const isWritten = report.isWritten([...path, key]);
+    if (hasFile && isWritten) {
+      const message = `"${key}" stands beside "file": the zone file has its own`;
+      report.error([...path, key], message, 'take one of the two away', 'key');
+    } else if (!hasFile && !isWritten) {
+      report.error([...path, key], `"${key}" is missing`, `add ${key}: ${example}`, 'key');
+    }
+  }
+}
+
 function checkNameServers(
   path: Path,
   zone: string,
@@ -159,6 +175,7 @@ function checkNameServers(
   steered: ReadonlyMap<string, string>,
   report: Report,
 ): void {
+  if (report.isWritten([...path, 'file'])) return; // the file's are judged with it
   const names = values.nameServers ?? [];
   if (names.length === 1) {
     report.warn(

@@ -126,9 +126,13 @@ function checkType(
 
 /** Why records of a type cannot be here at all; null: they can. */
 function misplacedType(type: string, isApex: boolean): { message: string; remedy: string } | null {
-  if (type === 'SOA') return { message: 'SOA is no static record', remedy: 'write it under soa of the zone' };
+  if (type === 'SOA')
+    return { message: 'SOA is no static record', remedy: 'write it under soa of the zone, or in its zone file' };
   if (type === 'NS' && isApex) {
-    return { message: 'NS of the zone itself is no static record', remedy: 'write it under nameServers of the zone' };
+    return {
+      message: 'NS of the zone itself is no static record',
+      remedy: 'write it under nameServers of the zone, or in its zone file',
+    };
   }
   if (knownRecordTypes().includes(type) || isGenericType(type)) return null;
   const message = `"${type}" is not a known record type`;

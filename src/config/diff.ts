@@ -1,6 +1,6 @@
 /** What changed between two configurations, for whoever is about to apply the second. */
 import { type Address, formatAddress, formatPrefix, type Prefix } from '../net/address.ts';
-import type { Config, DnsProtocol, StaticRecord } from './model.ts';
+import type { Config, DnsProtocol, Zone, ZoneFileRecord } from './model.ts';
 
 export interface ConfigChange {
   readonly section: 'site' | 'balancer' | 'backend' | 'service' | 'name server' | 'zone' | 'network' | 'setting';
@@ -38,9 +38,26 @@ export function diffConfigs(before: Config, after: Config): ConfigChange[] {
 }
 
 /** Records count by what they say, not by where they stand in the file. */
-function describeZone(zone: { readonly records: readonly StaticRecord[] }): object {
+function describeZone(zone: Zone): object {
   const records = zone.records.map(({ name, type, ttlSeconds, data }) => `${name} ${ttlSeconds} ${type} ${data}`);
-  return { ...zone, records: records.sort() };
+  const file = zone.file === null ? null : { path: zone.file.path, records: describeFile(zone.file.records ?? []) };
+  return { ...zone, records: records.sort(), file };
+}
+
+/** Their number, and a sum over what they say: a zone file may have millions. */
+function describeFile(records: readonly ZoneFileRecord[]): string {
+  let sum = 0;
+  for (const { owner, type, ttlSeconds, data } of records) {
+    let hash = fnv1a(0x811c9dc5, owner);
+    hash = fnv1a(hash, [type >> 8, type, ttlSeconds >>> 24, ttlSeconds >> 16, ttlSeconds >> 8, ttlSeconds]);
+    sum = (sum + fnv1a(hash, data.bytes)) >>> 0;
+  }
+  return `${records.length} records, sum ${sum.toString(16).padStart(8, '0')}`;
+}
+
+function fnv1a(hash: number, bytes: ArrayLike<number>): number {
+  for (let i = 0; i < bytes.length; i++) hash = Math.imul(hash ^ (bytes[i] & 0xff), 0x01000193);
+  return hash;
 }
 
 /** Secrets by their beginnings: enough to see that they changed, and not to make cookies with. */

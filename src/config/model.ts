@@ -163,10 +163,34 @@ export interface LoadSource {
   readonly intervalMs: number;
 }
 
+/** The HTTPS record (RFC 9460) of a service's name; its address hints are the VIPs of the site that A and AAAA name. */
+export interface HttpsRecord {
+  /** Protocol IDs, at most 255 characters each; empty: HTTP/1.1 only, which needs no saying. */
+  readonly alpn: readonly string[];
+  /** Null: 443. */
+  readonly port: number | null;
+}
+
+/** A record that leads clients of a protocol to the service (RFC 2782). */
+export interface ServiceRecord {
+  /** Below the service's name: `_sip._tcp`. */
+  readonly name: string;
+  readonly port: number;
+  /** Lower ones are tried first. */
+  readonly priority: number;
+  /** Share among those of one priority; 0: hardly ever. */
+  readonly weight: number;
+  /** Null: the service's name. */
+  readonly target: string | null;
+}
+
 export interface Service {
   readonly name: string;
   /** Fully qualified, lower case, no trailing dot; null: not steered by DNS. */
   readonly dnsName: string | null;
+  /** Null: none. */
+  readonly https: HttpsRecord | null;
+  readonly srv: readonly ServiceRecord[];
   readonly trafficClass: TrafficClass;
   readonly ttlSeconds: number;
   /** By site name. */
@@ -218,9 +242,39 @@ export interface StaticRecord {
   readonly line: number;
 }
 
+/** A record of a zone file, on the wire. */
+export interface ZoneFileRecord {
+  /** Length-prefixed labels, in the letter case of the file. */
+  readonly owner: Uint8Array;
+  readonly type: number;
+  readonly ttlSeconds: number;
+  readonly data: {
+    readonly bytes: Uint8Array;
+    /** Names in `bytes` that may be compressed when sent. */
+    readonly names: readonly { readonly start: number; readonly end: number }[];
+  };
+  /** Where it stands. */
+  readonly file: string;
+  readonly line: number;
+  readonly column: number;
+}
+
+/** A file in the master format of RFC 1035 section 5. */
+export interface ZoneFile {
+  /** As in the operator's file: from its folder, or absolute. */
+  readonly path: string;
+  /** Line in the operator's file, for errors. */
+  readonly line: number;
+  /** Null: not read. `parseConfig` reads no files; `loadZoneFiles` fills it in. */
+  readonly records: readonly ZoneFileRecord[] | null;
+}
+
+/** With a file, what is told of SOA and name servers is the file's; before it is read, it is empty. */
 export interface Zone {
   /** Lower case, no trailing dot. */
   readonly name: string;
+  /** Null: all stands in the operator's file. */
+  readonly file: ZoneFile | null;
   readonly primaryServer: string;
   readonly contact: string;
   readonly serial: number;

@@ -8,6 +8,7 @@ import { checkNat } from './check-nat.ts';
 import { checkPromise } from './check-promise.ts';
 import { checkQuic } from './check-quic.ts';
 import { checkScheduling } from './check-scheduling.ts';
+import { checkServiceRecords } from './check-service-records.ts';
 import { checkServices } from './check-services.ts';
 import { readDocument } from './document.ts';
 import { reportIssues } from './issues.ts';
@@ -56,6 +57,7 @@ export function parseConfig(text: string, file: string): ParseResult {
     const roster = createRoster(values);
     checkMachines(values, roster, findings);
     checkServices(values, roster, findings);
+    checkServiceRecords(values, findings);
     checkScheduling(values, roster, findings);
     checkForwarding(values, roster, findings);
     checkNat(values, roster, findings);

@@ -3,6 +3,8 @@
 export interface ConfigProblem {
   /** Of keys from the top of the file: `services.www.vips.eu[0]`; names with dots stand in brackets. Empty: the file itself. */
   readonly path: string;
+  /** The file that line and column are of; undefined: the configuration itself. */
+  readonly file?: string;
   /** From 1. */
   readonly line: number;
   /** From 1. */

@@ -129,6 +129,27 @@ export function readFolder(raw: unknown): Reading<string> {
   return wrong('this is not an absolute path', 'write a folder like /var/lib/portico');
 }
 
+/** A file, absolute or from the folder of the configuration. */
+export function readFilePath(raw: unknown): Reading<string> {
+  if (typeof raw === 'string' && raw !== '' && !raw.includes('\0') && !raw.endsWith('/')) return right(raw);
+  return wrong('this is not the path of a file', 'write a path like zones/example.net.zone');
+}
+
+/** A protocol ID of ALPN (RFC 7301), printable. */
+export function readAlpn(raw: unknown): Reading<string> {
+  if (typeof raw === 'string' && /^[\x21-\x7e]{1,255}$/.test(raw)) return right(raw);
+  return wrong('this is not a protocol ID', 'write one like h2 or h3');
+}
+
+/** Labels of an SRV record's owner (RFC 2782), lower case. */
+export function readServiceLabels(raw: unknown): Reading<string> {
+  if (typeof raw === 'string' && /^_[a-z0-9-]{1,62}\._[a-z0-9-]{1,62}$/i.test(raw)) return right(raw.toLowerCase());
+  return wrong(
+    'this is not the name of a protocol',
+    'write protocol and transport, each after an underscore: _sip._tcp',
+  );
+}
+
 /** A network interface's name (IFNAMSIZ is 16 with the zero at the end). */
 export function readInterface(raw: unknown): Reading<string> {
   if (typeof raw === 'string' && /^[^\s/:]{1,15}$/.test(raw) && raw !== '.' && raw !== '..') return right(raw);

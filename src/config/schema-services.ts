@@ -4,11 +4,13 @@ import { DURATION_NOTE, type SchemaBuilder } from './fields.ts';
 import { FORWARDING_MODES, SCHEDULERS, TRACKING_MODES, WITHOUT_BACKENDS } from './model.ts';
 import {
   readAddress,
+  readAlpn,
   readBoolean,
   readChoice,
   readHttpPath,
   readNamesOrAll,
   readScheduler,
+  readServiceLabels,
   readServicePort,
   readText,
 } from './readers.ts';
@@ -227,6 +229,47 @@ function forwardingShape(build: SchemaBuilder) {
   };
 }
 
+/** Records beside A and AAAA that DNS makes of a service. */
+function recordsShape(build: SchemaBuilder) {
+  const port = (description: string, example: number) => ({ type: 'integer', description, examples: [example] });
+  const word = (description: string, example: number, fallback: number) =>
+    build.optional(
+      { type: 'integer', description, examples: [example] },
+      (raw) => readInteger(raw, 0, 65_535),
+      fallback,
+    );
+  const protocol = { type: 'string', description: 'protocol ID of TLS', examples: ['h3'] };
+  return {
+    https: build
+      .object('the HTTPS record of dnsName, with the VIPs of the chosen site as hints', {
+        alpn: build.list('protocols beside HTTP/1.1', build.field(protocol, readAlpn), '[h2, h3]').optional(),
+        port: build.optional(port('port that clients are sent to; default: 443', 8443), (raw) =>
+          readInteger(raw, 1, 65_535),
+        ),
+      })
+      .optional(),
+    srv: build
+      .list(
+        'SRV records below dnsName',
+        build.object('an SRV record', {
+          name: build.field(
+            { type: 'string', description: 'protocol and transport', examples: ['_sip._tcp'] },
+            readServiceLabels,
+          ),
+          port: build.field(port('port of the service', 5060), (raw) => readInteger(raw, 1, 65_535)),
+          priority: word('lower ones are tried first', 10, 0),
+          weight: word('share among those of one priority', 60, 0),
+          target: build.optional(
+            { type: 'string', description: 'host to go to; default: dnsName', examples: ['sip.example.net'] },
+            readDomainName,
+          ),
+        }),
+        '[{ name: _sip._tcp, port: 5060 }]',
+      )
+      .optional(),
+  };
+}
+
 export function serviceSchema(build: SchemaBuilder) {
   const vip = build.field({ type: 'string', description: 'virtual IP address', examples: ['192.0.2.10'] }, readAddress);
   return build.object('what users reach', {
@@ -234,6 +277,7 @@ export function serviceSchema(build: SchemaBuilder) {
       { type: 'string', description: 'name that DNS answers with VIPs; default: none', examples: ['www.example.net'] },
       readDomainName,
     ),
+    ...recordsShape(build),
     ttl: build.optional(
       { ...DURATION_NOTE, description: 'how long resolvers may keep such an answer', examples: ['30s'] },
       (raw) => readSeconds(raw, 0, 86_400),

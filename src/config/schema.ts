@@ -9,6 +9,7 @@ import {
   readChoice,
   readDrain,
   readEndpoint,
+  readFilePath,
   readFolder,
   readHashKey,
   readInterface,
@@ -244,26 +245,38 @@ function zoneSchema(build: SchemaBuilder) {
   );
   return build.object('a zone that is served with authority', {
     ttl: ttl('of records that say nothing else', '1h'),
-    nameServers: build.list(
-      'names of the name servers, in full',
-      name('name in full', 'ns1.example.net'),
-      '[ns1.example.net, ns2.example.net]',
+    file: build.optional(
+      {
+        type: 'string',
+        description: 'zone file in master format (RFC 1035), from the folder of this file: has SOA and NS itself',
+        examples: ['zones/example.net.zone'],
+      },
+      readFilePath,
     ),
-    soa: build.object('start of authority', {
-      primary: name('primary name server, in full', 'ns1.example.net'),
-      contact: build.field(
-        { type: 'string', description: 'mail address', examples: ['hostmaster@example.net'] },
-        contact,
-      ),
-      serial: build.field(
-        { type: 'integer', description: 'raise it with each change of records', examples: [2_026_010_101] },
-        (raw) => readInteger(raw, 0, 4_294_967_295),
-      ),
-      refresh: ttl('for secondaries: how often they look', '1h'),
-      retry: ttl('for secondaries: how soon they look again after a failure', '15m'),
-      expire: ttl('for secondaries: how long they answer without the primary', '14d'),
-      negativeTtl: ttl('how long "there is no such name" may be kept', '60s', 86_400),
-    }),
+    nameServers: build
+      .list(
+        'names of the name servers, in full',
+        name('name in full', 'ns1.example.net'),
+        '[ns1.example.net, ns2.example.net]',
+      )
+      .optional(),
+    soa: build
+      .object('start of authority', {
+        primary: name('primary name server, in full', 'ns1.example.net'),
+        contact: build.field(
+          { type: 'string', description: 'mail address', examples: ['hostmaster@example.net'] },
+          contact,
+        ),
+        serial: build.field(
+          { type: 'integer', description: 'raise it with each change of records', examples: [2_026_010_101] },
+          (raw) => readInteger(raw, 0, 4_294_967_295),
+        ),
+        refresh: ttl('for secondaries: how often they look', '1h'),
+        retry: ttl('for secondaries: how soon they look again after a failure', '15m'),
+        expire: ttl('for secondaries: how long they answer without the primary', '14d'),
+        negativeTtl: ttl('how long "there is no such name" may be kept', '60s', 86_400),
+      })
+      .optional(),
     records: build.names(
       'static records: name, type, data. Names are relative to the zone, "@" is the zone',
       build.names(

@@ -16,12 +16,13 @@ import {
   NOBODY,
 } from './exchange.ts';
 import { EXPLANATION } from './extended-error.ts';
-import type { HashedName } from './name-table.ts';
+import { type HashedName, hashName } from './name-table.ts';
 import { optBytes, writeOpt } from './opt.ts';
 import { serverRecord } from './server-record.ts';
 import type { Name } from './wire/name.ts';
 import { CLASS, FLAG, RCODE, RECORD_TYPE } from './wire/numbers.ts';
 import { clearQuery, decodeQuery, HEADER_BYTES, read16 } from './wire/query.ts';
+import { nameData } from './wire/record-data.ts';
 import { MessageWriter } from './wire/writer.ts';
 import {
   type CompiledZone,
@@ -29,7 +30,9 @@ import {
   isExact,
   MAX_CHAIN,
   type RecordSet,
+  redirectedName,
   type SteeredName,
+  steeredSets,
   type ZoneNode,
 } from './zones.ts';
 
@@ -206,30 +209,52 @@ export class Answerer {
         return;
       }
       this.#flags |= FLAG.AA;
-      const node = isItself ? closest : closest.wildcard;
-      const alias = type === RECORD_TYPE.CNAME || type === RECORD_TYPE.ANY ? null : (node?.cname ?? null);
-      if (alias === null) {
-        if (node === null) this.#denyName(name, zone);
-        else this.#answerNode(node, owner);
-        return;
+      let target: HashedName | null;
+      if (!isItself && closest.dname !== null) target = this.#addRedirection(owner, closest, closest.dname);
+      else {
+        const node = isItself ? closest : closest.wildcard;
+        const alias = type === RECORD_TYPE.CNAME || type === RECORD_TYPE.ANY ? null : (node?.cname ?? null);
+        if (alias === null) {
+          if (node === null) this.#denyName(name, zone);
+          else this.#answerNode(node, owner);
+          return;
+        }
+        target = this.#addAnswers(owner, alias.set) ? alias.target : null;
       }
-      if (!this.#addAnswers(owner, alias.set) || links === MAX_CHAIN) return;
-      const target = findClosest(this.sources.zones, alias.target);
+      if (target === null || links === MAX_CHAIN) return;
+      const next = findClosest(this.sources.zones, target);
       // A resolver would not believe us about another zone, even if it is ours.
-      if (target === undefined || target.zone !== zone) return;
-      name = alias.target;
+      if (next === undefined || next.zone !== zone) return;
+      name = target;
       owner = name.bytes;
-      closest = target;
+      closest = next;
     }
+  }
+
+  /** The DNAME above `owner` and the CNAME that it makes of it (RFC 6672 3.1); null: the answer ends there. */
+  #addRedirection(owner: Name, tree: ZoneNode, dname: RecordSet): HashedName | null {
+    if (!this.#addAnswers(tree.name, dname)) return null;
+    const target = redirectedName(owner, tree.name, dname);
+    if (target === null) {
+      this.facts.rcode = RCODE.YXDOMAIN;
+      return null;
+    }
+    const cname = {
+      type: RECORD_TYPE.CNAME,
+      ttlSeconds: dname.ttlSeconds,
+      records: [nameData(target)],
+      additionals: [],
+    };
+    return this.#addAnswers(owner, cname) ? hashName(target) : null;
   }
 
   #answerNode(node: ZoneNode, owner: Name): void {
     const { type } = this.#query;
     const { zone, steered } = node;
-    const steeredSets = type === RECORD_TYPE.A ? steered?.ipv4 : type === RECORD_TYPE.AAAA ? steered?.ipv6 : null;
+    const sets = steered === null ? null : steeredSets(steered, type);
     const set = node.sets.get(type);
     const hasRecords = node.sets.size > 0 || steered !== null;
-    if (steered != null && steeredSets != null) this.#addSteered(owner, steered, steeredSets);
+    if (steered !== null && sets !== null) this.#addSteered(owner, steered, sets);
     else if (type === RECORD_TYPE.ANY && hasRecords) this.#answerAny(node, owner);
     else if (set === undefined) {
       this.facts.kind = 'nodata';

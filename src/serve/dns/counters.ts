@@ -63,6 +63,7 @@ const RESPONSE_CODES = [
   'nxdomain',
   'notimp',
   'refused',
+  'yxdomain',
   'badvers',
   'badcookie',
 ] as const;

@@ -28,7 +28,7 @@ import { decodeMessage, encodeQuery, type ResourceRecord } from './wire/message.
 import { formatName, isWildcard, lowerName, type Name, parseName, ROOT_NAME } from './wire/name.ts';
 import { CLASS, FLAG, formatRcode, formatType, OPTION, parseType, RECORD_TYPE } from './wire/numbers.ts';
 import type { CompiledZones, SteeredName, ZoneNode } from './zones.ts';
-import { findClosest, isExact, MAX_CHAIN } from './zones.ts';
+import { findClosest, isExact, MAX_CHAIN, redirectedName, steeredSets } from './zones.ts';
 
 export interface ExplainDnsOptions {
   readonly config: Config;
@@ -80,7 +80,7 @@ export interface ExplainedDns {
   readonly type: string;
   /** Null: the name is in none of the zones. */
   readonly zone: string | null;
-  /** What was found, name after name: `records`, `service`, `alias`, `wildcard`, `delegation`, `missing`. */
+  /** What was found, name after name: `records`, `service`, `alias`, `redirected`, `wildcard`, `delegation`, `missing`. */
   readonly path: readonly { readonly name: string; readonly found: string }[];
   /** Null: the answer does not depend on the client. */
   readonly steering: ExplainedSteering | null;
@@ -105,8 +105,7 @@ export function explainDns(options: ExplainDnsOptions): ExplainDnsResult {
   if (type === null) return { ok: false, reason: `"${options.type}" is no record type` };
   const { path, zone, steered } = tracePath(options.zones, lowerName(parsed.name), type);
   const response = askAnswerer(options, parsed.name, type);
-  const depends =
-    steered !== null && (type === RECORD_TYPE.A ? steered.ipv4 : type === RECORD_TYPE.AAAA ? steered.ipv6 : null);
+  const depends = steered !== null && steeredSets(steered, type) !== null;
   return {
     ok: true,
     explained: {
@@ -114,7 +113,7 @@ export function explainDns(options: ExplainDnsOptions): ExplainDnsResult {
       type: formatType(type),
       zone,
       path,
-      steering: steered !== null && depends !== null && depends !== false ? explainSteering(options, steered) : null,
+      steering: depends ? explainSteering(options, steered) : null,
       ...response,
     },
   };
@@ -140,6 +139,14 @@ function tracePath(zones: CompiledZones, name: Name, type: number): TracedPath {
     if (closest.cut !== null) {
       path.push({ name: formatName(closest.cut.name), found: 'delegation' });
       return { path, zone, steered: null };
+    }
+    const redirected = isExact(closest, hashed) || closest.dname === null ? null : closest;
+    if (redirected?.dname != null) {
+      path.push({ name: formatName(name), found: `redirected by ${formatName(redirected.name)}` });
+      const target = redirectedName(name, redirected.name, redirected.dname);
+      if (target === null) return { path, zone, steered: null };
+      name = lowerName(target);
+      continue;
     }
     const node = isExact(closest, hashed) ? closest : closest.wildcard;
     path.push({ name: formatName(name), found: describeNode(node, name) });

@@ -27,6 +27,7 @@ export function record(name: string, type: string, data: string, ttlSeconds = 36
 export function zone(name: string, records: readonly StaticRecord[], nameServers = ['ns1.example.test']): Zone {
   return {
     name,
+    file: null,
     primaryServer: 'ns1.example.test',
     contact: 'host.master@example.test',
     serial: 4_000_000_001,
@@ -44,6 +45,8 @@ export function service(name: string, dnsName: string, vips: Record<string, stri
   return {
     name,
     dnsName,
+    https: null,
+    srv: [],
     trafficClass: 'latency',
     ttlSeconds,
     vips: new Map(Object.entries(vips).map(([site, list]) => [site, list.map(address)])),

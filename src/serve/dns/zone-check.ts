@@ -8,6 +8,7 @@ import { MAX_CHAIN } from './zones.ts';
 export function checkNodes(names: NameTable<NodeDraft>, zones: readonly ZoneDraft[], report: ZoneReport): void {
   for (const node of names.values()) {
     checkCname(node, names, report);
+    checkDname(node, report);
     checkSteered(node, report);
     checkDelegation(node, report);
     checkNameServers(node, names, zones, report);
@@ -50,6 +51,23 @@ function checkCname(node: NodeDraft, names: NameTable<NodeDraft>, report: ZoneRe
   }
 }
 
+/** RFC 6672 2.3, 2.4: one DNAME a name, nothing below it; 3.3: wildcards make it unclear. */
+function checkDname(node: NodeDraft, report: ZoneReport): void {
+  const text = formatName(node.name);
+  const set = node.sets.get(RECORD_TYPE.DNAME);
+  if (set !== undefined) {
+    const origin = firstOrigin(node, RECORD_TYPE.DNAME);
+    if (set.records.length > 1) report.error(origin, `${text} has more than one DNAME`, 'keep one');
+    if (isWildcard(node.name)) report.error(origin, `${text} is a wildcard with a DNAME`, 'write one for each name');
+  }
+  if (node.redirectedBy === null) return;
+  const origin = node.steeredOrigin ?? [...node.sets.values()][0]?.origins[0];
+  if (origin === undefined) return;
+  const above = formatName(node.redirectedBy.name);
+  const remedy = 'put it below the target of the DNAME, or take the DNAME away';
+  report.error(origin, `${text} would never be answered: ${above} has a DNAME`, remedy);
+}
+
 /** As a query would find it: wildcards included, so that one that leads to itself is seen. */
 function followAlias(names: NameTable<NodeDraft>, target: HashedName): NodeDraft | undefined {
   for (let label = 0; label <= target.labels; label++) {
@@ -62,10 +80,11 @@ function followAlias(names: NameTable<NodeDraft>, target: HashedName): NodeDraft
 function checkSteered(node: NodeDraft, report: ZoneReport): void {
   const { steered, steeredOrigin } = node;
   if (steered === null || steeredOrigin === null) return;
-  for (const type of [RECORD_TYPE.A, RECORD_TYPE.AAAA]) {
-    if (!node.sets.has(type)) continue;
+  for (const type of [RECORD_TYPE.A, RECORD_TYPE.AAAA, RECORD_TYPE.HTTPS]) {
+    // Other families are refused too: a service may get VIPs of them at any time.
+    if (!node.sets.has(type) || (type === RECORD_TYPE.HTTPS && steered.https === null)) continue;
     const message = `${formatName(node.name)} has static ${formatType(type)} records and is the name of service ${steered.service}`;
-    report.error(firstOrigin(node, type), message, 'take the records away: the addresses come from the service');
+    report.error(firstOrigin(node, type), message, 'take the records away: those of the service are answered');
   }
   if (node.cut !== null) {
     const message = `${formatName(node.name)} is delegated to other name servers by NS records at ${formatName(node.cut.name)}`;

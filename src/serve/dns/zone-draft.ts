@@ -5,11 +5,14 @@ import type { Name } from './wire/name.ts';
 import type { RecordData } from './wire/record-data.ts';
 import type { CompiledZone, RecordSet, SteeredName, ZoneNode } from './zones.ts';
 
-/** Where in the operator's file something stands. */
+/** Where in the operator's files something stands. */
 export interface Origin {
   readonly path: Path;
   readonly value: unknown;
+  /** The zone file that line and column are of; undefined: the configuration itself. */
+  readonly file?: string;
   readonly line: number;
+  readonly column?: number;
 }
 
 export interface ZoneReport {
@@ -21,6 +24,9 @@ export interface ZoneReport {
 export interface NodeDraft extends ZoneNode {
   readonly sets: Map<number, SetDraft>;
   cname: ZoneNode['cname'];
+  dname: ZoneNode['dname'];
+  /** The nearest name above it with a DNAME. */
+  redirectedBy: NodeDraft | null;
   steered: SteeredName | null;
   cut: NodeDraft | null;
   wildcard: NodeDraft | null;

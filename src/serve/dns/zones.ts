@@ -1,8 +1,9 @@
 /** Zones ready for answering: every name of every zone in one table. Made by `zone-compile.ts`, never changed. */
 import type { ServiceSteering } from '../../decide/steer/nearest.ts';
 import type { HashedName, NameTable } from './name-table.ts';
-import type { Name } from './wire/name.ts';
-import type { RecordData } from './wire/record-data.ts';
+import { MAX_NAME_BYTES, type Name } from './wire/name.ts';
+import { RECORD_TYPE } from './wire/numbers.ts';
+import { joinBytes, type RecordData } from './wire/record-data.ts';
 
 /** Records of one owner and type (RFC 2181 section 5); the class is IN. */
 export interface RecordSet {
@@ -13,7 +14,7 @@ export interface RecordSet {
   readonly additionals: readonly { readonly owner: Name; readonly set: RecordSet }[];
 }
 
-/** A name whose A and AAAA records come from a service. */
+/** A name whose A, AAAA and maybe HTTPS records come from a service. */
 export interface SteeredName {
   readonly service: string;
   readonly ttlSeconds: number;
@@ -21,6 +22,15 @@ export interface SteeredName {
   /** By index of `steering.sites`; null: the service has no VIP of the family at all. */
   readonly ipv4: readonly RecordSet[] | null;
   readonly ipv6: readonly RecordSet[] | null;
+  /** Null: the service has no HTTPS record. */
+  readonly https: readonly RecordSet[] | null;
+}
+
+/** The sets of a type, one a site; null: the type is not steered here. */
+export function steeredSets(steered: SteeredName, type: number): readonly RecordSet[] | null {
+  if (type === RECORD_TYPE.A) return steered.ipv4;
+  if (type === RECORD_TYPE.AAAA) return steered.ipv6;
+  return type === RECORD_TYPE.HTTPS ? steered.https : null;
 }
 
 export interface CompiledZone {
@@ -41,6 +51,8 @@ export interface ZoneNode {
   /** By type. */
   readonly sets: ReadonlyMap<number, RecordSet>;
   readonly cname: { readonly set: RecordSet; readonly target: HashedName } | null;
+  /** All names below this one stand below another (RFC 6672); null: they do not. */
+  readonly dname: RecordSet | null;
   readonly steered: SteeredName | null;
   /** The delegation at or above this name; null: the zone's own data. */
   readonly cut: ZoneNode | null;
@@ -65,6 +77,14 @@ export function findClosest(zones: CompiledZones, name: HashedName): ZoneNode | 
 /** Whether what `findClosest` gave is the name itself. */
 export function isExact(node: ZoneNode, name: HashedName): boolean {
   return node.name.length === name.end - name.starts[0];
+}
+
+/** What a DNAME at `tree` makes of a name below it (RFC 6672 2.2); null: a name that is too long. */
+export function redirectedName(owner: Name, tree: Name, dname: RecordSet): Name | null {
+  const kept = owner.length - tree.length;
+  const target = dname.records[0].bytes;
+  if (kept + target.length > MAX_NAME_BYTES) return null;
+  return joinBytes([owner.subarray(0, kept), target], kept + target.length);
 }
 
 /** CNAMEs that one answer follows; a zone with longer chains is refused, and a wildcard that leads to itself ends here. */

@@ -4,7 +4,7 @@ import { read16 } from '../wire/query.ts';
 import { joinBytes } from '../wire/record-data.ts';
 import { type BytesResult, escapeBytes, splitTokens, type Token, tokenBytes } from './tokens.ts';
 
-const KEY = {
+export const PARAMETER = {
   MANDATORY: 0,
   ALPN: 1,
   NO_DEFAULT_ALPN: 2,
@@ -61,18 +61,20 @@ function parseKey(name: string): number | null {
 
 /** RFC 9460 section 8 and 7.1.1. */
 function findConflict(values: ReadonlyMap<number, Uint8Array>): string | null {
-  if (values.has(KEY.NO_DEFAULT_ALPN) && !values.has(KEY.ALPN)) return 'no-default-alpn stands without alpn';
-  const mandatory = values.get(KEY.MANDATORY);
+  if (values.has(PARAMETER.NO_DEFAULT_ALPN) && !values.has(PARAMETER.ALPN))
+    return 'no-default-alpn stands without alpn';
+  const mandatory = values.get(PARAMETER.MANDATORY);
   if (mandatory === undefined) return null;
   for (let i = 0; i < mandatory.length; i += 2) {
     const key = read16(mandatory, i);
-    if (key === KEY.MANDATORY) return 'mandatory lists itself';
+    if (key === PARAMETER.MANDATORY) return 'mandatory lists itself';
     if (!values.has(key)) return `mandatory lists ${formatKey(key)}, which is not there`;
   }
   return null;
 }
 
-function encodeParameters(values: ReadonlyMap<number, Uint8Array>): Uint8Array {
+/** Wire form, ascending by key. */
+export function encodeParameters(values: ReadonlyMap<number, Uint8Array>): Uint8Array {
   const parts: Uint8Array[] = [];
   let length = 0;
   for (const [key, value] of [...values].sort(([a], [b]) => a - b)) {
@@ -86,29 +88,29 @@ function parseValue(key: number, value: Uint8Array): BytesResult {
   if (value.length > 0xffff) return { ok: false, reason: 'longer than 65535 bytes' };
   const text = new TextDecoder('latin1').decode(value);
   switch (key) {
-    case KEY.MANDATORY:
+    case PARAMETER.MANDATORY:
       return parseMandatory(text);
-    case KEY.ALPN:
+    case PARAMETER.ALPN:
       return parseItems(value);
-    case KEY.NO_DEFAULT_ALPN:
-    case KEY.OHTTP: // RFC 9540
+    case PARAMETER.NO_DEFAULT_ALPN:
+    case PARAMETER.OHTTP: // RFC 9540
       return value.length === 0 ? { ok: true, bytes: value } : { ok: false, reason: 'takes no value' };
-    case KEY.PORT: {
+    case PARAMETER.PORT: {
       const isPort = /^[0-9]{1,5}$/.test(text) && Number(text) <= 0xffff;
       if (!isPort) return { ok: false, reason: 'not a port from 0 to 65535' };
       return { ok: true, bytes: Uint8Array.of(Number(text) >> 8, Number(text)) };
     }
-    case KEY.IPV4HINT:
+    case PARAMETER.IPV4HINT:
       return parseHints(text, 4);
-    case KEY.IPV6HINT:
+    case PARAMETER.IPV6HINT:
       return parseHints(text, 6);
-    case KEY.ECH:
+    case PARAMETER.ECH:
       return parseBase64(text);
-    case KEY.DOHPATH:
+    case PARAMETER.DOHPATH:
       return value.length > 0 ? { ok: true, bytes: value } : { ok: false, reason: 'is empty' };
-    case KEY.TLS_SUPPORTED_GROUPS:
+    case PARAMETER.TLS_SUPPORTED_GROUPS:
       return parseGroups(text);
-    case KEY.DOCPATH: // The root's path has no segments.
+    case PARAMETER.DOCPATH: // The root's path has no segments.
       return value.length > 0 ? parseItems(value) : { ok: true, bytes: value };
     default:
       return { ok: true, bytes: value };
@@ -201,27 +203,27 @@ function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
 /** Null: malformed for its key. */
 function formatValue(key: number, value: Uint8Array): string | null {
   switch (key) {
-    case KEY.MANDATORY: {
+    case PARAMETER.MANDATORY: {
       if (value.length === 0 || value.length % 2 !== 0) return null;
       return Array.from({ length: value.length / 2 }, (_, i) => formatKey(read16(value, i * 2))).join(',');
     }
-    case KEY.ALPN:
+    case PARAMETER.ALPN:
       return formatItems(value);
-    case KEY.TLS_SUPPORTED_GROUPS:
+    case PARAMETER.TLS_SUPPORTED_GROUPS:
       if (value.length === 0 || value.length % 2 !== 0) return null;
       return Array.from({ length: value.length / 2 }, (_, i) => read16(value, i * 2)).join(',');
-    case KEY.DOCPATH:
+    case PARAMETER.DOCPATH:
       return value.length === 0 ? '' : formatItems(value);
-    case KEY.NO_DEFAULT_ALPN:
-    case KEY.OHTTP: // RFC 9540
+    case PARAMETER.NO_DEFAULT_ALPN:
+    case PARAMETER.OHTTP: // RFC 9540
       return value.length === 0 ? '' : null;
-    case KEY.PORT:
+    case PARAMETER.PORT:
       return value.length === 2 ? String(read16(value, 0)) : null;
-    case KEY.IPV4HINT:
+    case PARAMETER.IPV4HINT:
       return formatHints(value, 4);
-    case KEY.IPV6HINT:
+    case PARAMETER.IPV6HINT:
       return formatHints(value, 6);
-    case KEY.ECH:
+    case PARAMETER.ECH:
       return value.length > 0 ? btoa(String.fromCharCode(...value)) : null;
     default:
       return value.length === 0 ? '' : `"${escapeBytes(value)}"`;

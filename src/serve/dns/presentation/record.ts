@@ -1,6 +1,6 @@
 /** Record data between presentation format (RFC 1035 5.1, and each type's own RFC) and wire bytes. */
 import { formatName, type Name, readName } from '../wire/name.ts';
-import { formatType, parseType, RECORD_TYPE } from '../wire/numbers.ts';
+import { formatType, isMetaType, parseType, RECORD_TYPE } from '../wire/numbers.ts';
 import {
   joinBytes,
   layoutOf,
@@ -14,8 +14,16 @@ import { splitTokens, type Token } from './tokens.ts';
 
 export type ParseRecordResult =
   | { readonly ok: true; readonly type: number; readonly rdata: RecordData }
-  /** `reason`, `remedy`: parts of a sentence for the operator. `token`: index of the one at fault; null: the record as a whole. */
-  | { readonly ok: false; readonly reason: string; readonly remedy: string; readonly token: number | null };
+  | RefusedRecord;
+
+/** `reason`, `remedy`: parts of a sentence for the operator. */
+export interface RefusedRecord {
+  readonly ok: false;
+  readonly reason: string;
+  readonly remedy: string;
+  /** Index of the one at fault; null: the record as a whole. */
+  readonly token: number | null;
+}
 
 /** How the data of a type is written; the remedies show it. */
 const EXAMPLES: Readonly<Record<string, string>> = {
@@ -60,7 +68,7 @@ const SIGNER_TYPES: readonly number[] = [
 ];
 
 /** A type by its mnemonic or TYPEnnn, or why it is none. */
-export function readRecordType(text: string): ParseRecordResult | number {
+export function readRecordType(text: string): RefusedRecord | number {
   const number = parseType(text);
   if (number !== null) return number;
   const known = Object.keys(EXAMPLES).join(', ');
@@ -87,6 +95,7 @@ export function parseRecordData(type: string, text: string, origin: Name): Parse
 export function parseRecordTokens(type: number, tokens: readonly Token[], origin: Name): ParseRecordResult {
   const layout = layoutOf(type);
   const text = formatType(type);
+  if (isMetaType(type)) return { ok: false, reason: `${text} is no type of data`, remedy: 'leave it out', token: null };
   const isGeneric = tokens[0]?.text === '\\#' && !tokens[0].isQuoted;
   if (layout === null && !isGeneric && SIGNER_TYPES.includes(type)) {
     const remedy = 'leave it out: a zone file has the records from before signing';

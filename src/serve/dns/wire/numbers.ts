@@ -50,6 +50,8 @@ export const RCODE = {
   NXDOMAIN: 3,
   NOTIMP: 4,
   REFUSED: 5,
+  /** A DNAME made the name too long (RFC 6672 2.2). */
+  YXDOMAIN: 6,
   /** Extended (RFC 6891 6.1.3): the upper 8 bits are in the OPT record. */
   BADVERS: 16,
   /** RFC 7873. */
@@ -87,6 +89,11 @@ export function parseType(text: string): number | null {
   if (Object.hasOwn(RECORD_TYPE, upper)) return RECORD_TYPE[upper as keyof typeof RECORD_TYPE];
   const match = /^TYPE(0|[1-9][0-9]{0,4})$/.exec(upper);
   return match !== null && Number(match[1]) <= 0xffff ? Number(match[1]) : null;
+}
+
+/** Types of questions and messages, which no zone holds (RFC 6895 3.1). */
+export function isMetaType(type: number): boolean {
+  return type === 0 || type === RECORD_TYPE.OPT || (type >= 128 && type <= 255);
 }
 
 const nameOfRcode = new Map<number, string>(Object.entries(RCODE).map(([name, rcode]) => [rcode, name]));

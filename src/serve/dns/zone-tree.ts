@@ -1,0 +1,55 @@
+/** The tree of names while zones are being built: nodes, their ancestors, their sets. */
+import type { NameTable } from './name-table.ts';
+import { labelStarts, type Name, parentName } from './wire/name.ts';
+import type { RecordData } from './wire/record-data.ts';
+import type { NodeDraft, Origin, SetDraft } from './zone-draft.ts';
+import type { CompiledZone } from './zones.ts';
+
+export type NodeTable = NameTable<NodeDraft>;
+
+export function createNode(name: Name, zone: CompiledZone): NodeDraft {
+  const links = { cname: null, dname: null, redirectedBy: null, cut: null, wildcard: null };
+  return { name, zone, sets: new Map(), ...links, steered: null, steeredOrigin: null };
+}
+
+export function addToSet(
+  node: NodeDraft,
+  type: number,
+  ttlSeconds: number,
+  data: RecordData,
+  origin: Origin,
+): SetDraft {
+  let set = node.sets.get(type);
+  if (set === undefined) {
+    set = { type, ttlSeconds, records: [], additionals: [], origins: [] };
+    node.sets.set(type, set);
+  }
+  set.origins.push(origin);
+  // A set has no duplicates (RFC 2181 section 5).
+  if (!set.records.some((record) => sameBytes(record.bytes, data.bytes))) set.records.push(data);
+  return set;
+}
+
+function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}
+
+/** The node of a name at or below the zone's apex, made with its ancestors if needed; null: it is in a zone below. */
+export function ensureNode(name: Name, zone: CompiledZone, names: NodeTable): NodeDraft | null {
+  const known = names.get(name);
+  if (known !== undefined) return known.zone === zone ? known : null;
+  if (ensureNode(parentName(name), zone, names) === null) return null;
+  const node = createNode(name, zone);
+  names.add(name, node);
+  return node;
+}
+
+export function deepestZone(name: Name, names: NodeTable): CompiledZone | null {
+  for (const start of labelStarts(name)) {
+    const node = names.get(name.subarray(start));
+    if (node !== undefined) return node.zone;
+  }
+  return null;
+}
