@@ -50,13 +50,6 @@ static __always_inline enum outcome relay(struct packet *packet, const struct ba
 	return unsent(packet, choice, REASON_RELAY);
 }
 
-/* No service has the port, or the protocol has no ports: the host may have use for it, and for the others. */
-static __always_inline enum outcome leave_to_host(int *verdict, enum outcome outcome)
-{
-	*verdict = XDP_PASS;
-	return outcome;
-}
-
 static __always_inline enum outcome process_first(struct packet *packet, const struct settings *all,
 						  struct recent *recent, const struct fragment *fragment,
 						  struct choice *choice, int *verdict)
@@ -71,7 +64,8 @@ static __always_inline enum outcome process_first(struct packet *packet, const s
 	service = find_service(packet, recent, vip, all->generation);
 	if (!service) {
 		remember_home(fragment, 0, 0, false, clock_ns());
-		return leave_to_host(verdict, is_icmp(packet) ? OUTCOME_ICMP_OTHER : OUTCOME_NO_SERVICE);
+		return leave_to_host(packet, verdict,
+				     is_icmp(packet) ? OUTCOME_ICMP_OTHER : OUTCOME_NO_SERVICE);
 	}
 	packet->subject = service->subject;
 	choice->backend = 0; /* the owner's number stands there, and a flow above its limit gets none */
@@ -118,7 +112,7 @@ static __always_inline enum outcome process_later(struct packet *packet, const s
 	packet->protocol = home & FRAGMENT_TCP ? PROTOCOL_TCP : PROTOCOL_UDP;
 	service = choice->backend ? find_service(packet, recent, packet->subject, all->generation) : NULL;
 	if (!service)
-		return leave_to_host(verdict, OUTCOME_NO_SERVICE);
+		return leave_to_host(packet, verdict, OUTCOME_NO_SERVICE);
 	packet->subject = service->subject;
 	return send_chosen(packet, service, choice, OUTCOME_FRAGMENT_LATER, verdict);
 }
@@ -141,7 +135,8 @@ static __always_inline enum outcome process_fragment(struct packet *packet, cons
 	if (read_fragment(packet, &fragment) != PARSED_FRAGMENT)
 		return OUTCOME_MALFORMED;
 	if (!packet->is_ipv6 && packet->protocol != PROTOCOL_TCP && packet->protocol != PROTOCOL_UDP)
-		return leave_to_host(verdict, is_icmp(packet) ? OUTCOME_ICMP_OTHER : OUTCOME_NO_SERVICE);
+		return leave_to_host(packet, verdict,
+				     is_icmp(packet) ? OUTCOME_ICMP_OTHER : OUTCOME_NO_SERVICE);
 	if (is_expired(packet))
 		return answer_back(packet, OUTCOME_TTL_EXPIRED);
 	owner = find_owner(packet, all, &fragment, &choice);

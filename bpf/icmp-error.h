@@ -60,13 +60,13 @@ static __always_inline enum outcome process_icmp_error(struct packet *packet, co
 	vip = find_vip(packet, recent, all->generation);
 	packet->subject = vip.subject;
 	if (parse_transport(packet) != PARSED_OK || !read_quote(packet, &quoted))
-		return OUTCOME_ICMP_OTHER;
+		return leave_to_host(packet, verdict, OUTCOME_ICMP_OTHER);
 	packet->is_error = true;
 	packet->ports = quoted.ports;
 	packet->protocol = quoted.protocol;
 	service = find_service(packet, recent, vip.subject, all->generation);
 	if (!service)
-		return OUTCOME_ICMP_OTHER;
+		return leave_to_host(packet, verdict, OUTCOME_ICMP_OTHER);
 	packet->subject = service->subject;
 	*verdict = XDP_DROP;
 	if (is_expired(packet))

@@ -82,9 +82,9 @@ enum outcome {
 	OUTCOME_NOT_VIP,     /* pass */
 	OUTCOME_MALFORMED,   /* for a VIP, but lengths or headers do not fit: drop */
 	OUTCOME_FRAGMENT,    /* for a VIP, early, and over the bounds of what is held: drop */
-	OUTCOME_NO_SERVICE,  /* for a VIP, no service on that port and protocol: pass */
+	OUTCOME_NO_SERVICE,  /* for a VIP, no service on that port and protocol: pass, or drop: host.h */
 	OUTCOME_ICMP_ECHO,   /* echo request to a VIP, answered: tx */
-	OUTCOME_ICMP_OTHER,  /* any other ICMP to a VIP: pass */
+	OUTCOME_ICMP_OTHER,  /* any other ICMP to a VIP: the same */
 	OUTCOME_ICMP_ERROR,  /* an ICMP error about a flow, to the backend of the flow */
 	OUTCOME_TTL_EXPIRED, /* its TTL or hop limit was used up: drop, the sender is told */
 	OUTCOME_NO_BACKEND,  /* the slot names nobody: drop, and tell the sender if the service wants it */

@@ -11,6 +11,7 @@
 #include "forward.h"
 #include "hand-up.h"
 #include "hops.h"
+#include "host.h"
 #include "icmp.h"
 #include "parse.h"
 #include "quic.h"
@@ -121,10 +122,8 @@ static __always_inline enum outcome process(struct packet *packet, const struct 
 	if (is_icmp(packet))
 		return process_icmp(packet, &vip, verdict);
 	service = find_service(packet, recent, vip.subject, all->generation);
-	if (!service) {
-		*verdict = XDP_PASS;
-		return RARE(OUTCOME_NO_SERVICE);
-	}
+	if (!service)
+		return RARE(leave_to_host(packet, verdict, OUTCOME_NO_SERVICE));
 	packet->subject = service->subject;
 	if (is_expired(packet))
 		return RARE(answer_back(packet, OUTCOME_TTL_EXPIRED));

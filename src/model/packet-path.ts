@@ -15,7 +15,10 @@ import { type IpHeader, parseIp, parseTransport, type Transport } from './parse.
 import { readQuote } from './quote.ts';
 import { forward, tellSender, withoutBackend } from './send.ts';
 
-/** Runs one Ethernet frame through the balancer. Never changes `frame`. About 1 us. */
+/**
+ * Runs one Ethernet frame through the balancer. Never changes `frame`. About 1 us. The kernel's routes are not asked here (bpf/host.h,
+ * bpf/egress.h): what is for no service passes, as on a host that has the VIP as an address.
+ */
 export function processFrame(engine: Engine, frame: Uint8Array, ingressIfindex: number, clock: Clock): PacketResult {
   const ip = parseIp(frame);
   const lengthBytes = ip?.lengthBytes ?? 0;
