@@ -1,6 +1,7 @@
 /** A running server with the sample configuration, and `dig`. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { createSocket } from 'node:dgram';
 import { createServer } from 'node:net';
 import { promisify } from 'node:util';
 import { mutableView, testConfig } from '../../src/serve/dns/sample.ts';
@@ -67,7 +68,7 @@ export interface DigAnswer {
 export async function dig(port: number, args: string): Promise<DigAnswer> {
   const server = args.includes('@') ? '' : '@127.0.0.1 ';
   const command = `${server}-p ${port} +norecurse +tries=1 +time=3 +nocookie +ignore ${args}`;
-  const { stdout } = await run('dig', command.split(' '));
+  const { stdout } = await run('dig', command.trim().split(/ +/));
   const section = (name: string): string[] => {
     const match = new RegExp(`;; ${name} SECTION:\\n([^]*?)\\n\\n`).exec(stdout);
     return match === null ? [] : match[1].split('\n').map((line) => line.replace(/\s+/g, ' '));
@@ -84,4 +85,22 @@ export async function dig(port: number, args: string): Promise<DigAnswer> {
     subnet: subnet === null ? null : subnet[1],
     sizeBytes: Number(/MSG SIZE {2}rcvd: ([0-9]+)/.exec(stdout)?.[1] ?? 0),
   };
+}
+
+/** One datagram and its answer; null: none within the time. `sourcePort`: 0 any. */
+export async function exchange(port: number, bytes: Uint8Array, waitMs = 2000, sourcePort = 0): Promise<Buffer | null> {
+  const socket = createSocket('udp4');
+  try {
+    return await new Promise((resolve, reject) => {
+      const timer = setTimeout(() => resolve(null), waitMs);
+      socket.on('error', reject);
+      socket.on('message', (message) => {
+        clearTimeout(timer);
+        resolve(message);
+      });
+      socket.bind(sourcePort, '127.0.0.1', () => socket.send(bytes, port, '127.0.0.1'));
+    });
+  } finally {
+    socket.close();
+  }
 }

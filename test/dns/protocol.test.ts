@@ -1,8 +1,7 @@
 /** EDNS, client subnet and the questions of RFC 8906, which tell servers that break resolvers from those that do not. */
 import assert from 'node:assert/strict';
-import { createSocket } from 'node:dgram';
 import { after, before, test } from 'node:test';
-import { dig, type RunningServer, startServer } from './fixture.ts';
+import { dig, exchange, type RunningServer, startServer } from './fixture.ts';
 
 let running: RunningServer;
 before(async () => {
@@ -11,24 +10,6 @@ before(async () => {
 after(() => running.server.stop());
 
 const ask = (args: string) => dig(running.port, args);
-
-/** One datagram and its answer; null: none within the time. */
-async function exchange(bytes: Uint8Array, waitMs = 2000): Promise<Buffer | null> {
-  const socket = createSocket('udp4');
-  try {
-    return await new Promise((resolve, reject) => {
-      const timer = setTimeout(() => resolve(null), waitMs);
-      socket.on('error', reject);
-      socket.on('message', (message) => {
-        clearTimeout(timer);
-        resolve(message);
-      });
-      socket.send(bytes, running.port, '127.0.0.1');
-    });
-  } finally {
-    socket.close();
-  }
-}
 
 const WWW = [3, 0x77, 0x77, 0x77, 7, ...Buffer.from('example'), 4, ...Buffer.from('test'), 0, 0, 1, 0, 1];
 
@@ -143,7 +124,7 @@ test('messages that are no query of one question get FORMERR', async () => {
     ['option cut off', message([1, 0, 0, 1], [...WWW, ...opt.slice(0, -1), 4, 0, 3, 0, 9])],
   ];
   for (const [what, bytes] of cases) {
-    const answer = await exchange(bytes);
+    const answer = await exchange(running.port, bytes);
     assert.equal(rcode(answer), 1, what);
   }
   assert.equal((await ask('+header-only +noedns')).status, 'FORMERR');
@@ -151,14 +132,17 @@ test('messages that are no query of one question get FORMERR', async () => {
 
 test('a query with other records beside OPT, or bytes after it, is answered', async () => {
   const record = [0xc0, 12, 0, 16, 0, 1, 0, 0, 0, 0, 0, 2, 1, 97];
-  assert.equal(rcode(await exchange(message([1, 1, 1, 1], [...WWW, ...record, ...record, ...record]))), 0);
-  assert.equal(rcode(await exchange(message([1, 0, 0, 0], [...WWW, 1, 2, 3]))), 0);
+  assert.equal(
+    rcode(await exchange(running.port, message([1, 1, 1, 1], [...WWW, ...record, ...record, ...record]))),
+    0,
+  );
+  assert.equal(rcode(await exchange(running.port, message([1, 0, 0, 0], [...WWW, 1, 2, 3]))), 0);
 });
 
 test('answers and fragments of a header are not answered', async () => {
   const dropped = { ...running.server.counters.dropped };
-  assert.equal(await exchange(message([1, 0, 0, 0], WWW, 0x8100), 150), null);
-  assert.equal(await exchange(Uint8Array.of(1, 2, 3), 150), null);
+  assert.equal(await exchange(running.port, message([1, 0, 0, 0], WWW, 0x8100), 150), null);
+  assert.equal(await exchange(running.port, Uint8Array.of(1, 2, 3), 150), null);
   assert.equal(running.server.counters.dropped.response, dropped.response + 1);
   assert.equal(running.server.counters.dropped.short, dropped.short + 1);
 });

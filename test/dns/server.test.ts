@@ -1,21 +1,14 @@
 /** TCP as RFC 7766 asks, its limits, sockets that others opened, and reloading. */
 import assert from 'node:assert/strict';
-import { createSocket } from 'node:dgram';
-import { connect, type Socket } from 'node:net';
 import { afterEach, test } from 'node:test';
 import koffi from 'koffi';
 import { mutableView, record, testConfig, zone } from '../../src/serve/dns/sample.ts';
-import { encodeQuery } from '../../src/serve/dns/wire/message.ts';
-import { parseName, ROOT_NAME } from '../../src/serve/dns/wire/name.ts';
 import { dig, type RunningServer, startServer } from './fixture.ts';
-
-/** Low ports. */
-const needsRoot = process.getuid?.() === 0 ? false : 'needs root';
+import { closeAll, closed, framed, open, readIds, until } from './tcp-client.ts';
 
 let running: RunningServer | null = null;
-const clients: Socket[] = [];
 afterEach(async () => {
-  for (const client of clients.splice(0)) client.destroy();
+  closeAll();
   await running?.server.stop();
   running = null;
 });
@@ -23,54 +16,6 @@ afterEach(async () => {
 async function start(options: Parameters<typeof startServer>[0] = {}): Promise<RunningServer> {
   running = await startServer(options);
   return running;
-}
-
-function framed(id: number, text: string, type = 1): Buffer {
-  const name = parseName(`${text}.`, ROOT_NAME);
-  assert.ok(name.ok);
-  const query = encodeQuery(id, { name: name.name, type, class: 1 }, null);
-  return Buffer.concat([Uint8Array.of(query.length >> 8, query.length), query]);
-}
-
-function open(port: number): Socket {
-  const socket = connect(port, '127.0.0.1');
-  socket.on('error', () => undefined);
-  clients.push(socket);
-  return socket;
-}
-
-/** Identifiers of the next `count` answers, in the order in which they come. */
-async function readIds(socket: Socket, count: number): Promise<number[]> {
-  let bytes = Buffer.alloc(0);
-  const ids: number[] = [];
-  for await (const chunk of socket.iterator({ destroyOnReturn: false })) {
-    bytes = Buffer.concat([bytes, chunk as Buffer]);
-    while (bytes.length >= 2 && bytes.length >= 2 + bytes.readUInt16BE(0)) {
-      ids.push(bytes.readUInt16BE(2));
-      bytes = bytes.subarray(2 + bytes.readUInt16BE(0));
-    }
-    if (ids.length >= count) return ids;
-  }
-  return ids;
-}
-
-function closed(socket: Socket, limitMs = 5000): Promise<void> {
-  socket.resume();
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error('the connection stays open')), limitMs);
-    socket.on('close', () => {
-      clearTimeout(timer);
-      resolve();
-    });
-  });
-}
-
-async function until(what: string, holds: () => boolean, limitMs = 5000): Promise<void> {
-  const end = performance.now() + limitMs;
-  while (!holds()) {
-    if (performance.now() > end) throw new Error(`not within ${limitMs} ms: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
 }
 
 test('queries in one segment are all answered', async () => {
@@ -251,20 +196,4 @@ test('a reload answers from the new zones at once; one with problems changes not
   assert.deepEqual((await dig(port, 'new.test')).answer, ['new.test. 3600 IN A 192.0.2.99']);
   assert.equal((await dig(port, 'www.example.test')).status, 'REFUSED');
   assert.deepEqual((await dig(port, 'epoch.portico CH TXT')).answer, ['epoch.portico. 0 CH TXT "8"']);
-});
-
-test('datagrams from ports whose services answer anything are dropped', { skip: needsRoot }, async () => {
-  const { port, server } = await start();
-  const socket = createSocket('udp4');
-  try {
-    await new Promise<void>((resolve, reject) => {
-      socket.on('error', reject);
-      socket.bind(19, '127.0.0.1', resolve);
-    });
-    socket.send(framed(1, 'www.example.test').subarray(2), port, '127.0.0.1');
-    await until('it is dropped', () => server.counters.dropped.port === 1);
-    assert.equal(server.counters.queries.udp, 1);
-  } finally {
-    socket.close();
-  }
 });

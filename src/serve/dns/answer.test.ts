@@ -124,6 +124,18 @@ test('answers are never answered, and neither is what has no whole header', () =
   assert.equal(counters.dropped.short, dropped.short + 12);
 });
 
+test('by UDP nothing is answered to ports whose services answer anything, nor to one that cannot be', () => {
+  const query = queryBytes('www.example.test', 'A');
+  const out = new Uint8Array(MAX_UDP_BYTES);
+  const send = (port: number, transport: Transport = 'udp') =>
+    responder.respond(query, query.length, asker('10.0.0.1', transport), port, out);
+  const before = counters.dropped.port;
+  for (const port of [0, 7, 17, 19]) assert.equal(send(port), 0, `${port}`);
+  assert.equal(counters.dropped.port, before + 4);
+  for (const port of [1, 53, 1024, 65535]) assert.ok(send(port) > 0, `${port}`);
+  assert.ok(send(7, 'tcp') > 0, 'a connection cannot be forged');
+});
+
 test('any bytes are answered within the size limits and counted once', () => {
   const check = (bytes: Uint8Array) => {
     for (const transport of ['udp', 'tcp'] as const) {

@@ -41,11 +41,11 @@ export class RateLimiter {
   readonly #counters: { displaced: number };
   readonly #seed: number;
   /** 0: free. */
-  readonly #tags = new Uint32Array(BUCKETS);
+  readonly #tags = new Int32Array(BUCKETS);
   /** When the bucket is full again, in Unix time: the later, the nearer to the limit. */
   readonly #fullMs = new Float64Array(BUCKETS);
   readonly #refused = new Uint16Array(BUCKETS);
-  readonly #provedTags = new Uint32Array(PROVED);
+  readonly #provedTags = new Int32Array(PROVED);
   readonly #provedUntilMs = new Float64Array(PROVED);
   /** Results of the hash in hand. */
   #place = 0;
@@ -142,5 +142,5 @@ function mix(hash: number, word: number): number {
 function finish(hash: number): number {
   const first = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
   const second = Math.imul(first ^ (first >>> 13), 0xc2b2ae35);
-  return (second ^ (second >>> 16)) >>> 0;
+  return second ^ (second >>> 16);
 }
