@@ -98,12 +98,15 @@ export class FleetSource implements ApiSource {
     }[kind]();
     if (!done.ok) return done;
     this.#journal.info({ kind, name, deadlineMs }, drained ? 'drained' : 'drain taken back');
+    return { ok: true, value: { kind, name, drained, deadlineMs } };
+  }
+
+  #keepDrains(): void {
     try {
       this.#runtime.keepDrains();
     } catch (error) {
       this.#journal.error({ reason: (error as Error).message }, 'drains will not outlive this process');
     }
-    return { ok: true, value: { kind, name, drained, deadlineMs } };
   }
 
   async #drainBackend(name: string, drained: boolean, deadlineMs: number | null): Promise<ApiResult<object>> {
@@ -123,7 +126,9 @@ export class FleetSource implements ApiSource {
         error: `${name} is the last backend in service of one of its services at ${site.name}`,
         remedy: `bring another backend into service first, or drain the site: portico drain site ${site.name}`,
       };
-    site.setDrained(name, drained, deadlineMs);
+    site.drains.set(name, drained, deadlineMs);
+    // Before the tables: what cannot be changed now is changed later, by the next process too.
+    this.#keepDrains();
     try {
       await site.refresh();
     } catch (error) {
@@ -151,6 +156,7 @@ export class FleetSource implements ApiSource {
       } catch (error) {
         return { ok: false, error: (error as Error).message, remedy: 'try again when BIRD runs' };
       }
+      this.#keepDrains();
       return { ok: true, value: {} };
     }
     return notHere(`balancer ${name}`);
@@ -169,6 +175,7 @@ export class FleetSource implements ApiSource {
       };
     if (drained) drainedSites.add(name);
     else drainedSites.delete(name);
+    this.#keepDrains();
     return { ok: true, value: {} };
   }
 
@@ -240,7 +247,7 @@ function isLast({ config, health }: Runtime, site: SiteRuntime, name: string): b
   return [...config.services.values()].some((service) => {
     const names = service.backends.get(site.name) ?? [];
     const isOut = (other: string): boolean =>
-      site.isDrained(other) || health.backend(service.name, other).verdict === 'unhealthy';
+      site.drains.isDrained(other) || health.backend(service.name, other).verdict === 'unhealthy';
     return names.includes(name) && names.every((other) => other === name || isOut(other));
   });
 }

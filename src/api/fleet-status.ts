@@ -144,8 +144,8 @@ function serviceStatus(
       name,
       address: backend === undefined ? '' : formatAddress(backend.address),
       ...runtime.health.backend(service.name, name),
-      drained: site.isDrained(name),
-      drain: site.isDrained(name) ? drainStatus(site, service.name, name) : null,
+      drained: site.drains.isDrained(name),
+      drain: site.drains.isDrained(name) ? drainStatus(site, service.name, name) : null,
       weight: backend?.weight ?? 0,
       ...weightStatus(site, service.name, name, backend?.weight ?? 0),
       slots: index === undefined ? 0 : (summary?.slotsByIndex.get(index) ?? 0),
@@ -187,10 +187,10 @@ function weightStatus(
 }
 
 function drainStatus(site: SiteRuntime, service: string, backend: string): DrainStatus {
-  const deadline = site.drainDeadlines.get(backend);
+  const deadline = site.drains.deadlines.get(backend)?.atMs;
   return {
     leftMs: deadline === undefined ? null : Math.max(0, deadline - Date.now()),
-    givenUp: site.isGivenUp(backend),
+    givenUp: site.drains.isGivenUp(backend),
     ...drainHolders(site, service, backend),
   };
 }

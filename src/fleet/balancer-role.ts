@@ -313,9 +313,9 @@ export class BalancerRole implements TableTarget {
     return (this.forwarder.backends.view.at(index).flags & BACKEND_ALIVE) !== 0;
   }
 
-  /** Whether entries of services that track every flow name the backend. */
-  hasFlows(index: number): boolean {
-    return this.forwarder.connections.hasFollowed(index);
+  /** 1 for each backend that entries of services that track every flow name. */
+  followed(): Uint8Array {
+    return this.forwarder.connections.followed();
   }
 
   /** Nothing refers to the index any more: its entries go, and it may be given out again. */

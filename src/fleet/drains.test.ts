@@ -10,7 +10,13 @@ test('drains are read as they were written, and a damaged file is told', (t) => 
   t.after(() => rmSync(folder, { recursive: true }));
   const file = join(folder, 'drains/b.json');
   assert.deepEqual(readDrains(file), NO_DRAINS);
-  const drains = { backend: ['eu-1'], balancer: [], site: ['us'], deadlines: { 'eu-1': 1_790_000_000_000 } };
+  const drains = {
+    backend: ['eu-1'],
+    balancer: [],
+    site: ['us'],
+    deadlines: { 'eu-1': 1_790_000_000_000 },
+    fromFile: { 'eu-1': 600_000 },
+  };
   writeDrains(file, drains);
   assert.deepEqual(readDrains(file), drains);
   assert.deepEqual(readdirSync(join(folder, 'drains')), ['b.json']);

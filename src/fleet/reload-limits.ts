@@ -1,5 +1,5 @@
 /** What a running process cannot take over from a changed configuration, because it is fixed when a role starts. Pure. */
-import type { Balancer, Config, Service } from '../config/model.ts';
+import { type Balancer, type Config, isHashScheduler, type Service } from '../config/model.ts';
 import { type Address, formatAddress, formatPrefix } from '../net/address.ts';
 
 /** Names of the roles that run in this process. */
@@ -49,8 +49,9 @@ function serviceProblems(before: Config, service: Service, after: Config, next: 
   // Flows would hash to other slots.
   compare('scheduler', service.scheduler, next.scheduler, byClient(service) !== byClient(next));
   const [mode, nextMode] = [service.tracking.mode, next.tracking.mode];
-  // Entries tell where flows are, and would be asked no more.
-  compare('tracking.mode', mode, nextMode, mode !== nextMode && (mode === 'full' || nextMode === 'none'));
+  // Entries tell where flows are, and would be asked no more; or flows without any would be asked for theirs when slots change.
+  const isOther = mode !== nextMode && mode !== 'none';
+  compare('tracking.mode', trackingText(service), trackingText(next), isOther);
   const rewritten = rewrittenTo(before, service);
   const nextRewritten = rewrittenTo(after, next);
   // To a backend's socket, a packet that is rewritten and one that is not are of two connections.
@@ -60,6 +61,10 @@ function serviceProblems(before: Config, service: Service, after: Config, next: 
     compare(`forwarding (${name})`, to, nextRewritten.get(name) ?? '', true);
   }
   return changes(`services.${service.name}.`, old, wanted, remedy);
+}
+
+function trackingText({ tracking, scheduler }: Service): string {
+  return tracking.mode === 'full' && !isHashScheduler(scheduler) ? `full (for ${scheduler})` : tracking.mode;
 }
 
 /** What the backends of a service get as destination: the VIP, or their own address with some port. */

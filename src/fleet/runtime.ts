@@ -14,7 +14,7 @@ import { inNamespace } from '../serve/vip/netns.ts';
 import { type BackendRole, startBackend } from './backend-role.ts';
 import { type BalancerRole, startBalancer } from './balancer-role.ts';
 import { type DnsRole, startDns } from './dns-role.ts';
-import { type Drains, NO_DRAINS, readDrains, writeDrains } from './drains.ts';
+import { KeptDrains } from './drains.ts';
 import { FloodWatch } from './flood-watch.ts';
 import { loadHashKeys } from './hash-keys.ts';
 import { HealthBook } from './health-book.ts';
@@ -71,19 +71,24 @@ export class Runtime {
   readonly #loadPolls = new Map<string, LoadPoll>();
   readonly #siteProbers = new Map<string, Prober>();
   readonly #log: Log;
+  readonly #drains: KeptDrains;
   #hashKeys: ReadonlyMap<string, Uint8Array> = new Map();
   #applying: Promise<void> = Promise.resolve();
   #maintenance: NodeJS.Timeout | undefined;
   #loadTimer: NodeJS.Timeout | undefined;
   #maintaining: Promise<void> = Promise.resolve();
   #stopping: Promise<void> | null = null;
-  #drained: Drains = NO_DRAINS;
   #closed = false;
 
   constructor(options: RuntimeOptions) {
     this.#options = options;
     this.config = options.config;
     this.#log = options.log;
+    const [first = 'none'] = options.machines.keys();
+    this.#drains = new KeptDrains(
+      join(options.folders.state, 'drains', `${options.config.name}-${first}.json`),
+      options.log,
+    );
     this.floods = new FloodWatch(options.log);
     this.health = new HealthBook(steadyMs, (probe, observer, before, health) =>
       this.#onVerdict(probe, observer, before, health),
@@ -110,11 +115,11 @@ export class Runtime {
     const { config } = this;
     try {
       this.#hashKeys = loadHashKeys(config, this.#options.folders.state);
-      this.#loadDrains();
+      this.#drains.load(this);
       const machines = await this.#startMachines(config, this.#hashKeys);
       this.#register(machines, config);
       for (const site of this.sites.values()) await site.apply(config);
-      this.#keepDeadlines();
+      this.#drains.keepDeadlines(this);
       await untilRouted(this.sites.values(), this.#log);
       for (const role of await this.#startNameServers(config)) this.#addNameServer(role);
       this.#plan();
@@ -176,56 +181,14 @@ export class Runtime {
     const siteOf = (name: string): SiteRuntime => this.sites.get(name) ?? this.#addSite(name);
     for (const role of backends) siteOf(role.site).backends.set(role.name, role);
     for (const role of balancers) {
-      role.drained = this.#drained.balancer.includes(role.name);
+      role.drained = this.#drains.hasBalancer(role.name);
       siteOf(role.site).addBalancer(role, config);
     }
   }
 
-  /** A file that cannot be read is told and does not hold up the start. */
-  #loadDrains(): void {
-    try {
-      this.#drained = readDrains(this.#drainFile);
-    } catch (error) {
-      this.#log.error({ reason: (error as Error).message }, 'drains are lost');
-    }
-    const { backend, site, deadlines } = this.#drained;
-    const siteOf = (name: string) => this.sites.get(this.config.backends.get(name)?.site ?? '');
-    for (const name of backend) siteOf(name)?.drainedBackends.add(name);
-    for (const [name, at] of Object.entries(deadlines)) siteOf(name)?.drainDeadlines.set(name, at);
-    for (const name of site) if (this.config.sites.has(name)) this.steering.drainedSites.add(name);
-  }
-
-  get #drainFile(): string {
-    const [first] = this.#options.machines.keys();
-    return join(this.#options.folders.state, 'drains', `${this.#options.config.name}-${first ?? 'none'}.json`);
-  }
-
   /** Writes down what the operator has drained, so that it stays over a restart. Throws where that is not possible. */
   keepDrains(): void {
-    const sites = [...this.sites.values()];
-    this.#drained = {
-      backend: sites.flatMap((site) => [...site.drainedBackends]),
-      balancer: sites.flatMap((site) =>
-        [...site.balancers.values()].filter((role) => role.drained).map(({ name }) => name),
-      ),
-      site: [...this.steering.drainedSites],
-      deadlines: Object.fromEntries(sites.flatMap((site) => [...site.drainDeadlines])),
-    };
-    writeDrains(this.#drainFile, this.#drained);
-  }
-
-  /** The file's drains have begun, with their deadlines: those shall not begin anew with the next process. */
-  #keepDeadlines(): void {
-    const deadlines = Object.fromEntries([...this.sites.values()].flatMap((site) => [...site.drainDeadlines]));
-    if (JSON.stringify(deadlines) === JSON.stringify(this.#drained.deadlines)) return;
-    try {
-      this.keepDrains();
-    } catch (error) {
-      this.#log.error(
-        { reason: (error as Error).message },
-        'deadlines of drains will begin anew with the next process',
-      );
-    }
+    this.#drains.keep(this);
   }
 
   /** Starts the name servers that are here and do not run yet; all of them or, when it rejects, none. */
@@ -303,7 +266,7 @@ export class Runtime {
     else if (before === 'unhealthy') this.#log.info(fields, message);
     if (backend === null) return;
     const its = this.sites.get(site);
-    if (its !== undefined) this.#refresh(its, its.refresh());
+    if (its !== undefined) this.#refresh(its, its.refresh([service]));
   }
 
   #refresh({ name }: SiteRuntime, done: Promise<void>): void {
@@ -346,7 +309,7 @@ export class Runtime {
     for (const role of nameServers) this.#addNameServer(role);
     const results = await Promise.allSettled([...this.sites.values()].map((site) => site.apply(config)));
     results.push(...(await Promise.allSettled([this.#stopGone(config)])));
-    this.#keepDeadlines();
+    this.#drains.keepDeadlines(this);
     this.#plan();
     for (const name of this.steering.drainedSites) if (!config.sites.has(name)) this.steering.drainedSites.delete(name);
     const failures = results.flatMap((one) => (one.status === 'rejected' ? [(one.reason as Error).message] : []));

@@ -146,27 +146,31 @@ export class ServiceWeights {
   }
 
   /**
-   * Called about once a second. True: some weight has changed, so the tables should be looked at. `isHeld`: slots of the service still wait
+   * Called about once a second. Gives the services of which some weight has changed, so that their tables should be looked at. `isHeld`: slots of the service still wait
    * for the last change of weights; then the controller waits too.
    */
-  look(isHeld: (service: string) => boolean): boolean {
+  look(isHeld: (service: string) => boolean): string[] {
     const now = this.#options.nowMs();
+    return [...this.#services.values()]
+      .filter((state) => this.#lookAt(state, now, isHeld))
+      .map(({ service }) => service.name);
+  }
+
+  #lookAt(state: ServiceState, now: number, isHeld: (service: string) => boolean): boolean {
+    const { service, members } = state;
     let hasChanged = false;
-    for (const state of this.#services.values()) {
-      const { service, members } = state;
-      for (const member of members.values()) {
-        const share = slowStartShare(now - member.beganMs, service.slowStartMs);
-        if (effectiveWeight(member.weight, share * member.factor) !== member.effective) hasChanged = true;
-      }
-      if (service.load === null) continue;
-      this.#watchSilence(state, now);
-      if (now - state.roundMs < roundMs(service.load.intervalMs)) continue;
-      state.roundMs = now;
-      if (this.mayFollowLoad && !isHeld(service.name) && this.#round(state)) hasChanged = true;
-      for (const member of members.values()) {
-        member.sum = 0;
-        member.reports = 0;
-      }
+    for (const member of members.values()) {
+      const share = slowStartShare(now - member.beganMs, service.slowStartMs);
+      if (effectiveWeight(member.weight, share * member.factor) !== member.effective) hasChanged = true;
+    }
+    if (service.load === null) return hasChanged;
+    this.#watchSilence(state, now);
+    if (now - state.roundMs < roundMs(service.load.intervalMs)) return hasChanged;
+    state.roundMs = now;
+    if (this.mayFollowLoad && !isHeld(service.name) && this.#round(state)) hasChanged = true;
+    for (const member of members.values()) {
+      member.sum = 0;
+      member.reports = 0;
     }
     return hasChanged;
   }

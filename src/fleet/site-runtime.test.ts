@@ -15,7 +15,7 @@ const SLOTS = 307;
 /** A balancer without a kernel: it takes what it is told, or does not. */
 class FakeBalancer {
   readonly name: string;
-  readonly adopted: boolean = false;
+  adopted = false;
   readonly prober = null;
   withdrawnFor: string | null = null;
   takes = true;
@@ -37,6 +37,12 @@ class FakeBalancer {
   };
   /** What an earlier process left in the kernel. */
   kernel: readonly number[] | null = null;
+  left: readonly { index: number; address: Address; agent: boolean; forwarding: null }[] = [];
+  readonly forwarder = {
+    listBackends: () => this.left,
+    vips: { list: () => [] },
+    services: { list: () => [] },
+  };
 
   constructor(name: string) {
     this.name = name;
@@ -76,8 +82,8 @@ class FakeBalancer {
     this.alive.set(index, alive);
   }
   flows = new Set<number>();
-  hasFlows(index: number): boolean {
-    return this.flows.has(index);
+  followed(): Uint8Array {
+    return Uint8Array.from({ length: 4096 }, (_, index) => (this.flows.has(index) ? 1 : 0));
   }
   async writePicks(): Promise<void> {}
   purgeBackend(index: number): void {
@@ -90,7 +96,7 @@ class FakeBalancer {
   }
 }
 
-function world(config = fixtureConfig()) {
+function world(config = fixtureConfig(), prepare: (balancer: FakeBalancer) => void = () => {}) {
   let nowMs = 0;
   const errors: string[] = [];
   const log = { info: () => {}, warn: () => {}, error: (_: object, text: string) => void errors.push(text) };
@@ -108,7 +114,10 @@ function world(config = fixtureConfig()) {
   });
   const balancers = ['eu-b1', 'eu-b2'].map((name) => new FakeBalancer(name));
   const join = (balancer: FakeBalancer) => site.addBalancer(balancer as unknown as BalancerRole, config);
-  for (const balancer of balancers) join(balancer);
+  for (const balancer of balancers) {
+    prepare(balancer);
+    join(balancer);
+  }
   const watch = (now: Config) => {
     const balancer = now.balancers.get('eu-b1');
     if (balancer === undefined) return;
@@ -340,16 +349,16 @@ test('a drain ends at its deadline: the backend leaves all slots as if it had di
   for (const name of ['eu-1', 'eu-2', 'eu-3']) await say(name, null);
   const index = site.indices.numberOf('eu-1') as number;
   const table = site.tables.table('www') as SlotTable;
-  site.setDrained('eu-1', true, 600_000);
+  site.drains.set('eu-1', true, 600_000);
   await site.refresh();
   await site.look();
   assert.ok(!table.current.includes(index) && table.previous.includes(index), 'its connections go on');
-  assert.equal(site.isGivenUp('eu-1'), false);
+  assert.equal(site.drains.isGivenUp('eu-1'), false);
   pass(600_000);
   await site.look();
   assert.ok(!candidatesOf(table).has(index));
   assert.equal(balancers[0].alive.get(index), false);
-  site.setDrained('eu-1', false, null);
+  site.drains.set('eu-1', false, null);
   await site.refresh();
   assert.ok(table.current.includes(index));
   assert.equal(balancers[0].alive.get(index), true);
@@ -360,10 +369,10 @@ test('undrain during a drain takes back what has moved, and forgets the deadline
   await apply(fixtureConfig());
   for (const name of ['eu-1', 'eu-2', 'eu-3']) await say(name, null);
   const before = Uint16Array.from((site.tables.table('www') as SlotTable).current);
-  site.setDrained('eu-1', true, 600_000);
+  site.drains.set('eu-1', true, 600_000);
   await site.refresh();
   assert.deepEqual(served(), ['eu-2', 'eu-3']);
-  site.setDrained('eu-1', false, null);
+  site.drains.set('eu-1', false, null);
   await site.refresh();
   pass(700_000);
   await site.look();
@@ -384,16 +393,16 @@ test('a deadline of the file begins when the file is applied, and only once', as
   pass(500_000);
   await apply(drained);
   pass(100_000);
-  assert.equal(site.isGivenUp('eu-1'), true);
+  assert.equal(site.drains.isGivenUp('eu-1'), true);
   await apply(fixtureConfig());
-  assert.equal(site.drainDeadlines.size, 0);
+  assert.equal(site.drains.deadlines.size, 0);
 });
 
 test('where all are drained, with or without deadline, all go on: an answer is better than none', async () => {
   const { site, apply, say, served, pass } = world();
   await apply(fixtureConfig());
   for (const name of ['eu-1', 'eu-2', 'eu-3']) await say(name, null);
-  for (const name of ['eu-1', 'eu-2', 'eu-3']) site.setDrained(name, true, 1_000);
+  for (const name of ['eu-1', 'eu-2', 'eu-3']) site.drains.set(name, true, 1_000);
   pass(2_000);
   await site.look();
   assert.deepEqual(served(), ['eu-1', 'eu-2', 'eu-3']);
@@ -433,4 +442,100 @@ test('a backend that leaves is probed until it has left; one that dies meanwhile
   assert.equal(balancers[0].alive.get(index), false);
   await site.maintain();
   assert.deepEqual(balancers[0].purged, [index], 'and has left');
+});
+
+const ONLY_TWO = (text: string) => text.replace('backends: all', 'backends: [eu-1, eu-2, us-1]');
+const FULL = (text: string) => text.replace('slots: 307', 'slots: 307\n    tracking: { mode: full }');
+
+test('a backend that a service no longer names, but the file does, keeps its connections until probes say no', async () => {
+  const { site, balancers, apply, say } = world();
+  await apply(fixtureConfig());
+  for (const name of ['eu-1', 'eu-2', 'eu-3']) await say(name, null);
+  const index = site.indices.numberOf('eu-3') as number;
+  await apply(fixtureConfig(ONLY_TWO));
+  const table = site.tables.table('www') as SlotTable;
+  assert.ok(!table.current.includes(index) && table.previous.includes(index));
+  await site.refresh();
+  assert.notEqual(balancers[0].alive.get(index), false);
+  assert.deepEqual(
+    site.leavingFrom('www').map(({ name }) => name),
+    ['eu-3'],
+    'and is probed',
+  );
+  await say('eu-3', 'refused');
+  assert.ok(!candidatesOf(table).has(index));
+  assert.equal(balancers[0].alive.get(index), false);
+});
+
+test('where every flow is tracked, whoever leaves keeps its connections as long as entries name it', async () => {
+  for (const [after, name] of [
+    [without('eu-3'), 'former 10.1.2.3'],
+    [fixtureConfig(ONLY_TWO), 'eu-3'],
+  ] as const) {
+    const full = fixtureConfig(FULL);
+    const { site, balancers, apply, say } = world(full);
+    const next = { ...after, services: new Map([...after.services].map(([key, one]) => [key, tracked(one, full)])) };
+    await apply(full);
+    for (const backend of ['eu-1', 'eu-2', 'eu-3']) await say(backend, null);
+    const index = site.indices.numberOf('eu-3') as number;
+    balancers[1].flows.add(index);
+    await apply(next);
+    assert.ok(!candidatesOf(site.tables.table('www') as SlotTable).has(index));
+    for (let round = 0; round < 2; round++) {
+      await say('eu-2', round === 0 ? 'refused' : null);
+      await site.maintain();
+    }
+    assert.notEqual(balancers[0].alive.get(index), false);
+    assert.deepEqual(
+      site.leavingFrom('www').map((backend) => backend.name),
+      [name],
+    );
+    balancers[1].flows.clear();
+    assert.equal((await site.maintain()).hasLeft, true, 'probes of it end');
+    assert.deepEqual(site.leavingFrom('www'), []);
+  }
+});
+
+const tracked = <T extends { readonly tracking: object }>(service: T, full: Config): T => ({
+  ...service,
+  tracking: full.services.get('www')?.tracking as object,
+});
+
+test('a new process knows by the entries who keeps connections where every flow is tracked', async () => {
+  const config = fixtureConfig((text) => ONLY_TWO(FULL(text)));
+  const left = [...config.backends.values()]
+    .filter(({ site }) => site === 'eu')
+    .map(({ address }, i) => ({ index: i + 1, address, agent: true, forwarding: null }));
+  const { site, balancers, apply } = world(config, (balancer) => {
+    balancer.adopted = true;
+    balancer.left = left;
+    balancer.kernel = Array.from({ length: SLOTS }, (_, slot) => 1 + (slot % 2));
+    balancer.flows.add(3);
+  });
+  await apply(config);
+  await site.refresh();
+  assert.equal(site.indices.numberOf('eu-3'), 3);
+  assert.notEqual(balancers[0].alive.get(3), false);
+});
+
+test('a verdict about one service looks at that one alone', async () => {
+  const two = fixtureConfig((text) =>
+    text.replace(
+      'dns:\n',
+      '  api:\n    vips: { eu: [192.0.2.11] }\n    ports: [80/tcp]\n    backends: all\n    slots: 307\ndns:\n',
+    ),
+  );
+  const { site, apply, say } = world(two);
+  await apply(two);
+  for (const name of ['eu-1', 'eu-2', 'eu-3']) await say(name, null);
+  const asked: string[] = [];
+  const setMembers = site.tables.setMembers.bind(site.tables);
+  site.tables.setMembers = (service, ...rest) => {
+    asked.push(service);
+    return setMembers(service, ...rest);
+  };
+  await site.refresh(['www']);
+  assert.deepEqual(asked, ['www']);
+  await site.refresh();
+  assert.deepEqual(asked, ['www', 'www', 'api']);
 });

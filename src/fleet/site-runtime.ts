@@ -8,15 +8,17 @@ import { Allocation } from './allocation.ts';
 import { askAgents } from './ask-agents.ts';
 import type { BackendRole } from './backend-role.ts';
 import type { BalancerRole } from './balancer-role.ts';
-import { type Choice, chooseMembers } from './choose-members.ts';
+import { Breath } from './breath.ts';
 import type { HealthBook } from './health-book.ts';
 import type { Log } from './log.ts';
 import { ReachWatch } from './reach.ts';
 import { canSettleByReports, changesAtOnce, turnsOf } from './scheduling.ts';
+import { type ServiceChoice, ServiceChoices } from './service-choices.ts';
 import { ServiceWeights } from './service-weights.ts';
-import { assertRoom, type PlannedBackend, planSite, type SitePlan } from './site-plan.ts';
+import { SiteDrains } from './site-drains.ts';
+import { assertRoom, type PlannedBackend, type PlannedService, planSite, type SitePlan } from './site-plan.ts';
 import { SiteTables } from './site-tables.ts';
-import { slotsNaming } from './slot-counts.ts';
+import { indicesIn, NOBODY_NAMED, slotsNaming } from './slot-counts.ts';
 import { SlotListings } from './slot-listings.ts';
 import type { SettleAnswer } from './table-target.ts';
 
@@ -32,6 +34,15 @@ export interface SiteRuntimeOptions {
   readonly log: Log;
 }
 
+/** What a refresh does for one service. */
+interface Step {
+  readonly planned: PlannedService;
+  /** Left by an earlier process, and not taken over yet. */
+  readonly adopted: SlotTable | null;
+  readonly serving: ReadonlySet<number>;
+  readonly choice: ServiceChoice;
+}
+
 export class SiteRuntime {
   readonly name: string;
   readonly balancers = new Map<string, BalancerRole>();
@@ -41,20 +52,15 @@ export class SiteRuntime {
   readonly tables: SiteTables;
   /** Services of which so many backends look dead that all are used. */
   readonly panicking = new Set<string>();
-  /** By the operator. */
-  readonly drainedBackends = new Set<string>();
-  /** When the drain of a backend is over and its last flows are given up, in milliseconds since 1970. */
-  readonly drainDeadlines = new Map<string, number>();
+  readonly drains: SiteDrains;
   readonly weights: ServiceWeights;
   /** What agents say of their connections. */
   readonly reports = new SlotListings();
-  /** Drains whose end has been told. */
-  readonly #givenUp = new Set<string>();
+  readonly #choices: ServiceChoices;
   /** No other process runs a balancer of the site. */
   #hasAllBalancers = true;
   readonly #reach: ReachWatch;
   readonly #hashKey: () => Uint8Array | undefined;
-  readonly #wallMs: () => number;
   readonly #health: HealthBook;
   readonly #log: Log;
   #config: Config | null = null;
@@ -70,13 +76,18 @@ export class SiteRuntime {
   #passedOn = 0;
   #queue: Promise<void> = Promise.resolve();
   #nextRefresh: Promise<void> | null = null;
+  /** Services whose members are to be looked at; null: all. */
+  #stale: Set<string> | null = null;
+  /** Backends that leave some service, as the probers know them. */
+  #probedLeavers = '';
   #closed = false;
 
   constructor(options: SiteRuntimeOptions) {
     this.name = options.site;
     this.#health = options.health;
     this.#log = options.log;
-    this.#wallMs = options.wallMs;
+    this.drains = new SiteDrains(options.site, options.wallMs);
+    this.#choices = new ServiceChoices({ ...options, indices: this.indices, drains: this.drains });
     this.#hashKey = options.hashKey;
     this.weights = new ServiceWeights(options);
     this.#reach = new ReachWatch(options);
@@ -115,7 +126,7 @@ export class SiteRuntime {
     const plan = planSite(config, this.name, this.indices, this.subjects);
     this.#config = config;
     this.#plan = plan;
-    this.#followDrains(config);
+    this.drains.follow(config);
     const others = [...config.balancers.values()].filter(
       ({ site, name }) => site === this.name && !this.balancers.has(name),
     );
@@ -126,19 +137,32 @@ export class SiteRuntime {
     for (const name of this.tables.services()) if (!services.has(name)) await this.tables.removeService(name);
     this.weights.keep(services);
     this.reports.keep(services);
-    const known = this.#known();
+    this.#choices.setConfig(config, services);
+    const known = this.#setKnown();
     await Promise.all([
       ...[...this.balancers.values()].map((balancer) => balancer.setPlan(plan, known)),
       ...[...this.backends.values()].map((backend) => backend.setPlan(plan, known, config, this.#hashKey())),
     ]);
     this.#freeSubjects(plan);
+    if ([...this.#joining].some(({ adopted }) => adopted))
+      this.#choices.adoptFollowed(
+        this.#followed(),
+        plan.services.map(({ service }) => service),
+      );
     for (const balancer of this.#joining) await this.#join(balancer);
+    this.#stale = null;
     await this.#refreshNow();
   }
 
   /** What balancers and agents must know: backends of the configuration, and those that leave. */
   #known(): PlannedBackend[] {
     return [...this.#plan.backends, ...this.#leaving.values()];
+  }
+
+  #setKnown(): PlannedBackend[] {
+    const known = this.#known();
+    this.#choices.setKnown(known);
+    return known;
   }
 
   /**
@@ -229,8 +253,11 @@ export class SiteRuntime {
     }
   }
 
-  /** Health, drains or weights have changed: members of every table anew. Calls that come before it begins are one. */
-  refresh(): Promise<void> {
+  /**
+   * Health, drains or weights have changed: members of every table anew, or of those of `services`. Calls that come before it begins are one.
+   */
+  refresh(services: Iterable<string> | null = null): Promise<void> {
+    this.#note(services);
     this.#nextRefresh ??= this.#exclusively(async () => {
       this.#nextRefresh = null;
       await this.#refreshNow();
@@ -238,40 +265,44 @@ export class SiteRuntime {
     return this.#nextRefresh;
   }
 
-  /** Rejects with the first thing that could not be done, after everything else is. */
+  #note(services: Iterable<string> | null): void {
+    if (services === null) this.#stale = null;
+    else for (const name of services) this.#stale?.add(name);
+  }
+
+  /** Rejects with the first thing that could not be done, after everything else is. What failed is looked at again with the next change. */
   async #refreshNow(): Promise<void> {
     if (this.#config === null) return;
-    const dead = new Set(this.#known().map(({ index }) => index));
-    const choices = this.#plan.services.map((planned) => {
-      const known = this.tables.table(planned.service.name);
-      const adopted = known === undefined ? this.#adoptedTable(planned.subject) : null;
-      return { planned, adopted, choice: this.#choose(planned.service, known ?? adopted) };
-    });
-    for (const { choice } of choices) for (const index of choice.alive) dead.delete(index);
+    const stale = this.#stale;
+    this.#stale = new Set();
+    const breath = new Breath();
+    const steps: Step[] = [];
+    for (const planned of this.#plan.services) {
+      const { service, subject } = planned;
+      const indices = this.tables.indices(service.name);
+      if (stale !== null && !stale.has(service.name) && indices !== undefined) continue;
+      const adopted = indices === undefined ? this.#adoptedTable(subject) : null;
+      const table = indices ?? (adopted === null ? NOBODY_NAMED : indicesIn(adopted));
+      steps.push({ planned, adopted, serving: table.serving, choice: this.#choices.choose(service, table) });
+      await breath.take();
+    }
+    const dead = this.#choices.dead();
     // Those who live are marked so before slots name them, the dead only after no slot does (docs/vip.md).
     this.#setAlive(
       [...this.#dead].filter((index) => !dead.has(index)),
       true,
     );
     const failures: unknown[] = [];
-    for (const { planned, adopted, choice } of choices) {
-      const { service, subject } = planned;
-      const table = this.tables.table(service.name) ?? adopted;
-      const serving = new Set(table?.current);
-      const { members, weightsOnly } = this.weights.weigh(service, choice.members, (index) => serving.has(index));
-      const { settleAfterMs } = service.tracking;
-      const options = {
-        subject,
-        slots: service.slots,
-        settleAfterMs,
-        adopted,
-        weightsOnly,
-        settlesByReports: this.#hasAllBalancers && canSettleByReports(this.name, service, this.#config),
-        immediate: changesAtOnce(service),
-        turns: turnsOf(service),
-      };
-      await this.tables.setMembers(service.name, options, members, choice.dead).catch((error) => failures.push(error));
-      this.#notePanic(service.name, choice.panic);
+    for (const step of steps) {
+      const { name } = step.planned.service;
+      try {
+        await this.#setMembers(step);
+      } catch (error) {
+        failures.push(error);
+        this.#note([name]);
+      }
+      this.#notePanic(name, step.choice.panic);
+      await breath.take();
     }
     this.#setAlive(
       [...dead].filter((index) => !this.#dead.has(index)),
@@ -279,6 +310,23 @@ export class SiteRuntime {
     );
     this.#dead = dead;
     if (failures.length > 0) throw failures[0];
+  }
+
+  #setMembers({ planned, adopted, serving, choice }: Step): Promise<void> {
+    const { service, subject } = planned;
+    const { members, weightsOnly } = this.weights.weigh(service, choice.members, (index) => serving.has(index));
+    const options = {
+      subject,
+      slots: service.slots,
+      settleAfterMs: service.tracking.settleAfterMs,
+      adopted,
+      weightsOnly,
+      settlesByReports:
+        this.#hasAllBalancers && this.#config !== null && canSettleByReports(this.name, service, this.#config),
+      immediate: changesAtOnce(service),
+      turns: turnsOf(service),
+    };
+    return this.tables.setMembers(service.name, options, members, choice.dead);
   }
 
   #notePanic(service: string, panic: boolean): void {
@@ -304,78 +352,18 @@ export class SiteRuntime {
     for (const balancer of this.balancers.values()) for (const index of indices) balancer.setAlive(index, alive);
   }
 
-  /** Who serves a service now; `table` is how its slots are. */
-  #choose(service: Service, table: SlotTable | null): Choice {
-    const serving = new Set(table?.current);
-    const candidates = (service.backends.get(this.name) ?? []).flatMap((name) => {
-      const index = this.indices.numberOf(name);
-      if (index === undefined) return [];
-      return {
-        name,
-        index,
-        weight: this.#config?.backends.get(name)?.weight ?? 1,
-        verdict: this.#health.backend(service.name, name).verdict,
-        drained: this.isDrained(name),
-        givenUp: this.isGivenUp(name),
-        serving: serving.has(index),
-      };
-    });
-    const choice = chooseMembers(candidates, service.panicShare);
-    // Who leaves takes no new flows, and is given up when probes say so.
-    const leaving = [...this.#leaving]
-      .filter(([, { index }]) => table !== null && slotsNaming(table, index).length > 0)
-      .map(([name, { index }]) => ({
-        index,
-        isDead: this.#health.backend(service.name, name).verdict === 'unhealthy',
-      }));
-    const [gone, going] = [leaving.filter(({ isDead }) => isDead), leaving.filter(({ isDead }) => !isDead)];
-    return {
-      ...choice,
-      alive: [...choice.alive, ...going.map(({ index }) => index)],
-      dead: new Set([...choice.dead, ...gone.map(({ index }) => index)]),
-    };
-  }
-
-  /** Backends that flows of the service may be on although the configuration no longer names them. */
+  /** Backends that flows of the service may be on although it does not name them any more. */
   leavingFrom(service: string): Backend[] {
-    const table = this.tables.table(service);
-    return [...this.#leaving.values()].flatMap(({ backend, index }) =>
-      table !== undefined && slotsNaming(table, index).length > 0 ? [backend] : [],
-    );
-  }
-
-  isDrained(backend: string): boolean {
-    return this.drainedBackends.has(backend) || this.#config?.backends.get(backend)?.drain === true;
-  }
-
-  /** It is drained, and the time for that is over. */
-  isGivenUp(backend: string): boolean {
-    return this.isDrained(backend) && this.#wallMs() >= (this.drainDeadlines.get(backend) ?? Number.POSITIVE_INFINITY);
-  }
-
-  /** The operator drains a backend, with the time that it has (null: all that it needs), or takes that back. Call `refresh` afterwards. */
-  setDrained(backend: string, drained: boolean, deadlineMs: number | null): void {
-    if (drained) this.drainedBackends.add(backend);
-    else this.drainedBackends.delete(backend);
-    this.#givenUp.delete(backend);
-    if (drained && deadlineMs !== null) this.drainDeadlines.set(backend, this.#wallMs() + deadlineMs);
-    else this.drainDeadlines.delete(backend);
-  }
-
-  /** Drains of backends that are gone end; those of the file begin, with their deadlines. */
-  #followDrains(config: Config): void {
-    for (const name of this.drainedBackends) if (!config.backends.has(name)) this.drainedBackends.delete(name);
-    for (const name of this.drainDeadlines.keys()) if (!this.isDrained(name)) this.drainDeadlines.delete(name);
-    for (const { name, site, drain, drainDeadlineMs } of config.backends.values())
-      if (site === this.name && drain && drainDeadlineMs !== null && !this.drainDeadlines.has(name))
-        this.drainDeadlines.set(name, this.#wallMs() + drainDeadlineMs);
+    const planned = this.#plan.services.find((one) => one.service.name === service);
+    const table = this.tables.indices(service);
+    if (planned === undefined || table === undefined) return [];
+    return this.#choices.leaving(planned.service, table).map(({ backend }) => backend);
   }
 
   /** Called about once a second: weights that change with time and load, drains whose time is over. */
   async look(): Promise<void> {
-    const over = [...this.drainDeadlines.keys()].filter((name) => this.isGivenUp(name) && !this.#givenUp.has(name));
+    const over = this.drains.takeOver();
     for (const backend of over) {
-      this.#givenUp.add(backend);
       const index = this.indices.numberOf(backend) ?? 0;
       const tables = this.tables.services().flatMap((service) => this.tables.table(service) ?? []);
       const slots = tables.reduce((sum, table) => sum + slotsNaming(table, index).length, 0);
@@ -385,8 +373,9 @@ export class SiteRuntime {
         `time is over for the drain of ${backend}: its last connections (${slots} slots) are given up`,
       );
     }
-    const hasChanged = this.weights.look((service) => (this.tables.summary(service)?.held ?? 0) > 0);
-    if (over.length > 0 || hasChanged) await this.refresh();
+    const changed = this.weights.look((service) => this.tables.held(service) > 0);
+    if (over.length > 0) await this.refresh();
+    else if (changed.length > 0) await this.refresh(changed);
   }
 
   /** Every balancer learns which of the site own fragments: those that run here and draw packets. */
@@ -399,11 +388,9 @@ export class SiteRuntime {
 
   /** Announces the VIPs of services that have enough backends. */
   async #announce(): Promise<void> {
-    const vips = this.#plan.vips.filter((vip) =>
-      this.#plan.services.some(
-        ({ service, vips: own }) => own.some((one) => one.subject === vip.subject) && this.canServe(service),
-      ),
-    );
+    const served = this.#plan.services.filter(({ service }) => this.#choices.get(service.name)?.canServe);
+    const subjects = new Set(served.flatMap(({ vips }) => vips.map(({ subject }) => subject)));
+    const vips = this.#plan.vips.filter(({ subject }) => subjects.has(subject));
     await Promise.all(
       [...this.balancers.values()].map((balancer) => balancer.announce(vips.map((vip) => vip.address))),
     );
@@ -445,18 +432,41 @@ export class SiteRuntime {
     // Who has no tables cannot know what they name.
     const hasAll = this.#plan.services.every(({ service }) => this.tables.table(service.name) !== undefined);
     if (this.balancers.size === 0 || !hasAll) return false;
+    const left = this.#freeNumbers();
+    return left || this.#haveLeaversChanged();
+  }
+
+  /** True: some backend has left. */
+  #freeNumbers(): boolean {
+    if (this.#leaving.size === 0 && !this.#choices.mayForget) return false;
+    const followed = this.#followed();
+    this.#choices.forgetEnded(followed);
     let hasLeft = false;
     for (const [name, { index }] of [...this.#leaving]) {
-      if (this.tables.refersTo(index) || this.#hasFlows(index)) continue;
+      if (this.tables.refersTo(index) || followed[index] === 1) continue;
       hasLeft = true;
       this.#leaving.delete(name);
       for (const balancer of this.balancers.values()) balancer.purgeBackend(index);
       for (const backend of this.backends.values()) backend.forget(index);
       this.indices.retire(name);
       this.indices.release(index);
+      this.#dead.delete(index);
       this.#log.info({ site: this.name, backend: name }, 'backend has left');
     }
+    if (hasLeft) this.#setKnown();
     return hasLeft;
+  }
+
+  /** Whether others than at the last look are probed only until they have left. */
+  #haveLeaversChanged(): boolean {
+    const texts = this.#plan.services.flatMap(({ service }) => {
+      const table = this.tables.indices(service.name);
+      const leaving = table === undefined ? [] : this.#choices.leaving(service, table);
+      return leaving.length === 0 ? [] : [`${service.name} ${leaving.map(({ index }) => index).sort()}`];
+    });
+    const before = this.#probedLeavers;
+    this.#probedLeavers = texts.join('\n');
+    return before !== this.#probedLeavers;
   }
 
   /** Settles what may be settled now (`portico settle`); null: there is no such service here. */
@@ -465,8 +475,11 @@ export class SiteRuntime {
   }
 
   /** Where every flow is tracked, tables do not tell who still has flows: entries do, until they expire. */
-  #hasFlows(index: number): boolean {
-    return [...this.balancers.values()].some((balancer) => balancer.hasFlows(index));
+  #followed(): Uint8Array {
+    const all = new Uint8Array(MAX_BACKENDS);
+    for (const balancer of this.balancers.values())
+      for (const [index, has] of balancer.followed().entries()) if (has === 1) all[index] = 1;
+    return all;
   }
 
   #countSecondChances(): void {

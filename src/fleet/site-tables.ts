@@ -15,7 +15,9 @@ import {
   type WeightLimit,
 } from '../decide/slots.ts';
 import { MAX_PICKS } from '../serve/vip/layout.gen.ts';
+import { Breath } from './breath.ts';
 import { SharedTables } from './shared-tables.ts';
+import { indicesIn, type TableIndices } from './slot-counts.ts';
 import { LISTING_WAIT_MS } from './slot-listings.ts';
 import type {
   IsReportedEmpty,
@@ -34,6 +36,10 @@ interface ServiceTable {
   /** Shared with other services: never written. */
   desired: Uint16Array;
   members: readonly TableMember[];
+  /** Every slot stands as the members want it. */
+  isDone: boolean;
+  /** Null: to be found out anew. */
+  indices: TableIndices | null;
   settleAfterMs: number;
   settlesByReports: boolean;
   /** When the last change of its slots was acknowledged by all. */
@@ -131,13 +137,16 @@ export class SiteTables {
       }
       entry.immediate = options.immediate === true;
       entry.settleAfterMs = options.settleAfterMs;
-      entry.members = members;
       entry.weightsOnly = options.weightsOnly === true;
       entry.settlesByReports = options.settlesByReports === true;
-      entry.desired = this.#shared.of(entry.table.current.length, members);
+      if (!sameMembers(entry.members, members)) {
+        entry.desired = this.#shared.of(entry.table.current.length, members);
+        entry.isDone = false;
+      }
+      entry.members = members;
       // Where nobody serves no old table does: whoever the slots name leaves, be it alive.
-      await this.#bury(entry, members.length > 0 ? dead : namedIn(entry.table));
-      if (members.length > 0) await this.#change(entry);
+      await this.#bury(entry, members.length > 0 ? dead : new Set(indicesOf(entry).named));
+      if (members.length > 0 && !entry.isDone) await this.#change(entry);
       await this.#setPicks(entry, options, members);
     });
   }
@@ -172,7 +181,9 @@ export class SiteTables {
   async settle(isEmpty: IsReportedEmpty = () => false): Promise<number> {
     let settled = 0;
     await this.#serially(async () => {
+      const breath = new Breath();
       for (const entry of this.#services.values()) {
+        await breath.take();
         settled += (await this.#settleReported(entry, isEmpty)) + (await this.#settleSilent(entry));
         if (entry.waiting + entry.held > 0) await this.#change(entry);
       }
@@ -202,17 +213,10 @@ export class SiteTables {
     return answer;
   }
 
-  /** True while any slot names the backend. */
+  /** True while any slot names the backend, or shall. */
   refersTo(index: number): boolean {
-    for (const { table, desired } of this.#services.values())
-      for (let slot = 0; slot < table.current.length; slot++)
-        if (
-          table.current[slot] === index ||
-          table.previous[slot] === index ||
-          table.third[slot] === index ||
-          desired[slot] === index
-        )
-          return true;
+    for (const entry of this.#services.values())
+      if (indicesOf(entry).named.has(index) || entry.members.some((member) => member.index === index)) return true;
     return false;
   }
 
@@ -223,6 +227,17 @@ export class SiteTables {
 
   table(service: string): SlotTable | undefined {
     return this.#services.get(service)?.table;
+  }
+
+  /** Whom its slots name; undefined: it has no table. */
+  indices(service: string): TableIndices | undefined {
+    const entry = this.#services.get(service);
+    return entry === undefined ? undefined : indicesOf(entry);
+  }
+
+  /** Slots that a change of weights alone waits for. */
+  held(service: string): number {
+    return this.#services.get(service)?.held ?? 0;
   }
 
   /** Cost O(slots). */
@@ -256,6 +271,8 @@ export class SiteTables {
       table,
       desired,
       members,
+      isDone: options.adopted === null,
+      indices: null,
       settleAfterMs: options.settleAfterMs,
       settlesByReports: options.settlesByReports === true,
       publishedMs: this.#nowMs(),
@@ -274,8 +291,11 @@ export class SiteTables {
     const { table, desired } = entry;
     const alive = (index: number): boolean => index !== 0 && !dead.has(index);
     const changed = new Set<number>();
-    for (const index of dead) for (const slot of killBackend(table, index, alive, desired)) changed.add(slot);
+    const { named } = indicesOf(entry);
+    for (const index of dead)
+      if (named.has(index)) for (const slot of killBackend(table, index, alive, desired)) changed.add(slot);
     for (const slot of changed) entry.closing.delete(slot);
+    if (changed.size > 0) entry.isDone = false;
     if (changed.size > 0) await this.#publish(entry, [...changed], 'death');
   }
 
@@ -297,10 +317,12 @@ export class SiteTables {
     const slots = [...mark, ...ready];
     for (const slot of slots) switchSlot(table, slot, desired[slot] as number);
     if (slots.length > 0) await this.#publish(entry, slots, 'switch');
+    entry.isDone = entry.waiting + entry.held === 0;
   }
 
   /** Settled slots go over at once. One that is unsettled, from a time when flows were tracked otherwise, keeps its phases. */
-  async #replace({ table, desired, subject }: ServiceTable): Promise<void> {
+  async #replace(entry: ServiceTable): Promise<void> {
+    const { table, desired, subject } = entry;
     const slots: number[] = [];
     for (let slot = 0; slot < desired.length; slot++) {
       const want = desired[slot] as number;
@@ -310,6 +332,7 @@ export class SiteTables {
     }
     if (slots.length === 0) return;
     this.epoch++;
+    entry.indices = null;
     await this.#publishTo([...this.#targets.values()], subject, table, slots, 'switch');
   }
 
@@ -352,7 +375,7 @@ export class SiteTables {
   async #settleReported(entry: ServiceTable, isEmpty: IsReportedEmpty): Promise<number> {
     const { table, name } = entry;
     const sinceMs = Math.max(entry.publishedMs, this.#departedMs) + LISTING_WAIT_MS;
-    if (!entry.settlesByReports || this.#nowMs() < sinceMs) return 0;
+    if (!entry.settlesByReports || this.#nowMs() < sinceMs || !table.unsettled.includes(1)) return 0;
     const written: number[] = [];
     let settled = 0;
     for (let slot = 0; slot < table.current.length; slot++) {
@@ -390,6 +413,7 @@ export class SiteTables {
 
   async #publish(entry: ServiceTable, slots: ArrayLike<number>, change: SlotChange): Promise<void> {
     this.epoch++;
+    entry.indices = null;
     await this.#publishTo([...this.#targets.values()], entry.subject, entry.table, slots, change);
     entry.publishedMs = this.#nowMs();
   }
@@ -438,10 +462,19 @@ export class SiteTables {
   }
 }
 
-function namedIn({ current, previous, third }: SlotTable): Set<number> {
-  const named = new Set([...current, ...previous, ...third]);
-  named.delete(0);
-  return named;
+function indicesOf(entry: ServiceTable): TableIndices {
+  entry.indices ??= indicesIn(entry.table);
+  return entry.indices;
+}
+
+function sameMembers(some: readonly TableMember[], others: readonly TableMember[]): boolean {
+  return (
+    some.length === others.length &&
+    some.every(({ name, index, weight }, i) => {
+      const other = others[i] as TableMember;
+      return other.name === name && other.index === index && other.weight === weight;
+    })
+  );
 }
 
 /** What a change of weights may still make unsettled. */

@@ -1,5 +1,31 @@
 /** What a lookup table says of its backends. Cost O(slots) each. */
 import type { SlotTable } from '../decide/slots.ts';
+import { MAX_BACKENDS } from '../serve/vip/layout.gen.ts';
+
+/** Whom a table names. */
+export interface TableIndices {
+  /** `current` of some slot. */
+  readonly serving: ReadonlySet<number>;
+  /** In any place of a slot: flows of theirs may be there. */
+  readonly named: ReadonlySet<number>;
+}
+
+export const NOBODY_NAMED: TableIndices = { serving: new Set(), named: new Set() };
+
+export function indicesIn({ current, previous, third }: SlotTable): TableIndices {
+  const [serves, others] = [new Uint8Array(MAX_BACKENDS), new Uint8Array(MAX_BACKENDS + 1)];
+  for (let slot = 0; slot < current.length; slot++) {
+    serves[current[slot] as number] = 1;
+    others[previous[slot] as number] = 1;
+    others[third[slot] as number] = 1;
+  }
+  const [serving, named] = [new Set<number>(), new Set<number>()];
+  for (let index = 1; index < serves.length; index++) {
+    if (serves[index] === 1) serving.add(index);
+    if (serves[index] === 1 || others[index] === 1) named.add(index);
+  }
+  return { serving, named };
+}
 
 /** Slots in which flows of the backend may be. */
 export function slotsNaming({ current, previous, third }: SlotTable, index: number): number[] {

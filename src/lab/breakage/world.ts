@@ -237,14 +237,14 @@ export class World {
 
   async drain(...names: readonly string[]): Promise<void> {
     for (const name of names) {
-      if (this.site.drainedBackends.has(name)) throw new Error(`lab: ${name} is drained already`);
-      this.site.drainedBackends.add(name);
+      if (this.site.drains.byOperator.has(name)) throw new Error(`lab: ${name} is drained already`);
+      this.site.drains.byOperator.add(name);
     }
     await this.site.refresh();
   }
 
   async undrain(name: string): Promise<void> {
-    this.site.drainedBackends.delete(name);
+    this.site.drains.byOperator.delete(name);
     await this.site.refresh();
   }
 
