@@ -6,8 +6,17 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import fc from 'fast-check';
 import type { Balancer } from '../config/model.ts';
-import type { Address } from '../net/address.ts';
-import { compareAddresses, parseAddress, parsePrefix } from '../net/address.ts';
+import {
+  type Address,
+  addressBits,
+  comparePrefixes,
+  formatPrefix,
+  hostPrefix,
+  maskAddress,
+  type Prefix,
+  parseAddress,
+  parsePrefix,
+} from '../net/address.ts';
 import { readInclude, renderConfig, renderInclude } from './bird-config.ts';
 
 const address = (text: string): Address => parseAddress(text)!;
@@ -30,7 +39,7 @@ const balancer: Balancer = {
   ],
   connections: 65536,
 };
-const vips = [address('2001:db8:1::10'), address('192.0.2.10'), address('192.0.2.9'), address('192.0.2.10')];
+const vips = ['2001:db8:1::10', '192.0.2.10', '192.0.2.9', '192.0.2.10'].map((text) => hostPrefix(address(text)));
 
 /** What BIRD itself says to the configuration; throws with its words. */
 function birdAccepts(of: Balancer, drained: boolean): void {
@@ -104,10 +113,14 @@ test('what an include file announces is read back from it', () => {
     fc.uint8Array({ minLength: 4, maxLength: 4 }).map((bytes): Address => ({ family: 4, bytes })),
     fc.uint8Array({ minLength: 16, maxLength: 16 }).map((bytes): Address => ({ family: 6, bytes })),
   );
-  const unique = fc.uniqueArray(addresses, { maxLength: 20, selector: (a) => `${a.family} ${a.bytes}` });
+  const prefixes = fc.tuple(addresses, fc.nat()).map(([of, number]): Prefix => {
+    const length = number % 3 === 0 ? number % (addressBits(of.family) + 1) : addressBits(of.family);
+    return { address: maskAddress(of, length), length };
+  });
+  const unique = fc.uniqueArray(prefixes, { maxLength: 20, selector: formatPrefix });
   fc.assert(
     fc.property(unique, fc.boolean(), (set, drained) => {
-      const sorted = [...set].sort((a, b) => a.family - b.family || compareAddresses(a, b));
+      const sorted = [...set].sort(comparePrefixes);
       assert.deepEqual(readInclude(renderInclude(balancer, { vips: set, drained })), { vips: sorted, drained });
     }),
     { numRuns: 200 },

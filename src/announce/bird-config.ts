@@ -1,11 +1,11 @@
 /** Renders BIRD 2 configuration: pure text from what is to be announced. */
 import type { Balancer } from '../config/model.ts';
 import type { Address } from '../net/address.ts';
-import { compareAddresses, formatAddress, formatPrefix, parseAddress } from '../net/address.ts';
+import { comparePrefixes, formatAddress, formatPrefix, type Prefix, parsePrefix } from '../net/address.ts';
 
 /** What a balancer tells its routers. */
 export interface Announcement {
-  readonly vips: readonly Address[];
+  readonly vips: readonly Prefix[];
   /**
    * True: the VIPs stay announced, but less preferred than the same VIPs from other balancers, so that routers move
    * flows away while they still have a way for packets under way.
@@ -23,13 +23,13 @@ function renderStatic(name: string, family: 4 | 6, prefixes: readonly string[]):
 }
 
 /** Sorted and without duplicates, so that the same set gives the same text. */
-function hostPrefixes(vips: readonly Address[], family: 4 | 6): string[] {
-  const own = vips.filter((vip) => vip.family === family).sort(compareAddresses);
-  return [...new Set(own.map((vip) => `${formatAddress(vip)}/${family === 4 ? 32 : 128}`))];
+function routesTo(vips: readonly Prefix[], family: 4 | 6): string[] {
+  const own = vips.filter((vip) => vip.address.family === family).sort(comparePrefixes);
+  return [...new Set(own.map(formatPrefix))];
 }
 
 /**
- * The part that changes at run time: the VIPs as host routes, the probe prefix, and two export filters,
+ * The part that changes at run time: routes to the VIPs, the probe prefix, and two export filters,
  * `portico_to_ebgp` and `portico_to_ibgp`, for BGP sessions to another or the own AS. A BIRD that is there already
  * includes this file at its top level and names the fitting filter in its sessions (`export filter portico_to_ebgp;`).
  * Drained VIPs carry the community GRACEFUL_SHUTDOWN (RFC 8326) and a longer path, or local preference 0 within the AS.
@@ -44,8 +44,8 @@ export function renderInclude(balancer: Balancer, announcement: Announcement): s
   const prepends = `    bgp_path.prepend(${balancer.asn});\n`.repeat(DRAIN_PREPENDS);
   return [
     '# Written by Portico at each change; edits are lost.\n',
-    renderStatic('portico_vip4', 4, hostPrefixes(announcement.vips, 4)),
-    renderStatic('portico_vip6', 6, hostPrefixes(announcement.vips, 6)),
+    renderStatic('portico_vip4', 4, routesTo(announcement.vips, 4)),
+    renderStatic('portico_vip6', 6, routesTo(announcement.vips, 6)),
     renderStatic('portico_probe4', 4, probes(4)),
     renderStatic('portico_probe6', 6, probes(6)),
     filter('portico_to_ebgp', drainTo(prepends)),
@@ -55,10 +55,10 @@ export function renderInclude(balancer: Balancer, announcement: Announcement): s
 
 /** What an include file that `renderInclude` wrote announces: its VIPs in ascending order, IPv4 first. */
 export function readInclude(text: string): Announcement {
-  const vips: Address[] = [];
+  const vips: Prefix[] = [];
   for (const [, routes] of text.matchAll(/^protocol static portico_vip[46] \{([^}]*)\}/gm)) {
-    for (const [, host] of routes.matchAll(/route ([^/]+)\//g)) {
-      const vip = parseAddress(host);
+    for (const [, prefix] of routes.matchAll(/route ([^ ]+) /g)) {
+      const vip = parsePrefix(prefix);
       if (vip !== null) vips.push(vip);
     }
   }

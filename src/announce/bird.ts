@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Balancer } from '../config/model.ts';
-import type { Address } from '../net/address.ts';
+import type { Address, Prefix } from '../net/address.ts';
 import { formatAddress } from '../net/address.ts';
 import type { Announcement } from './bird-config.ts';
 import { readInclude, renderConfig, renderInclude, sessionName } from './bird-config.ts';
@@ -32,7 +32,7 @@ export interface Announcer {
   /** What is announced now. */
   readonly announcement: Announcement;
   /** Announces exactly these VIPs (and the probe prefix, which is always announced); a drain goes on. */
-  setAnnounced(vips: readonly Address[]): Promise<void>;
+  setAnnounced(vips: readonly Prefix[]): Promise<void>;
   /** True: lower preference for all VIPs. False: back to normal. */
   setDrained(drained: boolean): Promise<void>;
   /** Announces no VIP. */
@@ -76,7 +76,7 @@ class BirdAnnouncer implements Announcer {
     return change;
   }
 
-  setAnnounced(vips: readonly Address[]): Promise<void> {
+  setAnnounced(vips: readonly Prefix[]): Promise<void> {
     return this.#change((before) => ({ ...before, vips }));
   }
 

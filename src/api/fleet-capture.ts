@@ -1,7 +1,7 @@
 /** Packets of the balancers that run here, with the names of what they met. */
 import type { BalancerRole } from '../fleet/balancer-role.ts';
 import type { Runtime } from '../fleet/runtime.ts';
-import { formatAddress, sameAddress } from '../net/address.ts';
+import { formatAddress, formatHostOrPrefix, prefixContains } from '../net/address.ts';
 import type { Capture, CapturedPacket } from '../serve/vip/capture.ts';
 import type { ApiResult, CaptureQuery, RunningCapture, ShownPacket } from './source.ts';
 
@@ -28,12 +28,12 @@ export function startFleetCapture(
           ? 'ask on a machine that is a balancer'
           : `here run ${all.map(({ role }) => role.name).join(', ')}`,
     };
-  const known = chosen.flatMap(({ plan }) => plan.vips.map(({ address }) => address));
-  if (vip !== null && !known.some((address) => sameAddress(address, vip)))
+  const known = chosen.flatMap(({ plan }) => plan.vips.map(({ prefix }) => prefix));
+  if (vip !== null && !known.some((prefix) => prefixContains(prefix, vip)))
     return {
       ok: false,
       error: `${formatAddress(vip)} is no VIP of these balancers`,
-      remedy: `their VIPs are ${[...new Set(known.map(formatAddress))].join(', ')}`,
+      remedy: `their VIPs are ${[...new Set(known.map(formatHostOrPrefix))].join(', ')}`,
     };
   const shown: Shown[] = [];
   const stop = () => {

@@ -1,7 +1,7 @@
 /** All counters of a running fleet, with the names that metrics use. */
 import type { Runtime } from '../fleet/runtime.ts';
 import type { SiteRuntime } from '../fleet/site-runtime.ts';
-import { formatAddress } from '../net/address.ts';
+import { formatHostOrPrefix } from '../net/address.ts';
 import { createTotals } from '../serve/vip/counters.ts';
 import { AGENT_OUTCOME_NAMES, EVENT_NAMES, OUTCOME_NAMES } from '../serve/vip/layout.gen.ts';
 import type { SlowPath } from '../serve/vip/slow-path.ts';
@@ -51,7 +51,11 @@ export function fleetCounters(runtime: Runtime): Counters {
 function balancerCounters(site: SiteRuntime): BalancerCounters[] {
   const subjects: { kind: SubjectCounters['kind']; name: string; subject: number }[] = [
     { kind: 'none', name: '', subject: 0 },
-    ...site.plan.vips.map(({ address, subject }) => ({ kind: 'vip' as const, name: formatAddress(address), subject })),
+    ...site.plan.vips.map(({ prefix, subject }) => ({
+      kind: 'vip' as const,
+      name: formatHostOrPrefix(prefix),
+      subject,
+    })),
     ...site.plan.services.map(({ service, subject }) => ({ kind: 'service' as const, name: service.name, subject })),
   ];
   return [...site.balancers.values()].map((role) => ({

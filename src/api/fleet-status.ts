@@ -7,7 +7,7 @@ import { drainHolders } from '../fleet/drain-holders.ts';
 import { topPrefixes } from '../fleet/flood-watch.ts';
 import type { Runtime } from '../fleet/runtime.ts';
 import type { SiteRuntime } from '../fleet/site-runtime.ts';
-import { formatAddress } from '../net/address.ts';
+import { formatAddress, formatHostOrPrefix } from '../net/address.ts';
 import type { PrefixCount } from '../serve/vip/prefixes.ts';
 import type {
   BackendStatus,
@@ -95,7 +95,7 @@ function balancerStatus(balancer: Balancer, role: BalancerRole | undefined): Bal
     ...stateOf(role),
     attachments: role.forwarder.attachments.map(({ interfaceName, mode }) => ({ interface: interfaceName, mode })),
     sessions: role.sessions.map(({ router, established }) => ({ router: formatAddress(router), up: established })),
-    announced: role.announced.map(formatAddress),
+    announced: role.announced.map(formatHostOrPrefix),
   };
 }
 
@@ -136,7 +136,7 @@ function serviceStatus(
   top: ReadonlyMap<number, readonly PrefixCount[]>,
 ): SiteServiceStatus {
   const summary = site.tables.summary(service.name);
-  const announced = new Set([...site.balancers.values()].flatMap((role) => role.announced.map(formatAddress)));
+  const announced = new Set([...site.balancers.values()].flatMap((role) => role.announced.map(formatHostOrPrefix)));
   const backends = (service.backends.get(site.name) ?? []).map((name): BackendStatus => {
     const backend = config.backends.get(name);
     const index = site.indices.numberOf(name);
@@ -157,7 +157,7 @@ function serviceStatus(
     dnsName: service.dnsName,
     trafficClass: service.trafficClass,
     vips: (service.vips.get(site.name) ?? []).map((vip) => {
-      const address = formatAddress(vip);
+      const address = formatHostOrPrefix(vip);
       return { address, announced: announced.has(address) };
     }),
     ports: service.ports.map(({ protocol, port }) => `${port === 0 ? 'any' : port}/${protocol}`),

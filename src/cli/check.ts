@@ -4,7 +4,7 @@ import type { Config, Service, Zone } from '../config/model.ts';
 import type { ParseResult } from '../config/parse.ts';
 import { listMtuPaths } from '../config/path-mtu.ts';
 import type { ConfigProblem } from '../config/problem.ts';
-import { formatAddress } from '../net/address.ts';
+import { formatHostOrPrefix } from '../net/address.ts';
 import { takePositionals } from './arguments.ts';
 import { type Command, printJson, stringOption } from './command.ts';
 import { checkFile, loadConfig } from './configuration.ts';
@@ -54,7 +54,7 @@ function describeConfig(config: Config): object {
       slots: service.slots,
       sites: [...service.vips].map(([site, vips]) => ({
         site,
-        vips: vips.map(formatAddress),
+        vips: vips.map(formatHostOrPrefix),
         backends: service.backends.get(site) ?? [],
       })),
     })),
@@ -122,7 +122,7 @@ function renderService(service: Service): string[] {
   ];
   for (const [site, vips] of service.vips) {
     const backends = service.backends.get(site) ?? [];
-    lines.push(`    at ${site}: ${vips.map(formatAddress).join(', ')} -> ${renderNames('backend', backends)}`);
+    lines.push(`    at ${site}: ${vips.map(formatHostOrPrefix).join(', ')} -> ${renderNames('backend', backends)}`);
   }
   return lines;
 }

@@ -1,5 +1,6 @@
 /** A balancer's state as its configuration alone says it: all backends healthy, every slot settled, no connections. */
 import { type Balancer, type Config, type ForwardingMode, isHashScheduler, type Service } from '../config/model.ts';
+import { type Reached, serviceKeys } from '../config/service-keys.ts';
 import { populateTable } from '../decide/maglev.ts';
 import { type NatReply, type NatService, natReplies } from '../decide/nat-replies.ts';
 import { serverIdsOf } from '../decide/server-ids.ts';
@@ -25,7 +26,7 @@ import {
 } from '../model/layout.ts';
 import { natSourceKey } from '../model/nat.ts';
 import { sipHashKey } from '../model/siphash.ts';
-import { sameAddress, toMapped } from '../net/address.ts';
+import { formatPrefix, isHost, mappedBits, samePrefix, toMapped } from '../net/address.ts';
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../net/packet.ts';
 import { CommandError } from './command.ts';
 
@@ -96,12 +97,17 @@ function addServices(
   indices: ReadonlyMap<string, number>,
 ): Map<number, string> {
   const vips = [...config.services.values()].flatMap((service) => service.vips.get(balancer.site) ?? []);
-  const unique = vips.filter((vip, i) => vips.findIndex((other) => sameAddress(other, vip)) === i);
-  unique.forEach((vip, i) => {
-    engine.vips.set(addressKey(toMapped(vip), 0, 16), { subject: i + 1, flags: VIP_ECHO });
+  const unique = vips.filter((vip, i) => vips.findIndex((other) => samePrefix(other, vip)) === i);
+  const subjects = new Map(unique.map((vip, i) => [formatPrefix(vip), i + 1]));
+  unique.forEach((prefix, i) => {
+    const vip = { subject: i + 1, flags: VIP_ECHO };
+    const address = toMapped(prefix.address);
+    if (isHost(prefix)) engine.vips.set(addressKey(address, 0, 16), vip);
+    else engine.vipPrefixes.push({ address, bits: mappedBits(prefix), vip });
   });
   const names = new Map<number, string>();
   const services: NatService[] = [];
+  const reached: (Reached & { readonly subject: number })[] = [];
   let subject = unique.length;
   for (const service of config.services.values()) {
     const vips = service.vips.get(balancer.site);
@@ -109,7 +115,15 @@ function addServices(
     subject++;
     names.set(subject, service.name);
     services.push({ service, vips, subject });
-    addOneService(config, balancer, engine, indices, service, subject);
+    reached.push({ vips, ports: service.ports, subject });
+  }
+  const keys = serviceKeys(reached);
+  const bySubject = Map.groupBy(keys, ({ service }) => service.subject);
+  for (const { service, subject } of services) {
+    const numbers = (bySubject.get(subject) ?? []).map(({ vip, port, protocol }) =>
+      serviceKey(subjects.get(formatPrefix(vip))!, port, protocol === 'tcp' ? PROTOCOL_TCP : PROTOCOL_UDP),
+    );
+    addOneService(config, balancer, engine, indices, service, subject, numbers);
   }
   for (const reply of natReplies(balancer.site, services, config.backends).values()) addNatReply(engine, reply);
   return names;
@@ -132,6 +146,7 @@ function addOneService(
   indices: ReadonlyMap<string, number>,
   service: Service,
   subject: number,
+  keys: readonly number[],
 ): void {
   const { slots, tracking } = service;
   const entry = {
@@ -156,11 +171,7 @@ function addOneService(
   }));
   for (const [id, index] of serverIdsOf(service.quic, members)) engine.serverIds.set(serverIdKey(subject, id), index);
   const table = tableOf(config, balancer, indices, service);
-  for (const vip of service.vips.get(balancer.site) ?? []) {
-    const vipSubject = engine.vips.get(addressKey(toMapped(vip), 0, 16))!.subject;
-    for (const { port, protocol } of service.ports)
-      addService(engine, serviceKey(vipSubject, port, protocol === 'tcp' ? PROTOCOL_TCP : PROTOCOL_UDP), entry, table);
-  }
+  for (const key of keys) addService(engine, key, entry, table);
 }
 
 /** The lookup table over the site's backends that are not drained; all of them where every one is. */

@@ -132,7 +132,9 @@ async function openKernel(replay: ReplayEngine): Promise<Engine> {
   if (process.getuid?.() !== 0) throw new CommandError('The kernel engine needs root; --engine model does not.');
   const kernel = openKernelEngine(OBJECTS, REPLAY_BUCKETS);
   kernel.load(replay.engine);
-  const subjects = [0, ...[...replay.engine.vips.values()].map(({ subject }) => subject), ...replay.services.keys()];
+  const { vips, vipPrefixes } = replay.engine;
+  const known = [...vips.values(), ...vipPrefixes.map(({ vip }) => vip)];
+  const subjects = [0, ...known.map(({ subject }) => subject), ...replay.services.keys()];
   const before = new Map(subjects.map((subject) => [subject, new Float64Array(COUNTER_FIELDS)]));
   const now = new Float64Array(COUNTER_FIELDS);
   const moved = (): { outcome: string; subject: number } => {

@@ -3,9 +3,13 @@ import {
   type Address,
   addressBits,
   formatAddress,
+  formatHostOrPrefix,
   formatPrefix,
+  hostPrefix,
+  isHost,
   type Prefix,
   prefixContains,
+  prefixCovers,
   prefixesOverlap,
 } from '../net/address.ts';
 import type { ForwardingMode } from './model.ts';
@@ -49,11 +53,11 @@ function checkFamilies(path: Path, service: ServiceValues, roster: Roster, repor
       const mode = modeOf(service, backend);
       const family = backend.address?.family;
       if (mode === undefined || isEncapsulating(mode) || family === undefined) continue;
-      const vip = vips.find((each) => each !== undefined && each.family !== family);
+      const vip = vips.find((each) => each !== undefined && each.address.family !== family);
       if (vip === undefined || told.has(`${site} ${mode} ${family}`)) continue;
       told.add(`${site} ${mode} ${family}`);
-      const message = `${mode} does not change the family of packets: those for ${formatAddress(vip)} cannot reach ${name} by IPv${family}`;
-      const remedy = `write gre, ipip or gue, or give the IPv${vip.family} VIP to a service with backends of IPv${vip.family}`;
+      const message = `${mode} does not change the family of packets: those for ${formatHostOrPrefix(vip)} cannot reach ${name} by IPv${family}`;
+      const remedy = `write gre, ipip or gue, or give the IPv${vip.address.family} VIP to a service with backends of IPv${vip.address.family}`;
       report.error(modePathOf(path, name, backend), message, remedy);
     }
   }
@@ -137,19 +141,21 @@ function checkSubnets(
   report.warn(first.path, message, 'write networks: [PREFIX] for each balancer; otherwise only portico up can tell');
 }
 
-interface OtherAddress {
+interface Other {
   readonly owner: string;
-  readonly address: Address;
+  readonly prefix: Prefix;
 }
 
-function otherAddresses(values: FileValues, balancer: string): OtherAddress[] {
-  const others: OtherAddress[] = [];
-  const add = (owner: string, address: Address | undefined) => address && others.push({ owner, address });
+function othersThan(values: FileValues, balancer: string): Other[] {
+  const others: Other[] = [];
+  const add = (owner: string, address: Address | undefined) =>
+    address && others.push({ owner, prefix: hostPrefix(address) });
   for (const [name, { addresses }] of entriesOf(values.balancers))
     if (name !== balancer) for (const address of addresses ?? []) add(`balancer ${name}`, address);
   for (const [name, { address }] of entriesOf(values.backends)) add(`backend ${name}`, address);
   for (const [name, { vips }] of entriesOf(values.services))
-    for (const [, list] of entriesOf(vips)) for (const vip of list) add(`service ${name}`, vip);
+    for (const [, list] of entriesOf(vips))
+      for (const vip of list) if (vip !== undefined) others.push({ owner: `service ${name}`, prefix: vip });
   return others;
 }
 
@@ -174,9 +180,9 @@ function checkSourcePrefixes(values: FileValues, report: Report): void {
       report.error(path, message, 'use a prefix that nothing else is in, routed to this balancer');
     }
     earlier.push({ owner: `the sources of ${name}`, prefix });
-    const inside = otherAddresses(values, name).find(({ address }) => prefixContains(prefix, address));
+    const inside = othersThan(values, name).find((other) => prefixesOverlap(prefix, other.prefix));
     if (inside !== undefined) {
-      const message = `the prefix contains ${formatAddress(inside.address)}, an address of ${inside.owner}`;
+      const message = `the prefix ${prefixCovers(prefix, inside.prefix) ? 'contains' : 'is in'} ${formatHostOrPrefix(inside.prefix)}, ${isHost(inside.prefix) ? 'an address' : 'a VIP'} of ${inside.owner}`;
       report.error(path, message, 'use a prefix that nothing else is in, routed to this balancer');
     }
   }

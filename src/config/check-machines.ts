@@ -4,7 +4,10 @@ import {
   addressBits,
   formatAddress,
   formatPrefix,
+  hostPrefix,
+  isHost,
   type Prefix,
+  parsePrefix,
   prefixContains,
   prefixesOverlap,
 } from '../net/address.ts';
@@ -128,14 +131,14 @@ function checkOuterFamilies(
   }
 }
 
-interface OwnedAddress {
+export interface OwnedAddress {
   readonly path: Path;
   readonly owner: string;
   readonly address: Address;
 }
 
-/** All addresses of machines and all VIPs, in the order of the file's sections. */
-function ownedAddresses(values: FileValues): OwnedAddress[] {
+/** All addresses of machines, in the order of the file's sections. */
+export function ownedAddresses(values: FileValues): OwnedAddress[] {
   const owned: OwnedAddress[] = [];
   for (const [name, balancer] of entriesOf(values.balancers)) {
     for (const [index, address] of (balancer.addresses ?? []).entries()) {
@@ -157,35 +160,30 @@ function checkAddressOwners(values: FileValues, report: Report): void {
     if (first !== undefined)
       report.error(path, `${text} is also an address of ${first}`, 'give every machine an address of its own');
     else owners.set(text, owner);
-    checkUsable(path, address, report);
-  }
-  for (const [service, { vips }] of entriesOf(values.services)) {
-    for (const [site, addresses] of entriesOf(vips)) {
-      for (const [index, vip] of addresses.entries()) {
-        const owner = vip === undefined ? undefined : owners.get(formatAddress(vip));
-        if (vip === undefined) continue;
-        const path = ['services', service, 'vips', site, index];
-        checkUsable(path, vip, report);
-        const remedy = 'give the service a VIP of its own, and machines theirs';
-        if (owner !== undefined) report.error(path, `${formatAddress(vip)} is also an address of ${owner}`, remedy);
-      }
-    }
+    checkUsable(path, hostPrefix(address), report);
   }
 }
 
+/** Where no address is routed to one machine, or to one site. */
+const UNUSABLE: readonly (readonly [prefix: string, kind: string])[] = [
+  ['0.0.0.0/8', 'of no host'],
+  ['127.0.0.0/8', 'a loopback address'],
+  ['169.254.0.0/16', 'a link-local address'],
+  ['224.0.0.0/4', 'a multicast address'],
+  ['240.0.0.0/4', 'reserved'],
+  ['::/80', 'a loopback, mapped or reserved address'],
+  ['fe80::/10', 'a link-local address'],
+  ['ff00::/8', 'a multicast address'],
+];
+
 /** Addresses that cannot be routed to one machine. */
-function checkUsable(path: Path, address: Address, report: Report): void {
-  const { bytes, family } = address;
-  let kind: string | null = null;
-  if (family === 4) {
-    if (bytes[0] === 0) kind = 'of no host';
-    else if (bytes[0] === 127) kind = 'a loopback address';
-    else if (bytes[0] >= 224) kind = bytes[0] < 240 ? 'a multicast address' : 'reserved';
-    else if (bytes[0] === 169 && bytes[1] === 254) kind = 'a link-local address';
-  } else if (bytes[0] === 0xff) kind = 'a multicast address';
-  else if (bytes[0] === 0xfe && (bytes[1] & 0xc0) === 0x80) kind = 'a link-local address';
-  else if (bytes.subarray(0, 10).every((byte) => byte === 0)) kind = 'a loopback, mapped or reserved address';
-  if (kind !== null) report.error(path, `${formatAddress(address)} is ${kind}`, 'write a routed address');
+export function checkUsable(path: Path, prefix: Prefix, report: Report): void {
+  const found = UNUSABLE.find(([text]) => prefixesOverlap(parsePrefix(text) as Prefix, prefix));
+  if (found === undefined) return;
+  const message = isHost(prefix)
+    ? `${formatAddress(prefix.address)} is ${found[1]}`
+    : `${formatPrefix(prefix)} has addresses of ${found[0]}, each ${found[1]}`;
+  report.error(path, message, isHost(prefix) ? 'write a routed address' : 'write a routed prefix');
 }
 
 function checkProbePrefixes(values: FileValues, roster: Roster, report: Report): void {

@@ -1,5 +1,5 @@
 /** Checks of the mode `nat`: ports of backends, and whether the source of a reply tells which VIP and port it is for. */
-import { formatAddress } from '../net/address.ts';
+import { formatHostOrPrefix, isHost } from '../net/address.ts';
 import { modeOf } from './check-forwarding.ts';
 import { listNames, type Path, type Report } from './problem.ts';
 import { entriesOf, type Roster, servedAt } from './roster.ts';
@@ -58,6 +58,7 @@ interface Claim {
   readonly hasTuples: boolean;
   readonly backend: string;
   readonly vip: string;
+  readonly isPrefix: boolean;
   /** 0: any, left as it is. */
   readonly vipPort: number;
   /** 0: any. */
@@ -77,6 +78,11 @@ function checkReplies(site: string, values: FileValues, roster: Roster, report: 
     const clash = findClash(site, service, serviceValues, roster, all);
     if (clash === null) continue;
     const [one, other] = clash;
+    if (one === other) {
+      const message = `replies of ${one.backend} to packets for ${one.vip} do not tell from which of its addresses they are`;
+      report.error(['services', service, 'forwarding'], message, 'write nat: { tuples: true }');
+      continue;
+    }
     const port = one.backendPort || other.backendPort;
     const source = port === 0 ? 'every port' : `port ${port}`;
     const message = `replies of ${one.backend} from ${source} may be from ${endOf(one, port)} or from ${endOf(other, port)}, and nothing tells which`;
@@ -93,7 +99,7 @@ function endOf(claim: Claim, port: number): string {
   return `${end} (${claim.service})`;
 }
 
-/** Enters the claims of a service; the first that contradicts an earlier one, with that. */
+/** Enters the claims of a service; the first that contradicts an earlier one, with that, or itself. */
 function findClash(
   site: string,
   name: string,
@@ -110,15 +116,17 @@ function findClash(
       const claims = all.get(key) ?? { byPort: new Map(), any: null };
       all.set(key, claims);
       for (const vip of service.vips?.[site] ?? []) {
-        if (vip === undefined || vip.family !== values.address?.family) continue;
+        if (vip === undefined || vip.address.family !== values.address?.family) continue;
         const claim: Claim = {
           service: name,
           hasTuples: service.nat?.tuples === true,
           backend,
-          vip: formatAddress(vip),
+          vip: formatHostOrPrefix(vip),
+          isPrefix: !isHost(vip),
           vipPort: port.port,
           backendPort: port.port === 0 ? 0 : (service.backendPort ?? port.port),
         };
+        if (claim.isPrefix && !claim.hasTuples) clash ??= [claim, claim];
         const other = enterClaim(claim, claims);
         if (other !== null) clash ??= [other, claim];
       }

@@ -1,8 +1,8 @@
-/** Checks of services: VIPs, ports, backends, lookup table, health. */
-import { formatAddress } from '../net/address.ts';
+/** Checks of services: ports, backends, lookup table, health. VIPs: check-vips.ts. */
+import { formatPrefix } from '../net/address.ts';
 import { checkReference } from './check-machines.ts';
 import { isPrime, nearestPrimes } from './prime.ts';
-import { listNames, type Path, type Report } from './problem.ts';
+import type { Path, Report } from './problem.ts';
 import { backendsAt, entriesOf, type Roster } from './roster.ts';
 import type { FileValues, ServiceValues } from './schema.ts';
 import { formatDuration } from './units.ts';
@@ -17,7 +17,6 @@ const LONG_TTL_SECONDS = 300;
 export function checkServices(values: FileValues, roster: Roster, report: Report): void {
   for (const [name, service] of entriesOf(values.services)) {
     const path = ['services', name];
-    checkVips(path, service, values, roster, report);
     checkPorts(path, service, report);
     checkBackends(path, service, values, roster, report);
     checkLookupTable(path, service, roster, report);
@@ -28,48 +27,10 @@ export function checkServices(values: FileValues, roster: Roster, report: Report
       report.warn([...path, 'ttl'], message, 'use a TTL of 30s to 5m');
     }
   }
-  checkSharedVips(values, report);
   checkSitesInUse(values, roster, report);
 }
 
-function checkVips(path: Path, service: ServiceValues, values: FileValues, roster: Roster, report: Report): void {
-  const sites = entriesOf(service.vips);
-  if (service.vips !== undefined && Object.keys(service.vips).length === 0) {
-    report.error([...path, 'vips'], 'the service has no VIP', 'write the VIPs of each site: eu: [192.0.2.10]');
-  }
-  const familiesOf = (site: string) => new Set((service.vips?.[site] ?? []).map((vip) => vip?.family));
-  const all = new Set(sites.flatMap(([site]) => [...familiesOf(site)]));
-  for (const [site, addresses] of sites) {
-    const sitePath = [...path, 'vips', site];
-    if (!checkReference(sitePath, site, 'site', values.sites, report)) continue;
-    for (const family of [4, 6] as const) {
-      const here = familiesOf(site);
-      if (!all.has(family) || here.has(family) || here.has(undefined)) continue;
-      const elsewhere = sites.map(([other]) => other).filter((other) => familiesOf(other).has(family));
-      const message = `the service has an IPv${family} VIP at ${listNames(elsewhere)}, and none at ${site}: resolvers keep "no such address" for all of their users`;
-      report.error(
-        sitePath,
-        message,
-        `add an IPv${family} VIP at ${site}, or take those of the other sites away`,
-        'key',
-      );
-    }
-    const seen = new Set<string>();
-    for (const [index, vip] of addresses.entries()) {
-      if (vip === undefined) continue;
-      const text = formatAddress(vip);
-      if (seen.has(text))
-        report.error([...sitePath, index], `the VIP ${text} stands twice`, 'take one of the two away');
-      seen.add(text);
-    }
-    if (values.balancers !== undefined && roster.get(site)?.balancers.size === 0) {
-      const remedy = `add a balancer with site: ${site}, or take the VIPs away`;
-      report.error(sitePath, `the site ${site} has no balancer for these VIPs`, remedy, 'key');
-    }
-  }
-}
-
-function portText(port: { port: number; protocol: string }): string {
+export function portText(port: { port: number; protocol: string }): string {
   return `${port.port === 0 ? 'any' : port.port}/${port.protocol}`;
 }
 
@@ -83,37 +44,6 @@ function checkPorts(path: Path, service: ServiceValues, report: Report): void {
     } else if (port.port !== 0 && ports.some((other) => other?.port === 0 && other.protocol === port.protocol)) {
       const message = `${portText(port)} is already within any/${port.protocol}`;
       report.error([...path, 'ports', index], message, 'take it away, or list ports instead of any');
-    }
-  }
-}
-
-/** Two services may share a VIP when their ports differ; the same VIP at several sites is anycast. */
-function checkSharedVips(values: FileValues, report: Report): void {
-  const users = new Map<string, { service: string; site: string; vip: string; path: Path }>();
-  const sitesOfVip = new Map<string, string>();
-  for (const [name, service] of entriesOf(values.services)) {
-    for (const [site, addresses] of entriesOf(service.vips)) {
-      for (const [index, vip] of addresses.entries()) {
-        if (vip === undefined) continue;
-        const text = formatAddress(vip);
-        const path = ['services', name, 'vips', site, index];
-        const otherSite = sitesOfVip.get(text) ?? site;
-        sitesOfVip.set(text, otherSite);
-        if (otherSite !== site) {
-          const message = `${text} is a VIP of ${otherSite} too: routers decide which of the two sites a user reaches, not DNS`;
-          report.warn(path, message, 'give each site VIPs of its own, unless anycast is meant');
-        }
-        for (const port of service.ports ?? []) {
-          if (port === undefined) continue;
-          const key = `${site} ${text} ${portText(port)}`;
-          const first = users.get(key);
-          if (first === undefined) users.set(key, { service: name, site, vip: text, path });
-          else if (first.service !== name) {
-            const message = `${portText(port)} of ${text} at ${site} already belongs to the service ${first.service}`;
-            report.error(path, message, 'use another VIP or another port');
-          }
-        }
-      }
     }
   }
 }
@@ -209,7 +139,7 @@ function checkHealth(path: Path, service: ServiceValues, roster: Roster, report:
           'add probes: PREFIX to the balancer, or write through: direct in the health check',
           'key',
         );
-      } else if (family !== undefined && vips.every((vip) => vip !== undefined && vip.family !== family)) {
+      } else if (family !== undefined && vips.every((vip) => vip !== undefined && vip.address.family !== family)) {
         const message = `the probes of ${name} are IPv${family}, and the service has no IPv${family} VIP at ${site}`;
         report.error(
           ['balancers', name, 'probes'],
@@ -252,9 +182,7 @@ function checkSitesInUse(values: FileValues, roster: Roster, report: Report): vo
       const message = `the site has one balancer, ${name}: when it fails, the site does`;
       report.warn(['sites', site], message, `add a second balancer with site: ${site}`, 'key');
     }
-    const vips = services.flatMap(([, service]) =>
-      (service.vips?.[site] ?? []).map((vip) => vip && formatAddress(vip)),
-    );
+    const vips = services.flatMap(([, service]) => (service.vips?.[site] ?? []).map((vip) => vip && formatPrefix(vip)));
     const subjects = services.reduce((sum, [, { ports }]) => sum + (ports?.length ?? 0), new Set(vips).size);
     if (subjects > MAX_SUBJECTS_OF_SITE) {
       const message = `VIPs and ports of the site are ${subjects} in all, and ${MAX_SUBJECTS_OF_SITE} is the limit`;

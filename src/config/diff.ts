@@ -1,5 +1,5 @@
 /** What changed between two configurations, for whoever is about to apply the second. */
-import { type Address, formatAddress, formatPrefix, type Prefix } from '../net/address.ts';
+import { type Address, formatAddress, formatHostOrPrefix, formatPrefix, type Prefix } from '../net/address.ts';
 import type { Config, DnsProtocol, Zone, ZoneFileRecord } from './model.ts';
 
 export interface ConfigChange {
@@ -110,7 +110,7 @@ function describe(value: unknown): string {
   if (value instanceof Map) return [...value].map(([key, item]) => `${key}: ${describe(item)}`).join('; ');
   if (Array.isArray(value)) return `[${value.map(describe).join(', ')}]`;
   if ('bytes' in value) return formatAddress(value as Address);
-  if ('address' in value && 'length' in value) return formatPrefix(value as Prefix);
+  if ('address' in value && 'length' in value) return formatHostOrPrefix(value as Prefix);
   return Object.entries(value)
     .map(([key, item]) => `${key} ${describe(item)}`)
     .join(' ');

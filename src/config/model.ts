@@ -193,8 +193,8 @@ export interface Service {
   readonly srv: readonly ServiceRecord[];
   readonly trafficClass: TrafficClass;
   readonly ttlSeconds: number;
-  /** By site name. */
-  readonly vips: ReadonlyMap<string, readonly Address[]>;
+  /** By site name: addresses, as prefixes of their full length, and prefixes of which every address is served. */
+  readonly vips: ReadonlyMap<string, readonly Prefix[]>;
   readonly ports: readonly ServicePort[];
   readonly scheduler: Scheduler;
   /** Given for least-load and predictive only. */

@@ -10,6 +10,7 @@ import { checkQuic } from './check-quic.ts';
 import { checkScheduling } from './check-scheduling.ts';
 import { checkServiceRecords } from './check-service-records.ts';
 import { checkServices } from './check-services.ts';
+import { checkVips } from './check-vips.ts';
 import { readDocument } from './document.ts';
 import { reportIssues } from './issues.ts';
 import type { Config } from './model.ts';
@@ -56,6 +57,7 @@ export function parseConfig(text: string, file: string): ParseResult {
   if (values !== undefined) {
     const roster = createRoster(values);
     checkMachines(values, roster, findings);
+    checkVips(values, roster, findings);
     checkServices(values, roster, findings);
     checkServiceRecords(values, findings);
     checkScheduling(values, roster, findings);

@@ -66,7 +66,7 @@ function pathTo(
     backend: backend.name,
     forwarding,
     family,
-    vipFamilies: [...new Set((service.vips.get(site) ?? []).map((vip) => vip.family))].sort(),
+    vipFamilies: [...new Set((service.vips.get(site) ?? []).map((vip) => vip.address.family))].sort(),
     clientMtuBytes,
     overheadBytes: overhead,
     linkMtuBytes,

@@ -2,6 +2,7 @@
 import {
   type Address,
   formatPrefix,
+  hostPrefix,
   maskAddress,
   type Prefix,
   parseAddress,
@@ -49,6 +50,22 @@ export function readPrefix(raw: unknown): Reading<Prefix> {
   const network = { address: maskAddress(prefix.address, prefix.length), length: prefix.length };
   if (sameAddress(network.address, prefix.address)) return right(prefix);
   return wrong(`the address has bits beyond the first ${prefix.length}`, `write ${formatPrefix(network)}`);
+}
+
+/** Bits of the shortest VIPs: no operator has more addresses to give away. */
+const LEAST_VIP_BITS = { 4: 8, 6: 32 } as const;
+
+/** An address, or a prefix of which every address is served. */
+export function readVip(raw: unknown): Reading<Prefix> {
+  if (typeof raw !== 'string' || !raw.includes('/')) {
+    const reading = readAddress(raw);
+    return reading.ok ? right(hostPrefix(reading.value)) : reading;
+  }
+  const reading = readPrefix(raw);
+  if (!reading.ok) return reading;
+  const least = LEAST_VIP_BITS[reading.value.address.family];
+  if (reading.value.length >= least) return reading;
+  return wrong('the prefix is too wide for a VIP', `write a prefix of at least ${least} bits, or several`);
 }
 
 export interface Endpoint {

@@ -3,7 +3,6 @@ import { readDomainName } from './dns-names.ts';
 import { DURATION_NOTE, type SchemaBuilder } from './fields.ts';
 import { FORWARDING_MODES, SCHEDULERS, TRACKING_MODES, WITHOUT_BACKENDS } from './model.ts';
 import {
-  readAddress,
   readAlpn,
   readBoolean,
   readChoice,
@@ -13,6 +12,7 @@ import {
   readServiceLabels,
   readServicePort,
   readText,
+  readVip,
 } from './readers.ts';
 import { readDuration, readInteger, readRate, readSeconds, readShare } from './units.ts';
 
@@ -271,7 +271,14 @@ function recordsShape(build: SchemaBuilder) {
 }
 
 export function serviceSchema(build: SchemaBuilder) {
-  const vip = build.field({ type: 'string', description: 'virtual IP address', examples: ['192.0.2.10'] }, readAddress);
+  const vip = build.field(
+    {
+      type: 'string',
+      description: 'virtual IP address, or a prefix of which every address is one (at most /8 or /32 wide)',
+      examples: ['192.0.2.10'],
+    },
+    readVip,
+  );
   return build.object('what users reach', {
     dnsName: build.optional(
       { type: 'string', description: 'name that DNS answers with VIPs; default: none', examples: ['www.example.net'] },
@@ -290,7 +297,7 @@ export function serviceSchema(build: SchemaBuilder) {
     ),
     vips: build.names(
       'virtual IP addresses by site',
-      build.list('addresses at the site', vip, '[192.0.2.10]'),
+      build.list('addresses and prefixes at the site', vip, '[192.0.2.10]'),
       '{ eu: [192.0.2.10] }',
     ),
     ports: build.list(

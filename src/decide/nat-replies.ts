@@ -4,12 +4,12 @@
  * keep tuples, if a service asks for that.
  */
 import type { Backend, Service, TransportProtocol } from '../config/model.ts';
-import { type Address, formatAddress } from '../net/address.ts';
+import { type Address, firstHost, formatAddress, type Prefix } from '../net/address.ts';
 
 /** A service of the site, with its VIPs there. */
 export interface NatService {
   readonly service: Service;
-  readonly vips: readonly Address[];
+  readonly vips: readonly Prefix[];
   /** Of its counters. */
   readonly subject: number;
 }
@@ -19,6 +19,7 @@ export interface NatReply {
   readonly protocol: TransportProtocol;
   /** Of the backend; 0: any. */
   readonly port: number;
+  /** Of a prefix its first address: which one it was, tuples tell. */
   readonly vip: Address;
   /** 0: as it came. */
   readonly vipPort: number;
@@ -51,7 +52,8 @@ export function natReplies(
 }
 
 function* repliesOf({ service, vips, subject }: NatService, backend: Backend): Generator<NatReply> {
-  for (const vip of vips) {
+  for (const prefix of vips) {
+    const vip = firstHost(prefix);
     if (vip.family !== backend.address.family) continue;
     for (const { port: vipPort, protocol } of service.ports) {
       const port = service.backendPort ?? vipPort;

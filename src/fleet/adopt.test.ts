@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { hostPrefix } from '../net/address.ts';
 import { type AdoptedMaps, adoptNumbers } from './adopt.ts';
 import { Allocation } from './allocation.ts';
 import { address, fixtureConfig } from './fleet-fixture.ts';
@@ -13,7 +14,7 @@ function maps(
   return {
     listBackends: () =>
       backends.map(([index, text]) => ({ index, address: address(text), agent: true, forwarding: null })),
-    vips: { list: () => vips.map(([text, subject]) => ({ address: address(text), subject, flags: 0 })) },
+    vips: { list: () => vips.map(([text, subject]) => ({ prefix: hostPrefix(address(text)), subject, flags: 0 })) },
     services: {
       list: () => services.map(([vip, port, subject]) => ({ key: { vip, port, protocol: 'tcp' }, subject })),
     },
@@ -63,7 +64,7 @@ test('VIPs and services get their subjects back, and those that are gone free th
       ],
     ),
   );
-  assert.equal(subjects.numberOf(vipName(address('192.0.2.10'))), 4);
+  assert.equal(subjects.numberOf(vipName(hostPrefix(address('192.0.2.10')))), 4);
   assert.equal(subjects.numberOf(serviceName('www')), 6);
   for (const gone of [5, 7, 8]) assert.equal(subjects.nameOf(gone), undefined);
 });

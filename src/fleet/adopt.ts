@@ -1,6 +1,6 @@
 /** After a restart: which numbers names had, read back from what an earlier process pinned. Changes nothing in the kernel. */
 import type { Backend, Config } from '../config/model.ts';
-import { type Address, formatAddress, sameAddress } from '../net/address.ts';
+import { type Address, formatAddress, type Prefix, sameAddress, samePrefix } from '../net/address.ts';
 import type { BackendEntry } from '../serve/vip/machine-entry.ts';
 import type { ServiceKey, VipFields } from '../serve/vip/service-maps.ts';
 import type { Allocation } from './allocation.ts';
@@ -9,7 +9,7 @@ import { type PlannedBackend, serviceName, vipName } from './site-plan.ts';
 /** What is read of a forwarder. */
 export interface AdoptedMaps {
   listBackends(): readonly Pick<BackendEntry, 'index' | 'address' | 'agent' | 'forwarding'>[];
-  readonly vips: { list(): readonly (VipFields & { readonly address: Address })[] };
+  readonly vips: { list(): readonly (VipFields & { readonly prefix: Prefix })[] };
   readonly services: { list(): readonly { readonly key: ServiceKey; readonly subject: number }[] };
 }
 
@@ -59,14 +59,18 @@ export function adoptNumbers(
     take(indices, name, index, 'backend');
     if (backend === undefined) left.push({ backend: formerBackend(site, entry), index });
   }
-  const vips = forwarder.vips.list().filter(({ address }) => isVipOf(config, site, address));
-  for (const { address, subject } of vips) take(subjects, vipName(address), subject, 'VIP');
-  for (const { key, subject } of forwarder.services.list()) {
-    const vip = vips.find((one) => one.subject === key.vip);
+  const vips = forwarder.vips.list().filter(({ prefix }) => isVipOf(config, site, prefix));
+  for (const { prefix, subject } of vips) take(subjects, vipName(prefix), subject, 'VIP');
+  const vipOf = new Map(vips.map((vip) => [vip.subject, vip]));
+  const lengthOf = (key: ServiceKey) => vipOf.get(key.vip)?.prefix.length ?? 0;
+  // Short ones first: a longer VIP may have been reached by a port of a service around it, which is another's now.
+  const services = [...forwarder.services.list()].sort((a, b) => lengthOf(a.key) - lengthOf(b.key));
+  for (const { key, subject } of services) {
+    const vip = vipOf.get(key.vip);
     const service = [...config.services.values()].find(
       (one) =>
         vip !== undefined &&
-        one.vips.get(site)?.some((address) => sameAddress(address, vip.address)) &&
+        one.vips.get(site)?.some((own) => samePrefix(own, vip.prefix)) &&
         one.ports.some(({ protocol, port }) => protocol === key.protocol && port === key.port),
     );
     // Where two services have become one, the first table found is the one that goes on.
@@ -85,8 +89,8 @@ function take(numbers: Allocation, name: string, number: number, what: string): 
   );
 }
 
-function isVipOf(config: Config, site: string, address: Address): boolean {
+function isVipOf(config: Config, site: string, prefix: Prefix): boolean {
   return [...config.services.values()].some((service) =>
-    service.vips.get(site)?.some((vip) => sameAddress(vip, address)),
+    service.vips.get(site)?.some((vip) => samePrefix(vip, prefix)),
   );
 }

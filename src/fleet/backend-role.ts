@@ -14,7 +14,7 @@ import { tellInheritance } from './inheritance-text.ts';
 import type { Log } from './log.ts';
 import type { Machine } from './machine.ts';
 import { SaidOnce } from './said-once.ts';
-import type { PlannedBackend, PlannedService, SitePlan } from './site-plan.ts';
+import { type PlannedBackend, type PlannedService, plannedKeys, type SitePlan } from './site-plan.ts';
 
 /** Each costs three processes. */
 const RESOLVED_AT_ONCE = 8;
@@ -68,20 +68,19 @@ export class BackendRole {
     this.agent.setQuic(this.#quicPorts(plan, known));
     await this.#limitSegments(plan, balancers, config);
     this.#shareCookies(plan, hashKey);
-    await this.agent.setVips(plan.vips.map((vip) => vip.address));
+    await this.agent.setVips(plan.vips.map((vip) => vip.prefix));
     await forEachAtMost(RESOLVED_AT_ONCE, this.#others, (other) => this.#setCandidate(other));
   }
 
   /** Where connection IDs tell what is this machine's: the services of QUIC that it serves. */
   #quicPorts(plan: SitePlan, known: readonly PlannedBackend[]): QuicPort[] {
     const own = known.find(({ backend }) => sameAddress(backend.address, this.address));
-    return plan.services.flatMap(({ service, vips }) => {
+    return plannedKeys(plan).flatMap(({ vip, protocol, port, service: { service } }) => {
       const { quic } = service;
       if (quic === null || own === undefined) return [];
       const serverId = serverIdOf(own.backend, own.index, quic.serverIdBytes);
       if (serverId === null || !(service.backends.get(this.site) ?? []).includes(own.backend.name)) return [];
-      const ports = service.ports.filter(({ protocol }) => protocol === 'udp');
-      return vips.flatMap(({ address }) => ports.map(({ port }) => ({ vip: address, port, ids: quic, serverId })));
+      return protocol === 'udp' ? [{ vip: vip.prefix, port, ids: quic, serverId }] : [];
     });
   }
 
@@ -159,7 +158,7 @@ export class BackendRole {
       services.map(({ service, vips }) => ({
         service: service.name,
         slots: service.slots,
-        vips: vips.map(({ address }) => address),
+        vips: vips.map(({ prefix }) => prefix),
         ports: service.ports,
         hashesSource: service.scheduler === 'source-hash',
       })),

@@ -1,16 +1,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type Address, formatAddress, parseAddress } from '../net/address.ts';
+import { type Address, formatAddress, hostPrefix, type Prefix, parseAddress } from '../net/address.ts';
 import type { Forwarder } from '../serve/vip/forwarder.ts';
 import { VIP_ECHO } from '../serve/vip/layout.gen.ts';
 import { type BalancerOptions, BalancerRole } from './balancer-role.ts';
 import { fixtureConfig } from './fleet-fixture.ts';
 import type { SitePlan } from './site-plan.ts';
 
-const VIPS = ['192.0.2.10', '2001:db8::10'].map((text) => parseAddress(text) as Address);
+const VIPS = ['192.0.2.10', '2001:db8::10'].map((text) => hostPrefix(parseAddress(text) as Address));
 const PLAN: SitePlan = {
   site: 'eu',
-  vips: VIPS.map((address, i) => ({ address, subject: i + 1 })),
+  vips: VIPS.map((prefix, i) => ({ prefix, subject: i + 1 })),
   services: [],
   backends: [],
 };
@@ -20,7 +20,7 @@ function world() {
   const flags = new Map<string, number>();
   const writes: string[] = [];
   const forwarder = {
-    setVip(address: Address, _subject: number, value: number) {
+    setVip({ address }: Prefix, _subject: number, value: number) {
       flags.set(formatAddress(address), value);
       writes.push(formatAddress(address));
     },
@@ -49,7 +49,7 @@ test('a VIP answers echo while the site announces it, and a new configuration do
   await role.setPlan(PLAN, []);
   await role.announce(VIPS);
   assert.deepEqual(answering(), ['192.0.2.10', '2001:db8::10']);
-  await role.announce([VIPS[1] as Address]);
+  await role.announce([VIPS[1] as Prefix]);
   assert.deepEqual(answering(), ['2001:db8::10']);
   await role.setPlan(PLAN, []);
   assert.deepEqual(answering(), ['2001:db8::10'], 'also between the new plan and what is announced of it');

@@ -6,7 +6,7 @@ import { type Announcer, type AnnouncerOptions, openAnnouncer, type RouterSessio
 import type { Backend, Balancer, Service } from '../config/model.ts';
 import { serverIdsOf } from '../decide/server-ids.ts';
 import type { SlotTable as Slots } from '../decide/slots.ts';
-import { type Address, formatAddress, sameAddress } from '../net/address.ts';
+import { formatHostOrPrefix, formatPrefix, type Prefix, sameAddress, samePrefix } from '../net/address.ts';
 import type { ProbeResult } from '../observe/probe-target.ts';
 import { type Prober, startProber } from '../observe/prober.ts';
 import { type Forwarder, openForwarder } from '../serve/vip/forwarder.ts';
@@ -26,7 +26,14 @@ import type { Folders, Machine } from './machine.ts';
 import { probeSource } from './probe-plan.ts';
 import { SaidOnce } from './said-once.ts';
 import { kernelScheduler, kernelWeight, serviceFlags } from './scheduling.ts';
-import type { PlannedBackend, PlannedService, PlannedVip, SitePlan } from './site-plan.ts';
+import {
+  type PlannedBackend,
+  type PlannedKey,
+  type PlannedService,
+  type PlannedVip,
+  plannedKeys,
+  type SitePlan,
+} from './site-plan.ts';
 import type { SlotChange, TableTarget } from './table-target.ts';
 
 const TICK_MS = 2 ** TICK_SHIFT / 1e6;
@@ -77,7 +84,7 @@ export class BalancerRole implements TableTarget {
   readonly #stale = new Set<number>();
   #known: readonly PlannedBackend[] = [];
   #services: readonly Service[] = [];
-  #announced: readonly Address[] = [];
+  #announced: readonly Prefix[] = [];
   #vips: readonly PlannedVip[] = [];
   /** VIPs that nobody serves, as text: who pings one shall see that it is down. */
   #down: ReadonlySet<string> = new Set();
@@ -128,9 +135,11 @@ export class BalancerRole implements TableTarget {
     await forEachAtMost(RESOLVED_AT_ONCE, unknown, (planned) => this.#resolveBackend(planned));
     this.#vips = plan.vips;
     for (const vip of plan.vips) this.#writeVip(vip);
-    for (const planned of plan.services) this.#setService(planned);
+    const keys = plannedKeys(plan);
+    const byService = Map.groupBy(keys, ({ service }) => service);
+    for (const planned of plan.services) this.#setService(planned, byService.get(planned) ?? []);
     setNatReplies(this.forwarder, plan, this.#known);
-    this.#removeOthers(plan);
+    this.#removeOthers(plan, keys);
   }
 
   /** Writes an entry with the way that is known for it. False: none is known. */
@@ -165,12 +174,12 @@ export class BalancerRole implements TableTarget {
     this.#reached.set(index, { ...planned, nextHop, weight });
   }
 
-  #writeVip({ address, subject }: PlannedVip): void {
-    this.forwarder.setVip(address, subject, this.#down.has(formatAddress(address)) ? 0 : VIP_ECHO);
+  #writeVip({ prefix, subject }: PlannedVip): void {
+    this.forwarder.setVip(prefix, subject, this.#down.has(formatHostOrPrefix(prefix)) ? 0 : VIP_ECHO);
   }
 
-  #setService(planned: PlannedService): void {
-    const { service, subject, vips } = planned;
+  #setService(planned: PlannedService, keys: readonly PlannedKey[]): void {
+    const { service, subject } = planned;
     const { tracking } = service;
     let table = this.#tables.get(subject);
     if (table === undefined) {
@@ -193,9 +202,7 @@ export class BalancerRole implements TableTarget {
       prefixNewPerSecond: tracking.prefixNewPerSecond,
     };
     this.#writeServerIds(planned);
-    for (const vip of vips)
-      for (const { protocol, port } of service.ports)
-        this.forwarder.setService({ vip: vip.subject, port, protocol }, fields);
+    for (const { vip, protocol, port } of keys) this.forwarder.setService({ vip: vip.subject, port, protocol }, fields);
   }
 
   /** IDs of backends that have left the service stay while anything may be sent to them: their connections go on. */
@@ -240,14 +247,10 @@ export class BalancerRole implements TableTarget {
   }
 
   /** Services and VIPs that are not in the plan, whoever made them: this process, or an earlier one by another configuration. */
-  #removeOthers(plan: SitePlan): void {
+  #removeOthers(plan: SitePlan, planned: readonly PlannedKey[]): void {
     const { forwarder } = this;
     const keyOf = (vip: number, port: number, protocol: string): string => `${vip} ${port} ${protocol}`;
-    const keys = new Set(
-      plan.services.flatMap(({ service, vips }) =>
-        vips.flatMap((vip) => service.ports.map(({ protocol, port }) => keyOf(vip.subject, port, protocol))),
-      ),
-    );
+    const keys = new Set(planned.map(({ vip, port, protocol }) => keyOf(vip.subject, port, protocol)));
     for (const { key } of forwarder.services.list())
       if (!keys.has(keyOf(key.vip, key.port, key.protocol))) forwarder.removeService(key);
     const subjects = new Set(plan.services.map(({ subject }) => subject));
@@ -260,10 +263,10 @@ export class BalancerRole implements TableTarget {
       forwarder.serverIds.setService(subject, new Map());
       forwarder.clearSubject(subject);
     }
-    for (const { address, subject } of forwarder.vips.list()) {
+    for (const { prefix, subject } of forwarder.vips.list()) {
       if (subject === 0) continue; // an address of the balancer's own, where fragments come to
-      if (plan.vips.some((one) => sameAddress(one.address, address))) continue;
-      forwarder.removeVip(address);
+      if (plan.vips.some((one) => samePrefix(one.prefix, prefix))) continue;
+      forwarder.removeVip(prefix);
       if (!plan.vips.some((one) => one.subject === subject) && !subjects.has(subject)) forwarder.clearSubject(subject);
     }
   }
@@ -375,17 +378,17 @@ export class BalancerRole implements TableTarget {
    * The VIPs that this balancer may draw packets for; a drained or withdrawn one announces as that demands. The others are down: they
    * answer no echo.
    */
-  async announce(vips: readonly Address[]): Promise<void> {
+  async announce(vips: readonly Prefix[]): Promise<void> {
     this.#announced = vips;
-    this.#answerEcho(new Set(vips.map(formatAddress)));
+    this.#answerEcho(new Set(vips.map(formatHostOrPrefix)));
     await this.#publish();
   }
 
   #answerEcho(up: ReadonlySet<string>): void {
     const before = this.#down;
-    this.#down = new Set(this.#vips.map(({ address }) => formatAddress(address)).filter((text) => !up.has(text)));
+    this.#down = new Set(this.#vips.map(({ prefix }) => formatHostOrPrefix(prefix)).filter((text) => !up.has(text)));
     for (const vip of this.#vips) {
-      const text = formatAddress(vip.address);
+      const text = formatHostOrPrefix(vip.prefix);
       if (before.has(text) !== this.#down.has(text)) this.#writeVip(vip);
     }
   }
@@ -425,14 +428,14 @@ export class BalancerRole implements TableTarget {
     const now = this.announcer.announcement;
     try {
       if (now.drained !== this.drained) await this.announcer.setDrained(this.drained);
-      const texts = (list: readonly Address[]): string => list.map(formatAddress).sort().join(' ');
+      const texts = (list: readonly Prefix[]): string => list.map(formatPrefix).sort().join(' ');
       if (texts(now.vips) !== texts(vips)) await this.announcer.setAnnounced(vips);
     } catch (error) {
       this.#log.error({ balancer: this.name, reason: (error as Error).message }, 'cannot announce');
     }
   }
 
-  get announced(): readonly Address[] {
+  get announced(): readonly Prefix[] {
     return this.announcer === null ? [] : this.announcer.announcement.vips;
   }
 

@@ -4,11 +4,20 @@
  */
 import type { ForwardingMode, Service, TransportProtocol } from '../config/model.ts';
 import { hasKey, overheadBytes } from '../config/overhead.ts';
+import { serviceAt } from '../config/service-keys.ts';
 import type { SlotFields } from '../decide/slot-word.ts';
 import type { FlowPlaces } from '../model/connections.ts';
 import { hashAddresses, hashSource, placesOf, slotOfHash } from '../model/flow-hash.ts';
 import { sipHashKey } from '../model/siphash.ts';
-import { type Address, formatAddress, sameAddress } from '../net/address.ts';
+import {
+  type Address,
+  formatAddress,
+  formatHostOrPrefix,
+  formatPrefix,
+  isHost,
+  type Prefix,
+  prefixContains,
+} from '../net/address.ts';
 import { AGE_MASK, FINE_SHIFT, TICK_SHIFT, YOUNG_TICKS } from '../serve/vip/layout.gen.ts';
 import type { BalancerRole } from './balancer-role.ts';
 import { type PathMtu, pathMtu, pathMtuSentences } from './path-mtu.ts';
@@ -73,22 +82,31 @@ const MODE_NAME = { gre: 'GRE', ipip: 'IP', gue: 'GUE', l2: 'no other IP header'
 const PROTOCOL = { tcp: 6, udp: 17 } as const;
 const TICK_SECONDS = 2 ** TICK_SHIFT / 1e9;
 
-function serviceOf(plan: SitePlan, flow: Flow): { service: Service; subject: number } | undefined {
-  const own = plan.services.filter(({ vips }) => vips.some((vip) => sameAddress(vip.address, flow.destination)));
-  const byPort = (port: number) =>
-    own.find(({ service }) => service.ports.some((one) => one.protocol === flow.protocol && one.port === port));
-  return byPort(flow.destinationPort) ?? byPort(0);
+interface Found {
+  readonly vip: Prefix;
+  readonly service: Service;
+  readonly subject: number;
+}
+
+function serviceOf(plan: SitePlan, { destination, protocol, destinationPort }: Flow): Found | null {
+  const reached = plan.services.map(({ service, subject, vips }) => {
+    return { service, subject, vips: vips.map(({ prefix }) => prefix), ports: service.ports };
+  });
+  const found = serviceAt(reached, destination, protocol, destinationPort);
+  return found === null ? null : { vip: found.vip, service: found.service.service, subject: found.service.subject };
 }
 
 export function explainFlow(runtime: Runtime, flow: Flow): Result {
   const destination = formatAddress(flow.destination);
   const sites = [...runtime.sites.values()].filter(({ plan }) =>
-    plan.vips.some((vip) => sameAddress(vip.address, flow.destination)),
+    plan.vips.some((vip) => prefixContains(vip.prefix, flow.destination)),
   );
   // Several sites may share a VIP; only those whose balancers are here can be asked.
   const site = sites.find(({ balancers }) => balancers.size > 0) ?? sites[0];
   if (site === undefined) {
-    const known = [...runtime.sites.values()].flatMap(({ plan }) => plan.vips.map((vip) => formatAddress(vip.address)));
+    const known = [...runtime.sites.values()].flatMap(({ plan }) =>
+      plan.vips.map((vip) => formatHostOrPrefix(vip.prefix)),
+    );
     return {
       ok: false,
       error: `${destination} is no VIP: packets to it pass to the host`,
@@ -96,7 +114,7 @@ export function explainFlow(runtime: Runtime, flow: Flow): Result {
     };
   }
   const found = serviceOf(site.plan, flow);
-  if (found === undefined)
+  if (found === null)
     return {
       ok: false,
       error: `no service of VIP ${destination} takes ${flow.protocol} port ${flow.destinationPort}: such packets pass to the host`,
@@ -110,10 +128,11 @@ export function explainFlow(runtime: Runtime, flow: Flow): Result {
       error: `no balancer of ${site.name} is run by this process`,
       remedy: 'ask the process that runs it',
     };
-  return { ok: true, value: explain(site, found.service, found.subject, flow, hashKey) };
+  return { ok: true, value: explain(site, found, flow, hashKey) };
 }
 
-function explain(site: SiteRuntime, service: Service, subject: number, flow: Flow, hashKey: Uint8Array): ExplainedFlow {
+function explain(site: SiteRuntime, found: Found, flow: Flow, hashKey: Uint8Array): ExplainedFlow {
+  const { service, subject } = found;
   const addressBytes = flow.source.family === 4 ? 4 : 16;
   const bytes = new Uint8Array(2 * addressBytes);
   bytes.set(flow.source.bytes);
@@ -131,7 +150,7 @@ function explain(site: SiteRuntime, service: Service, subject: number, flow: Flo
   );
   const vip = formatAddress(flow.destination);
   const head = [
-    `${vip} is a VIP of service ${service.name} at site ${site.name}`,
+    `${vip} is ${isHost(found.vip) ? 'a VIP' : `in ${formatPrefix(found.vip)}, a VIP`} of service ${service.name} at site ${site.name}`,
     `the ${service.scheduler === 'source-hash' ? "client's address" : 'flow'} hashes to slot ${slot} of ${service.slots}`,
   ];
   const why = [...head, ...views.flatMap((view) => sentences(view, service, flow.source.family))];

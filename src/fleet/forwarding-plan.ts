@@ -14,7 +14,7 @@ export function isReachedDirectly({ site, name, forwarding }: Backend, services:
 /** Replies of backends that leave are rewritten until nothing refers to them any more. */
 export function setNatReplies(forwarder: Forwarder, plan: SitePlan, known: readonly PlannedBackend[]): void {
   const services = plan.services.map(({ service, vips, subject }) => {
-    return { service, subject, vips: vips.map(({ address }) => address) };
+    return { service, subject, vips: vips.map(({ prefix }) => prefix) };
   });
   const backends = new Map(plan.backends.map(({ backend }) => [backend.name, backend]));
   const isKnown = (address: Address) => known.some(({ backend }) => sameAddress(backend.address, address));

@@ -1,6 +1,17 @@
 /** Which probes each observer sends: derived from the configuration, pure. */
 import type { Backend, Balancer, Config, HealthCheck, Service } from '../config/model.ts';
-import { type Address, addressInPrefix, formatAddress } from '../net/address.ts';
+import { VipIndex } from '../config/service-keys.ts';
+import {
+  type Address,
+  addressInPrefix,
+  firstHost,
+  formatAddress,
+  hostPrefix,
+  isHost,
+  type Prefix,
+  sameAddress,
+  samePrefix,
+} from '../net/address.ts';
 import type { ProbeTarget } from '../observe/probe-target.ts';
 
 export type ProbePath = 'vip' | 'direct';
@@ -45,9 +56,38 @@ export function probeSource(balancer: Balancer, backendIndex: number): Address |
   return balancer.probePrefix === null ? null : addressInPrefix(balancer.probePrefix, backendIndex);
 }
 
-function vipForProbes(service: Service, balancer: Balancer): Address | null {
+/** Tried for one that is no other VIP's. */
+const MAX_TRIED = 1024;
+
+/**
+ * The address that a VIP is probed by: of a prefix the first that a host may have and that is in no longer VIP of the site. Null: none
+ * of the first thousand is.
+ */
+function probedAddress(vip: Prefix, siteVips: VipIndex<Prefix>): Address | null {
+  const first = firstHost(vip);
+  const offset = sameAddress(first, vip.address) ? 0 : 1;
+  for (let i = 0; i < MAX_TRIED; i++) {
+    const address = addressInPrefix(vip, offset + i);
+    if (address === null) return null;
+    const [longest] = siteVips.around(hostPrefix(address));
+    if (longest !== undefined && samePrefix(longest, vip)) return address;
+  }
+  return null;
+}
+
+/** All VIPs of a site. */
+function vipsAt(config: Config, site: string): VipIndex<Prefix> {
+  const index = new VipIndex<Prefix>();
+  for (const service of config.services.values()) for (const vip of service.vips.get(site) ?? []) index.set(vip, vip);
+  return index;
+}
+
+/** An address rather than a prefix: that is what most users have. */
+function vipForProbes(service: Service, balancer: Balancer, siteVips: VipIndex<Prefix>): Address | null {
   const family = balancer.probePrefix?.address.family;
-  return service.vips.get(balancer.site)?.find((vip) => vip.family === family) ?? null;
+  const vips = (service.vips.get(balancer.site) ?? []).filter((vip) => vip.address.family === family);
+  const vip = vips.find(isHost) ?? vips[0];
+  return vip === undefined ? null : probedAddress(vip, siteVips);
 }
 
 /** Where a backend listens for what comes to the probed port of the VIP: `nat` may lead it to another. */
@@ -72,9 +112,10 @@ export function planBackendProbes(
   leaving: LeavingOf = () => [],
 ): PlannedProbe[] {
   const plan: PlannedProbe[] = [];
+  const siteVips = vipsAt(config, balancer.site);
   for (const service of config.services.values()) {
     const { health } = service;
-    const vip = vipForProbes(service, balancer);
+    const vip = vipForProbes(service, balancer, siteVips);
     const left = new Map(leaving(service.name).map((backend) => [backend.name, backend]));
     for (const name of [...(service.backends.get(balancer.site) ?? []), ...left.keys()]) {
       const backend = left.get(name) ?? config.backends.get(name);
@@ -148,9 +189,9 @@ export function planSiteProbes(config: Config): PlannedProbe[] {
   for (const service of config.services.values()) {
     if (service.dnsName === null) continue;
     for (const [site, vips] of service.vips) {
-      const vip = vips[0];
+      const vip = vips.find(isHost);
       if (vip === undefined) continue;
-      const target = targetOf(service.health, `${service.name}/${site}`, vip, service.health.port, null);
+      const target = targetOf(service.health, `${service.name}/${site}`, vip.address, service.health.port, null);
       plan.push({ service: service.name, site, backend: null, path: 'vip', target });
     }
   }

@@ -1,10 +1,12 @@
 /** What a site's machines have to hold in their kernels, with names turned into numbers. Pure but for the allocations. */
 import type { Backend, Config, Service } from '../config/model.ts';
-import { type Address, formatAddress } from '../net/address.ts';
+import { type ServiceKey, serviceKeys } from '../config/service-keys.ts';
+import { formatHostOrPrefix, formatPrefix, type Prefix } from '../net/address.ts';
 import type { Allocation } from './allocation.ts';
 
 export interface PlannedVip {
-  readonly address: Address;
+  /** Of its full length: one address. */
+  readonly prefix: Prefix;
   readonly subject: number;
 }
 
@@ -34,8 +36,8 @@ function numberFor(numbers: Allocation, name: string, what: string): number {
   return number;
 }
 
-export function vipName(address: Address): string {
-  return `vip ${formatAddress(address)}`;
+export function vipName(vip: Prefix): string {
+  return `vip ${formatHostOrPrefix(vip)}`;
 }
 
 export function serviceName(service: string): string {
@@ -64,9 +66,9 @@ export function planSite(config: Config, site: string, indices: Allocation, subj
   const services: PlannedService[] = [];
   for (const service of config.services.values()) {
     const own: PlannedVip[] = [];
-    for (const address of service.vips.get(site) ?? []) {
-      const name = vipName(address);
-      const vip = vips.get(name) ?? { address, subject: numberFor(subjects, name, 'the VIP') };
+    for (const prefix of service.vips.get(site) ?? []) {
+      const name = vipName(prefix);
+      const vip = vips.get(name) ?? { prefix, subject: numberFor(subjects, name, 'the VIP') };
       vips.set(name, vip);
       own.push(vip);
     }
@@ -77,4 +79,20 @@ export function planSite(config: Config, site: string, indices: Allocation, subj
     .filter((backend) => backend.site === site)
     .map((backend) => ({ backend, index: numberFor(indices, backend.name, 'the backend') }));
   return { site, vips: [...vips.values()], services, backends };
+}
+
+/** A service as it is reached by one VIP and port. */
+export interface PlannedKey extends Omit<ServiceKey<PlannedService>, 'vip'> {
+  readonly vip: PlannedVip;
+}
+
+/** By which VIPs and ports services are reached: theirs, and those of longer VIPs in theirs (`serviceKeys`). */
+export function plannedKeys({ vips, services }: SitePlan): PlannedKey[] {
+  const byText = new Map(vips.map((vip) => [formatPrefix(vip.prefix), vip]));
+  const reached = services.map((planned) => {
+    return { planned, vips: planned.vips.map(({ prefix }) => prefix), ports: planned.service.ports };
+  });
+  return serviceKeys(reached).map(({ vip, port, protocol, service }) => {
+    return { vip: byText.get(formatPrefix(vip)) as PlannedVip, port, protocol, service: service.planned };
+  });
 }

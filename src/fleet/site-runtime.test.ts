@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Config } from '../config/model.ts';
 import type { SlotTable } from '../decide/slots.ts';
-import { type Address, formatAddress } from '../net/address.ts';
+import { type Address, formatHostOrPrefix, type Prefix } from '../net/address.ts';
 import type { BalancerRole } from './balancer-role.ts';
 import { fixtureConfig } from './fleet-fixture.ts';
 import { HealthBook } from './health-book.ts';
@@ -66,8 +66,8 @@ class FakeBalancer {
     return [];
   }
   async vetoSettling(): Promise<void> {}
-  async announce(vips: readonly Address[]): Promise<void> {
-    this.announced = vips.map(formatAddress);
+  async announce(vips: readonly Prefix[]): Promise<void> {
+    this.announced = vips.map(formatHostOrPrefix);
   }
   async resolveBackends(): Promise<void> {}
   async lookAtSessions(): Promise<void> {}

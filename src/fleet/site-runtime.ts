@@ -391,9 +391,7 @@ export class SiteRuntime {
     const served = this.#plan.services.filter(({ service }) => this.#choices.get(service.name)?.canServe);
     const subjects = new Set(served.flatMap(({ vips }) => vips.map(({ subject }) => subject)));
     const vips = this.#plan.vips.filter(({ subject }) => subjects.has(subject));
-    await Promise.all(
-      [...this.balancers.values()].map((balancer) => balancer.announce(vips.map((vip) => vip.address))),
-    );
+    await Promise.all([...this.balancers.values()].map((balancer) => balancer.announce(vips.map((vip) => vip.prefix))));
     this.#shareFragments();
   }
 

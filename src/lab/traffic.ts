@@ -203,7 +203,7 @@ function clientOptions(lab: Lab, client: LabMachine, options: TrafficOptions): T
   const vips = services
     .filter(({ dnsName }) => dnsName === name)
     .flatMap((service) => [...service.vips.values()].flat());
-  const isIpv4Only = vips.length > 0 && vips.every(({ family }) => family === 4);
+  const isIpv4Only = vips.length > 0 && vips.every(({ address }) => address.family === 4);
   if (!name) throw new Error('lab: no service has a DNS name, so traffic needs one to be given');
   return {
     resolver: lab.machinesOf('resolver')[0].ipv4,

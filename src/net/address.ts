@@ -173,6 +173,49 @@ export function formatPrefix(prefix: Prefix): string {
   return `${formatAddress(prefix.address)}/${prefix.length}`;
 }
 
+/** The prefix that this address alone is in. */
+export function hostPrefix(address: Address): Prefix {
+  return { address, length: addressBits(address.family) };
+}
+
+/** Whether it has one address only. */
+export function isHost({ address, length }: Prefix): boolean {
+  return length === addressBits(address.family);
+}
+
+/** As people write it: without the length where it is one address. */
+export function formatHostOrPrefix(prefix: Prefix): string {
+  return isHost(prefix) ? formatAddress(prefix.address) : formatPrefix(prefix);
+}
+
+/** Bits of the prefix where IPv4 addresses are mapped (`toMapped`): 0 to 128. */
+export function mappedBits({ address, length }: Prefix): number {
+  return length + 128 - addressBits(address.family);
+}
+
+export function samePrefix(a: Prefix, b: Prefix): boolean {
+  return a.length === b.length && sameAddress(a.address, b.address);
+}
+
+/** Negative, zero or positive: by address, then the shorter first. */
+export function comparePrefixes(a: Prefix, b: Prefix): number {
+  return compareAddresses(a.address, b.address) || a.length - b.length;
+}
+
+/**
+ * The first address that a host may have: where there are others not the very first, which names the network (IPv4) or any of its
+ * routers (RFC 4291 2.6.1).
+ */
+export function firstHost(prefix: Prefix): Address {
+  const isSmall = addressBits(prefix.address.family) - prefix.length < 2;
+  return (isSmall ? null : addressInPrefix(prefix, 1)) ?? prefix.address;
+}
+
+/** Whether all of `inner` lies in `outer`. */
+export function prefixCovers(outer: Prefix, inner: Prefix): boolean {
+  return outer.length <= inner.length && prefixContains(outer, inner.address);
+}
+
 /** Whether the address lies in the prefix; false for another family. */
 export function prefixContains(prefix: Prefix, address: Address): boolean {
   if (prefix.address.family !== address.family) return false;

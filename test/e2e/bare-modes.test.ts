@@ -27,7 +27,7 @@ function configOf(forwarding: 'l2' | 'nat'): Config {
   const example = exampleConfig();
   const services = [...example.services].map(([name, service]) => {
     const vips = [...service.vips].map(([site, all]) => {
-      return [site, forwarding === 'nat' ? all.filter(({ family }) => family === 4) : all] as const;
+      return [site, forwarding === 'nat' ? all.filter(({ address }) => address.family === 4) : all] as const;
     });
     return [name, { ...service, forwarding, vips: new Map(vips) }] as const;
   });
@@ -50,7 +50,7 @@ async function open(config: Config): Promise<{ lab: Lab; runtime: Runtime; sourc
 /** Fetches a page from every VIP of eu some times; gives the names of the backends that answered. */
 async function fetchFrom(lab: Lab, config: Config, times: number): Promise<Set<string>> {
   const names = new Set<string>();
-  for (const vip of config.services.get('www')!.vips.get('eu')!) {
+  for (const { address: vip } of config.services.get('www')!.vips.get('eu')!) {
     const host = vip.family === 6 ? `[${formatAddress(vip)}]` : formatAddress(vip);
     for (let i = 0; i < times; i++) {
       const page = await lab.run('client-eu', ['curl', '-sS', '--max-time', '5', `http://${host}/`]);

@@ -50,7 +50,7 @@ function vipOf(site: string, family: 4 | 6): Address {
   return config.services
     .get('www')
     ?.vips.get(site)
-    ?.find((vip) => vip.family === family) as Address;
+    ?.find(({ address }) => address.family === family)?.address as Address;
 }
 
 function clientAddress(family: 4 | 6): string {

@@ -190,7 +190,7 @@ test('a process that starts anew takes over the BIRD that runs, with what it ann
 
 test('a configuration that BIRD refuses is reported in its words and changes nothing', async () => {
   const announcer = announcers.get('eu-b1')!;
-  const wrong = { family: 4, bytes: new Uint8Array([1, 2, 3]) } as const;
+  const wrong = { address: { family: 4, bytes: new Uint8Array([1, 2, 3]) }, length: 32 } as const;
   await assert.rejects(announcer.setAnnounced([...vips, wrong]), /eu-b1: cannot announce: BIRD refuses .*syntax error/);
   assert.deepEqual(announcer.announcement.vips, vips);
   await untilSpreadOver(['eu-b1', 'eu-b2']);

@@ -5,6 +5,7 @@ import { createSocket, type Socket as UdpSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { after, before, describe, test } from 'node:test';
+import { hostPrefix } from '../../src/net/address.ts';
 import { type Agent, openAgent } from '../../src/serve/vip/agent.ts';
 import { runProgram } from '../../src/serve/vip/bpf.ts';
 import { AGENT_OUTCOME_NAMES } from '../../src/serve/vip/layout.gen.ts';
@@ -78,7 +79,7 @@ describe('second chance of UDP, QUIC and ICMP errors', { skip: cannotLoad }, () 
     agent.setCandidate(NEXT, { address: address('10.0.1.5'), nextHop });
     agent.setQuic(
       FAMILIES.map((family) => ({
-        vip: address(VIP[family]),
+        vip: hostPrefix(address(VIP[family])),
         port: QUIC,
         ids: { configId: 1, serverIdBytes: 2 },
         serverId: Uint8Array.of(0, 9),

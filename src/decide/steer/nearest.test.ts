@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { Config, NetworkEntry } from '../../config/model.ts';
-import { type Address, parseAddress, parsePrefix } from '../../net/address.ts';
+import { type Address, hostPrefix, parseAddress, parsePrefix } from '../../net/address.ts';
 import { distanceKm } from './distance.ts';
 import { CALM_VIEW, chooseSite, compileSteering, matchNetwork, orderSites, placeOf } from './nearest.ts';
 
@@ -26,7 +26,7 @@ function network(prefix: string, where: { location?: typeof london; site?: strin
 /** Only what steering reads. */
 function configWith(networks: readonly NetworkEntry[], vipSites = ['eu', 'us', 'jp']): Config {
   const site = (name: string, location: typeof london) => [name, { name, location }] as const;
-  const vips = new Map(vipSites.map((name) => [name, [address('192.0.2.1')]]));
+  const vips = new Map(vipSites.map((name) => [name, [hostPrefix(address('192.0.2.1'))]]));
   return {
     sites: new Map([site('eu', amsterdam), site('us', newYork), site('jp', tokyo)]),
     services: new Map([['www', { name: 'www', vips }]]),

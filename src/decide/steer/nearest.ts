@@ -4,7 +4,7 @@
  * answers (RFC 7871) stay what they are.
  */
 import type { Config, Location, NetworkEntry, Site } from '../../config/model.ts';
-import { type Address, type Prefix, prefixContains } from '../../net/address.ts';
+import { type Address, isHost, type Prefix, prefixContains } from '../../net/address.ts';
 import { buildTrie, type PrefixTrie } from '../../net/trie.ts';
 import { distanceKm } from './distance.ts';
 
@@ -44,7 +44,7 @@ export function compileSteering(config: Config): ReadonlyMap<string, ServiceStee
   const ordersOfSites = new Map<string, PrefixTrie<SiteOrder>>();
   const steering = new Map<string, ServiceSteering>();
   for (const service of config.services.values()) {
-    const sites = [...config.sites.keys()].filter((site) => (service.vips.get(site)?.length ?? 0) > 0);
+    const sites = [...config.sites.keys()].filter((site) => service.vips.get(site)?.some(isHost));
     if (sites.length === 0) continue;
     const key = JSON.stringify(sites);
     let orders = ordersOfSites.get(key);

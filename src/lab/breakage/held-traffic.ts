@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { writePidFile } from '../../announce/pid-file.ts';
 import type { Config } from '../../config/model.ts';
-import { addressInPrefix, formatAddress, parsePrefix } from '../../net/address.ts';
+import { addressInPrefix, formatAddress, formatHostOrPrefix, parsePrefix } from '../../net/address.ts';
 import type { Lab } from '../build.ts';
 import { spawnIn } from '../program.ts';
 import type { AnswerServerOptions } from './answer-server.ts';
@@ -52,7 +52,7 @@ async function stopChild(child: ChildProcess): Promise<void> {
 function targetsOf(config: Config, variants: readonly string[]): HeldTarget[] {
   return variants.map((variant) => ({
     variant,
-    vips: [...(config.services.get(variant)?.vips.values() ?? [])].flat().map(formatAddress),
+    vips: [...(config.services.get(variant)?.vips.values() ?? [])].flat().map(formatHostOrPrefix),
   }));
 }
 

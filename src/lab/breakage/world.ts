@@ -9,7 +9,7 @@ import type { Log } from '../../fleet/log.ts';
 import type { Runtime } from '../../fleet/runtime.ts';
 import type { SiteRuntime } from '../../fleet/site-runtime.ts';
 import type { SlotChange } from '../../fleet/table-target.ts';
-import { formatAddress } from '../../net/address.ts';
+import { formatAddress, formatHostOrPrefix } from '../../net/address.ts';
 import { countPackets } from '../../serve/vip/counters.ts';
 import { BUCKET_ENTRIES } from '../../serve/vip/layout.gen.ts';
 import { listInstances } from '../../serve/vip/pins.ts';
@@ -186,7 +186,7 @@ export class World {
     return variants.flatMap((variant) =>
       [...(this.full.services.get(variant)?.vips.values() ?? [])]
         .flat()
-        .map((vip) => ({ vip: formatAddress(vip), port: TCP_PORT })),
+        .map((vip) => ({ vip: formatHostOrPrefix(vip), port: TCP_PORT })),
     );
   }
 
@@ -224,7 +224,7 @@ export class World {
         }),
       );
       const known = new Map(counts.flat());
-      if (vips.every((vip) => known.get(formatAddress(vip)) === balancers)) return;
+      if (vips.every((vip) => known.get(formatHostOrPrefix(vip)) === balancers)) return;
       if (performance.now() > limitAt)
         throw new Error(`lab: not every VIP is routed to ${balancers} balancers: ${JSON.stringify([...known])}`);
       await sleep(POLL_MS);

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import type { Config, DnsProtocol, NetworkEntry, Service, StaticRecord, Zone } from '../../config/model.ts';
 import type { SteeringView } from '../../decide/steer/nearest.ts';
-import { type Address, parseAddress, parsePrefix } from '../../net/address.ts';
+import { type Address, hostPrefix, parseAddress, parsePrefix } from '../../net/address.ts';
 
 export const AMSTERDAM = { latitudeDegrees: 52.37, longitudeDegrees: 4.9 };
 export const NEW_YORK = { latitudeDegrees: 40.71, longitudeDegrees: -74.01 };
@@ -49,7 +49,7 @@ export function service(name: string, dnsName: string, vips: Record<string, stri
     srv: [],
     trafficClass: 'latency',
     ttlSeconds,
-    vips: new Map(Object.entries(vips).map(([site, list]) => [site, list.map(address)])),
+    vips: new Map(Object.entries(vips).map(([site, list]) => [site, list.map((text) => hostPrefix(address(text)))])),
     ports: [{ protocol: 'tcp', port: 80 }],
     scheduler: 'maglev',
     load: null,

@@ -1,6 +1,7 @@
 /** What services add to zones: steered names, and the records that lead to them. */
 import type { Config, Service } from '../../config/model.ts';
 import { compileSteering } from '../../decide/steer/nearest.ts';
+import { type Address, isHost } from '../../net/address.ts';
 import { encodeParameters, PARAMETER } from './presentation/parameters.ts';
 import { lowerName, type Name, parseName, ROOT_NAME } from './wire/name.ts';
 import { RECORD_TYPE } from './wire/numbers.ts';
@@ -47,6 +48,12 @@ export function addServices(config: Config, names: NodeTable, report: ZoneReport
   }
 }
 
+/** VIPs that are prefixes are no addresses to answer with. */
+function answersAt(service: Service, site: string, family: 4 | 6): Address[] {
+  const vips = (service.vips.get(site) ?? []).filter(isHost).map(({ address }) => address);
+  return vips.filter((address) => address.family === family);
+}
+
 function addressSets(
   service: Service,
   sites: readonly string[],
@@ -55,8 +62,7 @@ function addressSets(
 ): RecordSet[] | null {
   const type = family === 4 ? RECORD_TYPE.A : RECORD_TYPE.AAAA;
   const sets = sites.map((site): RecordSet => {
-    const vips = service.vips.get(site)?.filter((address) => address.family === family) ?? [];
-    const records = vips.map(({ bytes }) => ({ bytes, names: [] }));
+    const records = answersAt(service, site, family).map(({ bytes }) => ({ bytes, names: [] }));
     return { type, ttlSeconds: service.ttlSeconds, records, additionals: [] };
   });
   const missing = sites.filter((_, index) => sets[index].records.length === 0);
@@ -86,7 +92,7 @@ function httpsSets(service: Service, sites: readonly string[]): RecordSet[] | nu
       [PARAMETER.IPV4HINT, 4],
       [PARAMETER.IPV6HINT, 6],
     ] as const) {
-      const vips = (service.vips.get(site) ?? []).filter((address) => address.family === family);
+      const vips = answersAt(service, site, family);
       if (vips.length > 0) parameters.set(key, joinAll(vips.map(({ bytes }) => bytes)));
     }
     // Priority 1, target ".".

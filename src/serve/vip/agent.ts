@@ -6,7 +6,17 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { QuicIds } from '../../config/model.ts';
 import { serverIdNumber } from '../../decide/server-ids.ts';
-import { type Address, formatAddress, fromMapped, type Prefix, sameAddress, toMapped } from '../../net/address.ts';
+import {
+  type Address,
+  formatAddress,
+  formatPrefix,
+  fromMapped,
+  hostPrefix,
+  isHost,
+  mappedBits,
+  type Prefix,
+  toMapped,
+} from '../../net/address.ts';
 import { type Attachment, linkPinName, Root } from './attach.ts';
 import { countPossibleCpus } from './balancer-object.ts';
 import { deleteElement, listKeys, lookupElement, openPinned, updateElement } from './bpf.ts';
@@ -16,10 +26,11 @@ import { addToLoopback, InterfaceSettings, loopbackAddresses, removeFromLoopback
 import {
   ADDRESS,
   ADDRESS_PREFIX,
-  AddressPrefixView,
   AGENT_COUNTERS,
   AGENT_PORT,
+  AGENT_PORT_PREFIX,
   AGENT_SETTINGS,
+  AgentPortPrefixView,
   AgentPortView,
   AgentQuicView,
   AgentSettingsView,
@@ -34,6 +45,7 @@ import { detachClamp, MssClamp } from './mss-clamp.ts';
 import { interfaceNames } from './netns.ts';
 import { BpfObject } from './object.ts';
 import { listPins, makePinFolder, pinFolder, removeEmptyFolders, removeInstance } from './pins.ts';
+import { prefixKey, readPrefixKey } from './service-maps.ts';
 import { type Inheritance, Takeover } from './takeover.ts';
 
 export interface AgentOptions {
@@ -50,7 +62,7 @@ export interface AgentOptions {
 }
 
 export interface QuicPort {
-  readonly vip: Address;
+  readonly vip: Prefix;
   /** 0: any. */
   readonly port: number;
   readonly ids: QuicIds;
@@ -60,9 +72,11 @@ export interface QuicPort {
 
 const DEFAULT_OBJECTS = join(import.meta.dirname, '../../../build/bpf');
 
-/** Values of `agent_vips`: who put the address on the loopback, so that whoever closes knows what to take away. */
+/** Values of `agent_vips` and `agent_vip_prefixes`: who put it on the loopback, so that whoever closes knows what to take away. */
 const VIP_ADDED = 1;
 const VIP_FOUND = 2;
+/** Before the address in a key of `agent_quic_prefixes`. */
+const QUIC_PORT_BITS = 32;
 
 /**
  * Opens a machine's agent. Pins of that name are adopted: members, candidates and VIPs stay, and the program is exchanged
@@ -85,9 +99,13 @@ export function openAgent(options: AgentOptions): Agent {
  * as they are. False: there was nothing.
  */
 export async function takeDownAgent(name: string, netns: string | null): Promise<boolean> {
-  const vips = openPinned(join(pinFolder(name), 'agent_vips'));
-  const addresses = vips === null ? [] : listOwnVips(vips);
-  if (vips !== null) closeFd(vips);
+  const addresses = ['agent_vips', 'agent_vip_prefixes'].flatMap((map) => {
+    const fd = openPinned(join(pinFolder(name), map));
+    if (fd === null) return [];
+    const own = listVipsIn(fd, map === 'agent_vips').filter(({ isOurs }) => isOurs);
+    closeFd(fd);
+    return own.map(({ vip }) => vip);
+  });
   const pins = listPins(pinFolder(name));
   const interfaces = interfaceNames(netns).filter((one) => pins.includes(linkPinName(one)));
   const had = removeInstance(name);
@@ -96,12 +114,21 @@ export async function takeDownAgent(name: string, netns: string | null): Promise
   return had;
 }
 
-/** VIPs of the map `agent_vips` that an agent put on the loopback. */
-function listOwnVips(fd: number): Address[] {
+interface ServedVip {
+  readonly vip: Prefix;
+  readonly key: Uint8Array;
+  /** An agent put it on the loopback. */
+  readonly isOurs: boolean;
+}
+
+/** What stands in `agent_vips`, or in `agent_vip_prefixes`. */
+function listVipsIn(fd: number, areAddresses: boolean): ServedVip[] {
   const value = new Uint32Array(1);
   const bytes = new Uint8Array(value.buffer);
-  const isOwn = (key: Uint8Array) => lookupElement(fd, key, bytes) && value[0] === VIP_ADDED;
-  return listKeys(fd, ADDRESS.sizeBytes).filter(isOwn).map(fromMapped);
+  return listKeys(fd, areAddresses ? ADDRESS.sizeBytes : ADDRESS_PREFIX.sizeBytes).map((key) => {
+    const isOurs = lookupElement(fd, key, bytes) && value[0] === VIP_ADDED;
+    return { vip: areAddresses ? hostPrefix(fromMapped(key)) : readPrefixKey(key), key, isOurs };
+  });
 }
 
 export class Agent {
@@ -215,12 +242,7 @@ export class Agent {
    */
   setMembers(addresses: readonly Address[], prefixes: readonly Prefix[] = []): void {
     const members = addresses.map(toMapped);
-    const all = [
-      ...members.map((address) => prefixKey(address, 128)),
-      ...prefixes.map(({ address, length }) =>
-        prefixKey(toMapped(address), address.family === 4 ? length + 96 : length),
-      ),
-    ];
+    const all = [...addresses.map((address) => prefixKey(hostPrefix(address))), ...prefixes.map(prefixKey)];
     replaceKeys(this.mapFd('agent_prefixes'), ADDRESS_PREFIX.sizeBytes, prefixes.length > 0 ? all : [], () => {
       this.#view.hasPrefixes = prefixes.length > 0 ? 1 : 0;
     });
@@ -234,55 +256,67 @@ export class Agent {
 
   /**
    * From now on the machine serves these VIPs and no others: each is put on the loopback before packets for it are let in,
-   * and taken off after. An address that was on the loopback already is left there in the end. Calls queue up.
+   * and taken off after. What was on the loopback already is left there in the end. Calls queue up.
    */
-  setVips(addresses: readonly Address[]): Promise<void> {
-    const change = this.#changingVips.then(() => this.#setVips(addresses));
+  setVips(vips: readonly (Address | Prefix)[]): Promise<void> {
+    const change = this.#changingVips.then(() => this.#setVips(vips.map(asPrefix)));
     this.#changingVips = change.catch(() => {});
     return change;
   }
 
-  async #setVips(addresses: readonly Address[]): Promise<void> {
-    const fd = this.mapFd('agent_vips');
+  async #setVips(vips: readonly Prefix[]): Promise<void> {
     const { netns } = this.#options;
-    const value = new Uint32Array(1);
-    const bytes = new Uint8Array(value.buffer);
-    const present = addresses.length === 0 ? new Set<string>() : await loopbackAddresses(netns);
-    for (const address of addresses) {
-      const isNew = !present.has(formatAddress(address)) && (await addToLoopback(netns, address));
-      const wasOurs = lookupElement(fd, toMapped(address), bytes) && value[0] === VIP_ADDED;
-      value[0] = isNew || wasOurs ? VIP_ADDED : VIP_FOUND;
-      updateElement(fd, toMapped(address), bytes);
+    const served = new Map(this.#served().map((one) => [formatPrefix(one.vip), one]));
+    const present = vips.some(isHost) ? await loopbackAddresses(netns) : new Set<string>();
+    for (const vip of vips) {
+      const isThere = isHost(vip) && present.has(formatAddress(vip.address));
+      const isNew = !isThere && (await addToLoopback(netns, vip));
+      const isOurs = isNew || served.get(formatPrefix(vip))?.isOurs === true;
+      const value = Uint32Array.of(isOurs ? VIP_ADDED : VIP_FOUND);
+      const key = isHost(vip) ? toMapped(vip.address) : prefixKey(vip);
+      updateElement(this.#vipsFd(vip), key, new Uint8Array(value.buffer));
     }
-    for (const key of listKeys(fd, ADDRESS.sizeBytes)) {
-      const address = fromMapped(key);
-      if (addresses.some((wanted) => sameAddress(wanted, address))) continue;
-      const isOurs = lookupElement(fd, key, bytes) && value[0] === VIP_ADDED;
-      deleteElement(fd, key);
-      if (isOurs) await removeFromLoopback(netns, address);
+    const wanted = new Set(vips.map(formatPrefix));
+    for (const [text, { vip, key, isOurs }] of served) {
+      if (wanted.has(text)) continue;
+      deleteElement(this.#vipsFd(vip), key);
+      if (isOurs) await removeFromLoopback(netns, vip);
     }
+  }
+
+  #vipsFd(vip: Prefix): number {
+    return this.mapFd(isHost(vip) ? 'agent_vips' : 'agent_vip_prefixes');
+  }
+
+  #served(): ServedVip[] {
+    return [...listVipsIn(this.mapFd('agent_vips'), true), ...listVipsIn(this.mapFd('agent_vip_prefixes'), false)];
   }
 
   /** From now on UDP to these ports of VIPs is QUIC, whose connection IDs tell what is this machine's. Others are none. */
   setQuic(ports: readonly QuicPort[]): void {
-    const fd = this.mapFd('agent_quic');
-    const keys = ports.map(({ vip, port, ids, serverId }) => {
-      const key = new AgentPortView();
-      key.setVip(toMapped(vip));
-      key.port = port;
+    const kept = new Set<string>();
+    for (const { vip, port, ids, serverId } of ports) {
       const value = new AgentQuicView();
       value.id = serverIdNumber(serverId);
       value.config = ids.configId;
       value.idBytes = ids.serverIdBytes;
-      updateElement(fd, key.memory, value.memory);
-      return Buffer.from(key.memory);
-    });
-    for (const key of listKeys(fd, AGENT_PORT.sizeBytes))
-      if (!keys.some((kept) => kept.equals(key))) deleteElement(fd, key);
+      const key = quicKey(vip, port);
+      updateElement(this.mapFd(isHost(vip) ? 'agent_quic' : 'agent_quic_prefixes'), key, value.memory);
+      kept.add(Buffer.from(key).toString('hex'));
+    }
+    for (const [name, sizeBytes] of [
+      ['agent_quic', AGENT_PORT.sizeBytes],
+      ['agent_quic_prefixes', AGENT_PORT_PREFIX.sizeBytes],
+    ] as const) {
+      const fd = this.mapFd(name);
+      for (const key of listKeys(fd, sizeBytes))
+        if (!kept.has(Buffer.from(key).toString('hex'))) deleteElement(fd, key);
+    }
   }
 
-  listVips(): Address[] {
-    return listKeys(this.mapFd('agent_vips'), ADDRESS.sizeBytes).map(fromMapped);
+  /** Addresses first. */
+  listVips(): Prefix[] {
+    return this.#served().map(({ vip }) => vip);
   }
 
   /**
@@ -315,10 +349,16 @@ export class Agent {
   }
 }
 
-function prefixKey(address: Uint8Array, bits: number): Uint8Array {
-  const key = new AddressPrefixView();
-  key.bits = bits;
-  key.setAddress(address);
+function asPrefix(vip: Address | Prefix): Prefix {
+  return 'bytes' in vip ? hostPrefix(vip) : vip;
+}
+
+/** Of `agent_quic`, or of `agent_quic_prefixes`. */
+function quicKey(vip: Prefix, port: number): Uint8Array {
+  const key = isHost(vip) ? new AgentPortView() : new AgentPortPrefixView();
+  key.setVip(toMapped(vip.address));
+  key.port = port;
+  if (key instanceof AgentPortPrefixView) key.bits = QUIC_PORT_BITS + mappedBits(vip);
   return key.memory;
 }
 

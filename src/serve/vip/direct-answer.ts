@@ -4,7 +4,7 @@
  */
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { type Address, formatAddress, maskAddress, parseAddress, sameAddress } from '../../net/address.ts';
+import { formatPrefix, isHost, maskAddress, type Prefix, parseAddress, sameAddress } from '../../net/address.ts';
 import { askIp, runIp } from './ip-command.ts';
 import { inNamespace } from './netns.ts';
 
@@ -87,8 +87,11 @@ export class InterfaceSettings {
   }
 }
 
-function loopbackAddress(address: Address): string {
-  return `${formatAddress(address)}/${address.family === 4 ? 32 : 128}`;
+/** An address is put there; every address of a prefix is by a route, which the kernel takes for its own. */
+function loopbackCommand(verb: 'add' | 'del', vip: Prefix): string[] {
+  if (isHost(vip)) return ['addr', verb, formatPrefix(vip), 'dev', 'lo'];
+  const family = vip.address.family === 4 ? '-4' : '-6';
+  return [family, 'route', verb, 'local', formatPrefix(vip), 'dev', 'lo', 'table', 'local'];
 }
 
 /** The addresses on the loopback, as text. One process, however many there are. */
@@ -97,10 +100,10 @@ export async function loopbackAddresses(netns: string | null): Promise<Set<strin
   return new Set(links.flatMap(({ addr_info = [] }) => addr_info.flatMap(({ local }) => local ?? [])));
 }
 
-/** Puts an address on the loopback. False: it was there already, put by somebody else. */
-export async function addToLoopback(netns: string | null, address: Address): Promise<boolean> {
+/** Puts an address or a prefix on the loopback. False: it was there already, put by somebody else. */
+export async function addToLoopback(netns: string | null, vip: Prefix): Promise<boolean> {
   try {
-    await runIp(netns, ['addr', 'add', loopbackAddress(address), 'dev', 'lo']);
+    await runIp(netns, loopbackCommand('add', vip));
     return true;
   } catch (error) {
     if (/File exists|already assigned/.test((error as Error).message)) return false;
@@ -108,11 +111,12 @@ export async function addToLoopback(netns: string | null, address: Address): Pro
   }
 }
 
-/** Takes an address off the loopback; one that is not there is no error. */
-export async function removeFromLoopback(netns: string | null, address: Address): Promise<void> {
+/** Takes an address or a prefix off the loopback; one that is not there is no error. */
+export async function removeFromLoopback(netns: string | null, vip: Prefix): Promise<void> {
   try {
-    await runIp(netns, ['addr', 'del', loopbackAddress(address), 'dev', 'lo']);
+    await runIp(netns, loopbackCommand('del', vip));
   } catch (error) {
-    if (!/Cannot assign requested address|address not found/i.test((error as Error).message)) throw error;
+    const isGone = /Cannot assign requested address|address not found|No such process/i;
+    if (!isGone.test((error as Error).message)) throw error;
   }
 }

@@ -3,7 +3,7 @@
  * What should stand in the maps is decided elsewhere; here is how it gets there.
  */
 import { join } from 'node:path';
-import { type Address, type Prefix, sameAddress, toMapped } from '../../net/address.ts';
+import { type Address, hostPrefix, type Prefix, samePrefix, toMapped } from '../../net/address.ts';
 import { type Attachment, Root } from './attach.ts';
 import { type MapFds, openBalancer } from './balancer-object.ts';
 import {
@@ -110,6 +110,10 @@ function checkOptions({ buckets, hashKey, name, testClock }: ForwarderOptions): 
   if (testClock && name !== null) throw new Error('a pinned forwarder cannot have the test clock');
 }
 
+function asPrefix(vip: Address | Prefix): Prefix {
+  return 'bytes' in vip ? hostPrefix(vip) : vip;
+}
+
 export class Forwarder {
   /** How each interface is attached, and what the operator should know about it. */
   readonly attachments: readonly Attachment[];
@@ -180,10 +184,13 @@ export class Forwarder {
       const halves = new Uint32Array(settings);
       const forgetRecent = () => void Atomics.add(halves, SETTINGS.offsets.generation / 4, 1);
       this.#generation = halves.subarray(SETTINGS.offsets.generation / 4, SETTINGS.offsets.generation / 4 + 1);
-      this.vips = new VipMap(this.maps.vips, forgetRecent);
+      this.#settings = new SettingsView(settings);
+      this.vips = new VipMap(this.maps.vips, this.maps.vip_prefixes, (prefixes) => {
+        this.#settings.vipPrefixes = prefixes;
+        forgetRecent();
+      });
       this.services = new ServiceMap(this.maps.services, forgetRecent);
       this.probeSources = new ProbeSourceMap(this.maps.probe_sources);
-      this.#settings = new SettingsView(settings);
       this.natReplies = new NatReplyMap(this.maps.nat_replies, (count) => {
         this.#settings.natReplies = count;
       });
@@ -311,20 +318,24 @@ export class Forwarder {
    */
   acceptFragments(own: readonly Address[], sources: readonly Address[]): void {
     replaceKeys(this.maps.balancer_sources, sources.map(toMapped));
-    for (const { address, flags } of this.vips.list())
-      if ((flags & VIP_OWN) !== 0 && !own.some((one) => sameAddress(one, address))) this.vips.remove(address);
-    for (const address of own) this.vips.set(address, { subject: 0, flags: VIP_OWN });
+    const wanted = own.map(hostPrefix);
+    for (const { prefix, flags } of this.vips.list())
+      if ((flags & VIP_OWN) !== 0 && !wanted.some((one) => samePrefix(one, prefix))) this.vips.remove(prefix);
+    for (const prefix of wanted) this.vips.set(prefix, { subject: 0, flags: VIP_OWN });
   }
 
-  /** Packets to `address` are for a VIP from now on. `flags`: `VIP_ECHO` or 0. */
-  setVip(address: Address, subject: number, flags: number): void {
+  /**
+   * Packets to that address, or to each of that prefix, are for a VIP from now on; those in several VIPs are for the longest.
+   * `flags`: `VIP_ECHO` or 0.
+   */
+  setVip(vip: Address | Prefix, subject: number, flags: number): void {
     checkSubject(subject);
-    this.vips.set(address, { subject, flags });
+    this.vips.set(asPrefix(vip), { subject, flags });
   }
 
   /** False: there was none. */
-  removeVip(address: Address): boolean {
-    return this.vips.remove(address);
+  removeVip(vip: Address | Prefix): boolean {
+    return this.vips.remove(asPrefix(vip));
   }
 
   /** The service's table must be there (`createTable`), or its packets are dropped as `no-backend`. */

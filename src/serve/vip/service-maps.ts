@@ -3,10 +3,22 @@
  * `onChange`, called after each write, makes them ask again. So each write is seen by the next packet.
  */
 import type { ForwardingMode, QuicIds } from '../../config/model.ts';
-import { type Address, fromMapped, toMapped } from '../../net/address.ts';
+import {
+  type Address,
+  addressBits,
+  formatPrefix,
+  fromMapped,
+  hostPrefix,
+  isHost,
+  mappedBits,
+  type Prefix,
+  toMapped,
+} from '../../net/address.ts';
 import { deleteElement, listKeys, lookupElement, updateElement } from './bpf.ts';
 import {
   ADDRESS,
+  ADDRESS_PREFIX,
+  AddressPrefixView,
   SCHEDULER_NAMES,
   type SchedulerName,
   SERVICE_KEY,
@@ -25,35 +37,68 @@ export interface VipFields {
   readonly flags: number;
 }
 
+/** Addresses in a hash map, prefixes in a trie, which is asked where the former has nothing. */
 export class VipMap {
   readonly #fd: number;
-  readonly #onChange: () => void;
+  readonly #prefixFd: number;
+  readonly #onChange: (prefixes: number) => void;
   readonly #value = new VipView();
+  readonly #prefixes = new Set<string>();
 
-  constructor(fd: number, onChange: () => void) {
+  /** `onChange` is given how many stand in the trie: while there are none, programs need not ask it. */
+  constructor(fd: number, prefixFd: number, onChange: (prefixes: number) => void) {
     this.#fd = fd;
+    this.#prefixFd = prefixFd;
     this.#onChange = onChange;
+    for (const { prefix } of this.list()) if (!isHost(prefix)) this.#prefixes.add(formatPrefix(prefix));
+    onChange(this.#prefixes.size);
   }
 
-  set(address: Address, fields: VipFields): void {
+  #place(vip: Prefix): [fd: number, key: Uint8Array] {
+    return isHost(vip) ? [this.#fd, toMapped(vip.address)] : [this.#prefixFd, prefixKey(vip)];
+  }
+
+  set(vip: Prefix, fields: VipFields): void {
     this.#value.subject = fields.subject;
     this.#value.flags = fields.flags;
-    updateElement(this.#fd, toMapped(address), this.#value.memory);
-    this.#onChange();
+    updateElement(...this.#place(vip), this.#value.memory);
+    if (!isHost(vip)) this.#prefixes.add(formatPrefix(vip));
+    this.#onChange(this.#prefixes.size);
   }
 
-  remove(address: Address): boolean {
-    const had = deleteElement(this.#fd, toMapped(address));
-    this.#onChange();
+  remove(vip: Prefix): boolean {
+    const had = deleteElement(...this.#place(vip));
+    this.#prefixes.delete(formatPrefix(vip));
+    this.#onChange(this.#prefixes.size);
     return had;
   }
 
-  list(): (VipFields & { readonly address: Address })[] {
-    return listKeys(this.#fd, ADDRESS.sizeBytes).flatMap((key) => {
-      if (!lookupElement(this.#fd, key, this.#value.memory)) return [];
-      return [{ address: fromMapped(key), subject: this.#value.subject, flags: this.#value.flags }];
+  list(): (VipFields & { readonly prefix: Prefix })[] {
+    const hosts = listKeys(this.#fd, ADDRESS.sizeBytes).map((key) => ({ key, prefix: hostPrefix(fromMapped(key)) }));
+    const prefixes = listKeys(this.#prefixFd, ADDRESS_PREFIX.sizeBytes).map((key) => ({
+      key,
+      prefix: readPrefixKey(key),
+    }));
+    return [...hosts, ...prefixes].flatMap(({ key, prefix }) => {
+      if (!lookupElement(isHost(prefix) ? this.#fd : this.#prefixFd, key, this.#value.memory)) return [];
+      return [{ prefix, subject: this.#value.subject, flags: this.#value.flags }];
     });
   }
+}
+
+/** A key of a map by prefix. */
+export function prefixKey(prefix: Prefix): Uint8Array {
+  const key = new AddressPrefixView();
+  key.bits = mappedBits(prefix);
+  key.setAddress(toMapped(prefix.address));
+  return key.memory;
+}
+
+/** What `prefixKey` made. */
+export function readPrefixKey(bytes: Uint8Array): Prefix {
+  const key = new AddressPrefixView(bytes.buffer as ArrayBuffer);
+  const address = fromMapped(key.copyAddress(new Uint8Array(16)));
+  return { address, length: key.bits + addressBits(address.family) - 128 };
 }
 
 export const PROTOCOL_NUMBERS = { tcp: 6, udp: 17 } as const;

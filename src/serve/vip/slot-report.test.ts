@@ -4,7 +4,7 @@ import { createServer, type Server, Socket } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { hashAddresses, hashSource, slotOf, slotOfHash } from '../../model/flow-hash.ts';
 import { sipHashKey } from '../../model/siphash.ts';
-import { formatAddress, toMapped } from '../../net/address.ts';
+import { formatAddress, hostPrefix, toMapped } from '../../net/address.ts';
 import { openTcpListener, openTcpSocket } from './netns.ts';
 import { type ReportedService, SlotCounter, SlotReader, type SlotReport } from './slot-report.ts';
 import { address, cannotLoad, makeNetwork, type TestNetwork } from './test-network.ts';
@@ -63,7 +63,7 @@ describe('slot reports', { skip: cannotLoad }, () => {
   const service = (changes: Partial<ReportedService> = {}): ReportedService => ({
     service: 'web',
     slots: SLOTS,
-    vips: [VIPS[4], VIPS[6]],
+    vips: [hostPrefix(VIPS[4]), hostPrefix(VIPS[6])],
     ports: [{ protocol: 'tcp', port: PORT }],
     hashesSource: false,
     ...changes,
@@ -132,7 +132,12 @@ test('an IPv4 connection of an IPv6 socket counts as IPv4', () => {
   const bytes = new DataView(new ArrayBuffer(32));
   new Uint8Array(bytes.buffer).set(toMapped(VIPS[4]), 0);
   new Uint8Array(bytes.buffer).set(toMapped(NEAR[4]), 16);
-  const service = { service: 'web', slots: SLOTS, vips: [VIPS[4]], ports: [{ protocol: 'tcp', port: PORT }] } as const;
+  const service = {
+    service: 'web',
+    slots: SLOTS,
+    vips: [hostPrefix(VIPS[4])],
+    ports: [{ protocol: 'tcp', port: PORT }],
+  } as const;
   const counter = new SlotCounter([{ ...service, hashesSource: false }], KEY);
   counter.add({ bytes, localAt: 0, remoteAt: 16, addressBytes: 16, localPort: PORT, remotePort: 5000 }, 6, 0);
   const [report] = counter.reports(true);

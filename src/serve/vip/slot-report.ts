@@ -9,7 +9,7 @@
 import type { ServicePort } from '../../config/model.ts';
 import { hashAddresses, hashSource, slotOf, slotOfHash } from '../../model/flow-hash.ts';
 import { sipHashKey } from '../../model/siphash.ts';
-import type { Address } from '../../net/address.ts';
+import { type Address, isHost, type Prefix, prefixContains, samePrefix } from '../../net/address.ts';
 import { dumpSockets, SOCKET } from './socket-dump.ts';
 
 /** More sockets than this are not looked at; then no report is complete. */
@@ -23,7 +23,7 @@ export interface ReportedService {
   readonly service: string;
   /** Of its lookup table. */
   readonly slots: number;
-  readonly vips: readonly Address[];
+  readonly vips: readonly Prefix[];
   readonly ports: readonly ServicePort[];
   /** The slot is by the client's address alone. */
   readonly hashesSource: boolean;
@@ -116,12 +116,16 @@ function isMapped(bytes: DataView, at: number): boolean {
   return bytes.getUint32(at) === 0 && bytes.getUint32(at + 4) === 0 && bytes.getUint32(at + 8) === 0xffff;
 }
 
+/** By protocol and port (0: any). */
+type CountsByPort = Map<number, Count>;
+
 /** Sorts connections into services and slots. Pure. */
 export class SlotCounter {
   readonly #key: Uint32Array;
   readonly #counts: readonly Count[];
-  /** By VIP, then by protocol and port (0: any). */
-  readonly #byVip = new Map<number | string, Map<number, Count>>();
+  readonly #byVip = new Map<number | string, CountsByPort>();
+  /** VIPs that are prefixes, the longest first. */
+  readonly #byPrefix: { readonly prefix: Prefix; readonly ports: CountsByPort }[] = [];
   readonly #addresses = new Uint8Array(32);
 
   /** `hashKey`: 16 bytes, the site's. */
@@ -129,13 +133,40 @@ export class SlotCounter {
     this.#key = sipHashKey(hashKey);
     this.#counts = services.map((service) => new Count(service));
     for (const count of this.#counts) {
-      for (const { family, bytes } of count.service.vips) {
-        const vip = keyAt(new DataView(bytes.slice().buffer), 0, family === 4 ? 4 : 16);
-        const ports = this.#byVip.get(vip) ?? new Map<number, Count>();
-        this.#byVip.set(vip, ports);
+      for (const vip of count.service.vips) {
+        const ports = this.#portsOf(vip);
         for (const { port, protocol } of count.service.ports) ports.set((PROTOCOL[protocol] << 16) | port, count);
       }
     }
+    this.#byPrefix.sort((a, b) => b.prefix.length - a.prefix.length);
+  }
+
+  #portsOf(vip: Prefix): CountsByPort {
+    const { family, bytes } = vip.address;
+    const key = keyAt(new DataView(bytes.slice().buffer), 0, family === 4 ? 4 : 16);
+    const known = isHost(vip)
+      ? this.#byVip.get(key)
+      : this.#byPrefix.find(({ prefix }) => samePrefix(prefix, vip))?.ports;
+    if (known !== undefined) return known;
+    const ports: CountsByPort = new Map();
+    if (isHost(vip)) this.#byVip.set(key, ports);
+    else this.#byPrefix.push({ prefix: vip, ports });
+    return ports;
+  }
+
+  /** As packets find their service (config/service-keys.ts). */
+  #find(bytes: DataView, at: number, addressBytes: 4 | 16, protocol: number, port: number): Count | undefined {
+    const byPort = (ports: CountsByPort | undefined): Count | undefined =>
+      ports?.get((protocol << 16) | port) ?? ports?.get(protocol << 16);
+    const exact = byPort(this.#byVip.get(keyAt(bytes, at, addressBytes)));
+    if (exact !== undefined || this.#byPrefix.length === 0) return exact;
+    const local = new Uint8Array(bytes.buffer, bytes.byteOffset + at, addressBytes);
+    const address: Address = { family: addressBytes === 4 ? 4 : 6, bytes: local };
+    for (const { prefix, ports } of this.#byPrefix) {
+      const found = prefixContains(prefix, address) ? byPort(ports) : undefined;
+      if (found !== undefined) return found;
+    }
+    return undefined;
   }
 
   /** A connection to none of the VIPs is left out. IPv4 connections of IPv6 sockets count as IPv4. */
@@ -147,8 +178,7 @@ export class SlotCounter {
       remoteAt += 12;
       addressBytes = 4;
     }
-    const ports = this.#byVip.get(keyAt(bytes, localAt, addressBytes));
-    const count = ports?.get((protocol << 16) | localPort) ?? ports?.get(protocol << 16);
+    const count = this.#find(bytes, localAt, addressBytes, protocol, localPort);
     if (count === undefined) return;
     for (let i = 0; i < addressBytes; i++) {
       this.#addresses[i] = bytes.getUint8(remoteAt + i);
