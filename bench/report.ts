@@ -13,6 +13,8 @@ export interface Spread {
   readonly median: number;
   readonly min: number;
   readonly max: number;
+  /** Half of the values lie between. */
+  readonly quartiles: readonly [number, number];
 }
 
 export interface BenchCase extends Spread {
@@ -33,6 +35,9 @@ export interface BenchCheck {
   /** How `value` must stand to `limit`. */
   readonly must: 'at least' | 'at most';
   readonly holds: boolean;
+  /** Where `value` is the median of comparisons made in turns: how many there were, and between what half of them lay. */
+  readonly rounds?: number;
+  readonly quartiles?: readonly [number, number];
 }
 
 /** What a module in `bench/` gives: `runBench(options: BenchOptions): Promise<BenchResult>`. */
@@ -40,6 +45,8 @@ export interface BenchResult {
   readonly bench: string;
   /** What has been subtracted from the times, in words; absent: nothing. */
   readonly baseline?: string;
+  /** What else the machine did meanwhile, in words, and what was made of it; absent: it was not watched. */
+  readonly load?: string;
   readonly cases: readonly BenchCase[];
   readonly checks: readonly BenchCheck[];
 }
@@ -49,12 +56,14 @@ export interface BenchReport extends BenchResult {
   readonly machine: { readonly kernel: string; readonly cpu: string; readonly cores: number };
 }
 
-/** Median (of an even number: the mean of the middle two), least and greatest. `values` must not be empty. */
+/** Median (of an even number: the mean of the middle two), least, greatest and quartiles. `values` must not be empty. */
 export function spreadOf(values: readonly number[]): Spread {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length >> 1;
   const median = sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-  return { median: round(median), min: round(sorted[0]), max: round(sorted[sorted.length - 1]) };
+  const last = sorted.length - 1;
+  const quartiles = [round(sorted[Math.round(last / 4)]), round(sorted[Math.round((last * 3) / 4)])] as const;
+  return { median: round(median), min: round(sorted[0]), max: round(sorted[last]), quartiles };
 }
 
 /** To 4 digits behind the point: more would be noise. */
@@ -107,15 +116,21 @@ export function formatReport(report: BenchReport): string {
   const lines = [
     `bench ${report.bench}: commit ${report.commit}, kernel ${kernel}, ${cpu}, ${cores} cores`,
     ...(report.baseline === undefined ? [] : [`baseline: ${report.baseline}`]),
+    ...(report.load === undefined ? [] : [`load: ${report.load}`]),
     '',
     ...alignRows([header, ...rows]),
     ...(report.checks.length > 0 ? [''] : []),
     ...report.checks.map(
       (one) =>
-        `${one.holds ? 'holds ' : 'FAILS '} ${one.check}: ${formatNumber(one.value)} (${one.must} ${formatNumber(one.limit)})`,
+        `${one.holds ? 'holds ' : 'FAILS '} ${one.check}: ${formatNumber(one.value)} (${one.must} ${formatNumber(one.limit)}${formatRounds(one)})`,
     ),
   ];
   return `${lines.join('\n')}\n`;
+}
+
+function formatRounds({ quartiles, rounds }: BenchCheck): string {
+  if (quartiles === undefined) return '';
+  return `; half of ${rounds} rounds: ${quartiles.map(formatNumber).join(' to ')}`;
 }
 
 function formatNumber(value: number): string {

@@ -59,6 +59,16 @@ describe('bench vip', { skip: cannotLoad }, () => {
     assert.deepEqual(messages.sort(), ['4 error', '4 too-big', '6 error', '6 too-big']);
   });
 
+  test('comparisons are of rounds in which both were, and the checks of the targets say how many and how far apart', () => {
+    assert.match(report.load ?? '', /^in \d+ of \d+ rounds/);
+    const ratios = report.checks.filter(({ check }) => !check.endsWith(', ns'));
+    assert.ok(ratios.length > 40);
+    for (const { check, value, rounds, quartiles } of report.checks) {
+      assert.ok(quartiles !== undefined && quartiles[0] <= value && value <= quartiles[1], check);
+      assert.ok(rounds !== undefined && rounds >= 5, check);
+    }
+  });
+
   test('over veth every packet arrives in every mode, at a rate', () => {
     const rates = report.cases.filter(({ params }) => params.kind === 'veth');
     assert.deepEqual(
