@@ -74,11 +74,13 @@ static __always_inline __u32 entry_state(__u64 word)
 /* The age above which an entry is expired. */
 static __always_inline __u32 entry_limit(__u64 word, __u32 lifetime_ticks)
 {
-	__u32 phase = entry_state(word) & STATE_PHASE;
+	__u32 state = entry_state(word), phase = state & STATE_PHASE;
 
 	if (phase == STATE_OPENING)
 		return OPENING_TICKS;
-	return phase == STATE_CLOSING ? CLOSING_TICKS : lifetime_ticks;
+	if (phase == STATE_CLOSING)
+		return CLOSING_TICKS;
+	return state & STATE_ENDED && lifetime_ticks > ENDED_TICKS ? ENDED_TICKS : lifetime_ticks;
 }
 
 /*

@@ -51,12 +51,16 @@
 /* State of an entry where every flow is tracked (SERVICE_TRACK_ALL); 0 in the entries of other services. */
 #define STATE_OPENING 1 /* a SYN was seen, or the first packet of UDP */
 #define STATE_OPEN 2    /* more was seen */
-#define STATE_CLOSING 3 /* FIN or RST was seen */
+#define STATE_CLOSING 3 /* RST was seen, and nothing else since */
 #define STATE_PHASE 3   /* the mask of the above */
+#define STATE_ENDED 4   /* a flag: FIN was seen, so the client says no more, but may still be listening */
 #define STATE_COUNTED 8 /* one of its backend's active connections */
 /* Entries in these states are expired when they were not touched for longer; open ones by the service. */
 #define OPENING_TICKS 14 /* 60 to 64 s */
 #define CLOSING_TICKS 4  /* from the last packet, which leaves an age of 2: 9 to 13 s */
+#define ENDED_TICKS 70   /* or the service's lifetime, if that is shorter: 5 min */
+/* A SYN takes over an entry that saw FIN or RST if it is older than this: 4 to 9 s after the last packet. */
+#define REOPEN_TICKS 3
 
 #define MAX_PICKS 4096 /* of a pick table */
 

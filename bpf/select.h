@@ -63,7 +63,7 @@ static __always_inline enum outcome ask_table(struct packet *packet, const struc
 	    .slot_hash = slot_hash,
 	    .is_tcp = packet->protocol == PROTOCOL_TCP || quic,
 	    .is_new = is_new_connection(packet),
-	    .is_last = (packet->tcp_flags & (TCP_FIN | TCP_RST)) != 0,
+	    .ends = packet->tcp_flags & (TCP_FIN | TCP_RST),
 	    .is_error = packet->is_error,
 	};
 	__u32 outcome = place ? select_unsettled(&asked, service, all, choice, place)

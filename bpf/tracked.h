@@ -61,27 +61,51 @@ static __always_inline __u32 home_of(const struct two_slots *slots)
 	return is_alive(first) || !is_alive(second) ? first : second;
 }
 
+/* The flag of entries that are counted, 0 for services that need no counts. */
+static __always_inline __u32 counted_flag(const struct service *service)
+{
+	return service->scheduler == SCHEDULER_LEAST_CONNECTIONS ? STATE_COUNTED : 0;
+}
+
+static __always_inline bool is_ending(__u32 state)
+{
+	return (state & STATE_PHASE) == STATE_CLOSING || state & STATE_ENDED;
+}
+
+/*
+ * The state after a packet. A FIN ends what the client says, not what it may wait for. An RST may be forged:
+ * whatever comes behind it shows that the connection lives.
+ */
+static __always_inline __u32 next_state(__u32 state, const struct question *asked, __u32 counted)
+{
+	__u32 phase = state & STATE_PHASE, ended = state & STATE_ENDED;
+
+	if (asked->ends & TCP_RST)
+		return STATE_CLOSING | ended;
+	if (asked->ends)
+		return (phase == STATE_CLOSING ? STATE_CLOSING : STATE_OPEN) | STATE_ENDED;
+	if (asked->is_new)
+		return is_ending(state) ? STATE_OPENING | counted : state;
+	if (phase == STATE_CLOSING)
+		return STATE_OPEN | (ended ?: counted);
+	return phase == STATE_OPENING ? STATE_OPEN | (state & ~STATE_PHASE) : state;
+}
+
 /*
  * What a packet of the flow does to its entry. A lost swap does not matter: whoever won did the same, or
  * took the place.
  */
-static __always_inline void follow_flow(const struct entry *entry, const struct question *asked, __u32 now)
+static __always_inline void follow_flow(const struct entry *entry, const struct question *asked, __u32 now,
+					__u32 counted)
 {
-	__u32 state = entry_state(entry->word);
+	__u32 before = entry_state(entry->word), state = next_state(before, asked, counted);
 	__u32 age = asked->is_new ? 0 : YOUNG_TICKS + 1;
-	bool ages = entry_age(entry->word, now) > age;
-	__u64 word = entry->word;
+	__u64 word = (entry->word & ~(0xfULL << ENTRY_STATE_SHIFT)) | state << ENTRY_STATE_SHIFT;
 
 	if (asked->is_error)
 		return;
-	if (asked->is_last && (state & STATE_PHASE) != STATE_CLOSING) {
-		state = STATE_CLOSING; /* no longer an active connection */
-		ages = true;
-	} else if ((state & STATE_PHASE) == STATE_OPENING && !asked->is_new) {
-		state = STATE_OPEN | (state & STATE_COUNTED);
-	}
-	word = (word & ~(0xfULL << ENTRY_STATE_SHIFT)) | state << ENTRY_STATE_SHIFT;
-	if (ages)
+	/* What ends is no longer young. */
+	if (entry_age(word, now) > age || (asked->ends && state != before))
 		word = (word & ~((__u64)AGE_MASK << ENTRY_AGE_SHIFT)) | (__u64)((now - age) & AGE_MASK)
 									    << ENTRY_AGE_SHIFT;
 	if (word != entry->word)
@@ -118,20 +142,20 @@ static __always_inline enum outcome choose_tracked(struct question *asked, const
 	bool is_valid = entry.place &&
 			entry_age(entry.word, now) <= entry_limit(entry.word, service->lifetime_ticks) &&
 			is_alive(owner);
-	bool is_over = (entry_state(entry.word) & STATE_PHASE) == STATE_CLOSING && asked->is_new;
+	bool is_over =
+	    asked->is_new && is_ending(entry_state(entry.word)) && entry_age(entry.word, now) > REOPEN_TICKS;
+	__u32 counted = counted_flag(service);
 
-	/* A SYN that meets an open connection may be anybody's: it does not move it. */
+	/* A SYN that meets an open connection may be anybody's, as may FIN and RST: it does not move it. */
 	if (is_valid && !is_over) {
-		follow_flow(&entry, asked, now);
+		follow_flow(&entry, asked, now, counted);
 		*backend = owner;
 		return OUTCOME_TRACKED;
 	}
 	if (!asked->is_error && (asked->is_new || !asked->is_tcp)) {
 		*backend =
 		    schedule(service, all, current_of(slots->first_word), current_of(slots->second_word));
-		new->state = STATE_OPENING;
-		if (service->scheduler == SCHEDULER_LEAST_CONNECTIONS)
-			new->state |= STATE_COUNTED;
+		new->state = STATE_OPENING | counted;
 		if (*backend && track(asked, all, service, new, &entry, is_valid, *backend))
 			return OUTCOME_NEW;
 	}

@@ -24,7 +24,7 @@ struct question {
 	__u32 slot_hash; /* names the slot */
 	__u8 is_tcp;     /* or QUIC: shows its beginning */
 	__u8 is_new;     /* begins a connection */
-	__u8 is_last;    /* FIN or RST */
+	__u8 ends;       /* TCP_FIN, TCP_RST or both */
 	__u8 is_error;
 	/* The answer. */
 	__u32 events;

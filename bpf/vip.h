@@ -6,30 +6,23 @@
 #include "packet.h"
 #include "recent.h"
 
-static __always_inline bool read_destination(const struct packet *packet, struct address *destination)
-{
-	if (packet->is_ipv6) {
-		struct ipv6 *ip = packet->ip;
-
-		if (packet->ip + IPV6_BYTES > packet_end(packet))
-			return false;
-		copy_bytes_16(destination->bytes, ip->destination);
-	} else {
-		if (packet->ip + IPV4_BYTES > packet_end(packet))
-			return false;
-		map_ipv4(destination, ((struct ipv4 *)packet->ip)->destination);
-	}
-	return true;
-}
-
 /* Subject 0: it is for none. */
 static __always_inline struct vip find_vip(const struct packet *packet, struct recent *recent,
 					   __u32 generation)
 {
 	struct address destination;
 
-	if (!read_destination(packet, &destination))
-		return RARE(((struct vip){}));
+	if (packet->is_ipv6) {
+		struct ipv6 *ip = packet->ip;
+
+		if (packet->ip + IPV6_BYTES > packet_end(packet))
+			return RARE(((struct vip){}));
+		copy_bytes_16(destination.bytes, ip->destination);
+	} else {
+		if (packet->ip + IPV4_BYTES > packet_end(packet))
+			return RARE(((struct vip){}));
+		map_ipv4(&destination, ((struct ipv4 *)packet->ip)->destination);
+	}
 	return find_vip_of(recent, (__u64 *)&destination, generation);
 }
 

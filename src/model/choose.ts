@@ -33,8 +33,8 @@ export interface HashedFlow {
   readonly kind: PacketKind;
   /** QUIC: the live backend that an ID names which the client may have made up; 0: none. */
   readonly named: number;
-  /** FIN or RST. */
-  readonly isLast: boolean;
+  /** TCP_FIN, TCP_RST or both. */
+  readonly ends: number;
 }
 
 export interface Choice {
@@ -70,7 +70,7 @@ export function hashed(
     slotHash: hashesSource(service) ? hashSource(engine.key, frame, ip.sourceOffset, ip.addressBytes) : hash.firstHigh,
     kind: kindOf(transport),
     named: 0,
-    isLast: transport.protocol === PROTOCOL_TCP && (transport.tcpFlags & (TCP_FIN | TCP_RST)) !== 0,
+    ends: transport.protocol === PROTOCOL_TCP ? transport.tcpFlags & (TCP_FIN | TCP_RST) : 0,
   };
 }
 
@@ -148,7 +148,7 @@ function chooseTracked(
       active: engine.connections.active,
       weightOf: (index) => engine.backends[index]?.weight || 1,
       kind: flow.kind,
-      isLast: flow.isLast,
+      ends: flow.ends,
       isError: packet.quoted !== null,
       // Entries outlive changes of their slots, so no generation is in their fingerprints.
       flow: placesOf(flow.hash, service.salt, 0, engine.bucketMask),

@@ -7,11 +7,13 @@ import {
   AGE_MASK,
   BUCKET_ENTRIES,
   CLOSING_TICKS,
+  ENDED_TICKS,
   INDEX_MASK,
   MAX_BACKENDS,
   OPENING_TICKS,
   STATE_CLOSING,
   STATE_COUNTED,
+  STATE_ENDED,
   STATE_OPENING,
   STATE_PHASE,
   YOUNG_TICKS,
@@ -108,9 +110,11 @@ export function entryState(table: ConnectionTable, place: number): number {
 
 /** The age above which the entry is expired. */
 export function entryLimit(table: ConnectionTable, place: number, lifetimeTicks: number): number {
-  const phase = entryState(table, place) & STATE_PHASE;
+  const state = entryState(table, place);
+  const phase = state & STATE_PHASE;
   if (phase === STATE_OPENING) return OPENING_TICKS;
-  return phase === STATE_CLOSING ? CLOSING_TICKS : lifetimeTicks;
+  if (phase === STATE_CLOSING) return CLOSING_TICKS;
+  return (state & STATE_ENDED) !== 0 ? Math.min(lifetimeTicks, ENDED_TICKS) : lifetimeTicks;
 }
 
 function countActive(table: ConnectionTable, place: number, change: 1 | -1): void {

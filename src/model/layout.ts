@@ -88,9 +88,12 @@ export const STATE_OPENING = 1;
 export const STATE_OPEN = 2;
 export const STATE_CLOSING = 3;
 export const STATE_PHASE = 3;
+export const STATE_ENDED = 4;
 export const STATE_COUNTED = 8;
 export const OPENING_TICKS = 14;
 export const CLOSING_TICKS = 4;
+export const ENDED_TICKS = 70;
+export const REOPEN_TICKS = 3;
 export const MAX_PICKS = 4096;
 
 export const SERVICE_TRACK_ALL = 1;

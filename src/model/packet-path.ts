@@ -95,7 +95,7 @@ function processIcmpError(
   const slotHash = hashesSource(service)
     ? hashSource(engine.key, quoted.addresses, 0, ip.addressBytes)
     : hash.firstHigh;
-  const flow: HashedFlow = { hash, slotHash, kind: 'tcp', named: 0, isLast: false };
+  const flow: HashedFlow = { hash, slotHash, kind: 'tcp', named: 0, ends: 0 };
   const choice = choose(engine, packet, service, flow, clock);
   if (choice.backend === 0) return withoutBackend(engine, packet, ip, service, choice.outcome);
   return forward(engine, packet, ip, service, { ...choice, outcome: 'icmp-error' }, flowLabelOf(hash), clock);

@@ -1,14 +1,18 @@
 /** Services that track every flow: bpf/tracked.h. */
+
 import { slotFields, slotHigh, tickOf } from '../decide/slot-word.ts';
+import { TCP_RST } from '../net/packet.ts';
 import { entryAge, entryBackend, entryLimit, entryState, findEntry, setState } from './connections.ts';
 import { INSERTED_EVENTS, insertFlow, type Newcomer } from './insert.ts';
 import {
   BACKEND_AGENT,
   BACKEND_ALIVE,
   EVENT_KEYED,
+  REOPEN_TICKS,
   SCHEDULER_LEAST_CONNECTIONS,
   STATE_CLOSING,
   STATE_COUNTED,
+  STATE_ENDED,
   STATE_OPEN,
   STATE_OPENING,
   STATE_PHASE,
@@ -18,8 +22,8 @@ import type { PacketKind, Selection } from './select.ts';
 
 export interface TrackedRequest extends Newcomer, ScheduleRequest {
   readonly kind: PacketKind;
-  /** FIN or RST. */
-  readonly isLast: boolean;
+  /** TCP_FIN, TCP_RST or both. */
+  readonly ends: number;
   /** An ICMP error about the flow. */
   readonly isError: boolean;
   /** Least-connections: both slots of the flow; otherwise the first, and -1. */
@@ -79,8 +83,11 @@ function choose(request: TrackedRequest, selection: Selection, first: Candidates
     const owner = entryBackend(connections, place);
     const limit = entryLimit(connections, place, request.limits.lifetimeTicks);
     isValid = entryAge(connections, place, clock.high) <= limit && isAlive(request, owner);
-    const isOver = kind === 'syn' && (entryState(connections, place) & STATE_PHASE) === STATE_CLOSING;
-    // A SYN that meets an open connection may be anybody's: it does not move it.
+    const isOver =
+      kind === 'syn' &&
+      isEnding(entryState(connections, place)) &&
+      entryAge(connections, place, clock.high) > REOPEN_TICKS;
+    // A SYN that meets an open connection may be anybody's, as may FIN and RST: it does not move it.
     if (isValid && !isOver) {
       follow(request, place);
       selection.backend = owner;
@@ -91,8 +98,7 @@ function choose(request: TrackedRequest, selection: Selection, first: Candidates
   if (!request.isError && kind !== 'tcp') {
     const picked = schedule(request, first.current, second.current);
     if (picked !== 0) {
-      const counted = request.scheduler === SCHEDULER_LEAST_CONNECTIONS ? STATE_COUNTED : 0;
-      selection.events = insertFlow(request, place, isValid, picked, STATE_OPENING | counted);
+      selection.events = insertFlow(request, place, isValid, picked, STATE_OPENING | countedFlag(request));
       selection.backend = picked;
       selection.outcome = 'new';
       if ((selection.events & INSERTED_EVENTS) !== 0) return;
@@ -102,20 +108,34 @@ function choose(request: TrackedRequest, selection: Selection, first: Candidates
   selection.outcome = 'untracked';
 }
 
+/** Of entries that are counted; 0 for services that need no counts. */
+function countedFlag({ scheduler }: TrackedRequest): number {
+  return scheduler === SCHEDULER_LEAST_CONNECTIONS ? STATE_COUNTED : 0;
+}
+
+function isEnding(state: number): boolean {
+  return (state & STATE_PHASE) === STATE_CLOSING || (state & STATE_ENDED) !== 0;
+}
+
 /** What a packet of the flow does to its entry. */
 function follow(request: TrackedRequest, place: number): void {
   const { connections, kind, clock } = request;
   if (request.isError) return;
-  const isNew = kind === 'syn';
-  let state = entryState(connections, place);
-  let closes = false;
-  if (request.isLast && (state & STATE_PHASE) !== STATE_CLOSING) {
-    state = STATE_CLOSING;
-    closes = true;
-  } else if ((state & STATE_PHASE) === STATE_OPENING && !isNew) {
-    state = STATE_OPEN | (state & STATE_COUNTED);
-  }
-  setState(connections, place, state, clock.high, isNew, closes);
+  const before = entryState(connections, place);
+  const state = nextState(request, before);
+  setState(connections, place, state, clock.high, kind === 'syn', request.ends !== 0 && state !== before);
+}
+
+/** A FIN ends what the client says, not what it may wait for. An RST may be forged: whatever comes behind it shows that the connection lives. */
+function nextState(request: TrackedRequest, state: number): number {
+  const { ends, kind } = request;
+  const phase = state & STATE_PHASE;
+  const ended = state & STATE_ENDED;
+  if ((ends & TCP_RST) !== 0) return STATE_CLOSING | ended;
+  if (ends !== 0) return (phase === STATE_CLOSING ? STATE_CLOSING : STATE_OPEN) | STATE_ENDED;
+  if (kind === 'syn') return isEnding(state) ? STATE_OPENING | countedFlag(request) : state;
+  if (phase === STATE_CLOSING) return STATE_OPEN | (ended !== 0 ? ended : countedFlag(request));
+  return phase === STATE_OPENING ? STATE_OPEN | (state & ~STATE_PHASE) : state;
 }
 
 function homeOf(request: TrackedRequest, first: Candidates, second: Candidates): number {

@@ -46,12 +46,26 @@ test('the model has the numbers and names of bpf/layout.h', () => {
     [kernel.BACKEND_ALIVE, kernel.BACKEND_AGENT, kernel.BACKEND_IPV6],
   );
   assert.deepEqual(
-    [model.STATE_OPENING, model.STATE_OPEN, model.STATE_CLOSING, model.STATE_PHASE, model.STATE_COUNTED],
-    [kernel.STATE_OPENING, kernel.STATE_OPEN, kernel.STATE_CLOSING, kernel.STATE_PHASE, kernel.STATE_COUNTED],
+    [
+      model.STATE_OPENING,
+      model.STATE_OPEN,
+      model.STATE_CLOSING,
+      model.STATE_PHASE,
+      model.STATE_ENDED,
+      model.STATE_COUNTED,
+    ],
+    [
+      kernel.STATE_OPENING,
+      kernel.STATE_OPEN,
+      kernel.STATE_CLOSING,
+      kernel.STATE_PHASE,
+      kernel.STATE_ENDED,
+      kernel.STATE_COUNTED,
+    ],
   );
   assert.deepEqual(
-    [model.OPENING_TICKS, model.CLOSING_TICKS, model.MAX_PICKS],
-    [kernel.OPENING_TICKS, kernel.CLOSING_TICKS, kernel.MAX_PICKS],
+    [model.OPENING_TICKS, model.CLOSING_TICKS, model.ENDED_TICKS, model.REOPEN_TICKS, model.MAX_PICKS],
+    [kernel.OPENING_TICKS, kernel.CLOSING_TICKS, kernel.ENDED_TICKS, kernel.REOPEN_TICKS, kernel.MAX_PICKS],
   );
   assert.deepEqual(
     [model.SERVICE_TRACK_ALL, model.SERVICE_HASH_SOURCE],

@@ -300,15 +300,15 @@ function changeEntries(dice: Dice, world: World): void {
   for (let at = 0; at < words.length; at += 2) {
     if ((words[at] | words[at + 1]) === 0) {
       if (!dice.chance(density)) continue;
-      const state = dice.pick([0, 0, 1, 2, 3, 9, 10, 11]) << 12;
+      const state = dice.pick([0, 0, 1, 2, 3, 6, 7, 9, 10, 11]) << 12;
       words[at] = (dice.bits() & 0xf0000fff) | state | (((world.clock.high - dice.below(3)) & 0xfff) << 16);
       words[at + 1] = dice.bits();
       continue;
     }
     if (dice.chance(density === 0 ? 20 : 3)) words[at] = words[at + 1] = 0;
     else if (dice.chance(40)) {
-      const age = dice.pick([0, 1, 2, 3, 4, 5, 8, 14, 15, 101, 841, 3001, 4094, 4095]);
-      const state = (dice.chance(80) ? words[at] >>> 12 : dice.pick([0, 1, 2, 3, 9, 10])) & 0xf;
+      const age = dice.pick([0, 1, 2, 3, 4, 5, 8, 14, 15, 70, 71, 101, 841, 3001, 4094, 4095]);
+      const state = (dice.chance(80) ? words[at] >>> 12 : dice.pick([0, 1, 2, 3, 6, 7, 9, 10])) & 0xf;
       const backend = dice.chance(70) ? words[at] & 0xfff : dice.pick(BACKEND_INDICES);
       words[at] = (words[at] & 0xf0000000) | (((world.clock.high - age) & 0xfff) << 16) | (state << 12) | backend;
     }

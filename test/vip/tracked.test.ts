@@ -7,10 +7,12 @@ import { type Forwarder, openForwarder } from '../../src/serve/vip/forwarder.ts'
 import {
   BUCKET_ENTRIES,
   CLOSING_TICKS,
+  ENDED_TICKS,
   ENTRY_STATE_SHIFT,
   INDEX_MASK,
   MAX_BACKENDS,
   OPENING_TICKS,
+  REOPEN_TICKS,
   type SchedulerName,
   SERVICE_HASH_SOURCE,
   SERVICE_TRACK_ALL,
@@ -161,9 +163,9 @@ describe('tracking of every flow', { skip: cannotLoad }, () => {
     for (let slot = 0; slot < SLOTS; slot++) table.write(slot, 2, 0, 0, false);
     send(1, ACK);
     send(2, ACK);
-    send(2, FIN);
+    send(2, RST);
     pass(CLOSING_TICKS - 2);
-    assert.equal(send(2, ACK), 1, 'its last packets');
+    assert.equal(send(2, RST), 1, 'its last packets');
     pass(CLOSING_TICKS);
     assert.equal(send(2, ACK), 2);
     pass(OPENING_TICKS - 2 * CLOSING_TICKS + 3);
@@ -174,17 +176,53 @@ describe('tracking of every flow', { skip: cannotLoad }, () => {
     assert.equal(send(1, ACK), 2);
   });
 
-  test('a SYN does not move an open connection, and begins anew where one was closed', () => {
+  test('a client that says no more may listen for minutes', () => {
     use('round-robin');
     f.setPicks(SUBJECT, Uint16Array.of(1));
-    send(0, SYN);
+    for (const flow of [0, 1]) for (const flags of [SYN, ACK, FIN]) send(flow, flags);
+    for (let slot = 0; slot < SLOTS; slot++) table.write(slot, 2, 0, 0, false);
+    for (let answer = 0; answer < 3; answer++) {
+      pass(ENDED_TICKS - 2);
+      assert.equal(send(0, ACK), 1, `answer ${answer}`);
+    }
+    assert.equal(send(1, ACK), 2, 'it was silent for longer');
+  });
+
+  test('an RST that somebody else sent ends nothing: the next packet undoes it, counts and all', () => {
+    use('least-connections');
+    const home = send(0, SYN);
     send(0, ACK);
+    const counted = () => f.connections.activeOf(home);
+    assert.equal(counted(), 1);
+    send(0, RST);
+    assert.equal(counted(), 0);
+    assert.equal(send(0, ACK), home);
+    assert.equal(counted(), 1);
+    for (let slot = 0; slot < SLOTS; slot++) table.write(slot, 1 + (home % 3), 0, 0, false);
+    pass(LIFETIME_TICKS - 2);
+    assert.equal(send(0, ACK), home, 'an open connection again');
+  });
+
+  test('a SYN does not move an open connection, nor with a FIN or an RST before it, and begins anew where one was closed', () => {
+    use('round-robin');
+    f.setPicks(SUBJECT, Uint16Array.of(1));
+    for (const flow of [0, 1]) for (const flags of [SYN, ACK]) send(flow, flags);
     f.setPicks(SUBJECT, Uint16Array.of(3));
     pass(5);
     assert.equal(send(0, SYN), 1);
-    send(0, RST);
-    assert.equal(send(0, SYN), 3);
-    assert.equal(send(0, ACK), 3);
+    for (const end of [RST, FIN])
+      for (const flow of [0, 1]) {
+        send(flow, end);
+        assert.equal(send(flow, SYN), 1);
+        assert.equal(send(flow, ACK), 1);
+      }
+    send(0, FIN);
+    send(1, RST);
+    pass(REOPEN_TICKS - 1);
+    for (const flow of [0, 1]) {
+      assert.equal(send(flow, SYN), 3);
+      assert.equal(send(flow, ACK), 3);
+    }
   });
 
   test('by source, all flows of a client are on one backend, whatever it connects to', () => {

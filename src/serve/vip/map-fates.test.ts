@@ -46,6 +46,7 @@ const WORDS: Record<PackingName, Record<string, number>> = {
     STATE_OPENING: 1,
     STATE_OPEN: 2,
     STATE_CLOSING: 3,
+    STATE_ENDED: 4,
     STATE_COUNTED: 8,
   },
   FLAGS: {
