@@ -18,6 +18,7 @@ import { KeptDrains } from './drains.ts';
 import { FloodWatch } from './flood-watch.ts';
 import { loadHashKeys } from './hash-keys.ts';
 import { HealthBook } from './health-book.ts';
+import { weightStore } from './kept-weights.ts';
 import type { Log } from './log.ts';
 import type { Folders, Machine } from './machine.ts';
 import { type LoadPoll, type PlannedProbe, planBackendProbes, planLoadPolls, planSiteProbes } from './probe-plan.ts';
@@ -84,17 +85,19 @@ export class Runtime {
     this.#options = options;
     this.config = options.config;
     this.#log = options.log;
-    const [first = 'none'] = options.machines.keys();
-    this.#drains = new KeptDrains(
-      join(options.folders.state, 'drains', `${options.config.name}-${first}.json`),
-      options.log,
-    );
+    this.#drains = new KeptDrains(this.#stateFile('drains'), options.log);
     this.floods = new FloodWatch(options.log);
     this.health = new HealthBook(steadyMs, (probe, observer, before, health) =>
       this.#onVerdict(probe, observer, before, health),
     );
     for (const site of options.config.sites.keys()) this.#addSite(site);
     this.steering = new SteeringWatch(options.config, this.health, this.sites);
+  }
+
+  #stateFile(folder: string, suffix = ''): string {
+    const { machines, folders, config } = this.#options;
+    const [first = 'none'] = machines.keys();
+    return join(folders.state, folder, `${config.name}-${first}${suffix}.json`);
   }
 
   #addSite(name: string): SiteRuntime {
@@ -105,6 +108,7 @@ export class Runtime {
       wallMs: Date.now,
       hashKey: () => this.#hashKeys.get(name),
       log: this.#log,
+      store: weightStore(this.#stateFile('weights', `-${name}`), this.#log),
     });
     this.sites.set(name, site);
     return site;

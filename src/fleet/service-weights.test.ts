@@ -1,12 +1,16 @@
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import type { Service } from '../config/model.ts';
 import { fixtureConfig } from './fleet-fixture.ts';
+import { type WeightStore, weightStore } from './kept-weights.ts';
 import { roundMs, ServiceWeights } from './service-weights.ts';
 
 const POLL_MS = 1_000;
 
-function weightsOf(text: string) {
+function weightsOf(text: string, store?: WeightStore) {
   let nowMs = 1_000_000;
   const said: string[] = [];
   const say = (_: object, line: string) => void said.push(line);
@@ -15,6 +19,7 @@ function weightsOf(text: string) {
     nowMs: () => nowMs,
     wallMs: () => nowMs,
     log: { info: say, warn: say, error: say },
+    ...(store === undefined ? {} : { store }),
   });
   const config = fixtureConfig((all) => all.replace('    slots: 307\n', `    slots: 307\n${text}`));
   const service = config.services.get('www') as Service;
@@ -99,4 +104,83 @@ test('without reports the weight stays, and an alarm says so once, with the reas
   weights.takeReport('www', 'b2', 0.9, null);
   weights.look(FULL);
   assert.deepEqual(weights.problems(), []);
+});
+
+function storeIn(t: { after: (end: () => void) => void }) {
+  const folder = mkdtempSync(join(tmpdir(), 'portico-weights-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const file = join(folder, 'weights/eu.json');
+  const said: string[] = [];
+  const say = (_: object, line: string) => void said.push(line);
+  return { file, said, store: () => weightStore(file, { info: say, warn: say, error: say }) };
+}
+
+/** A round in which b1 is full and b2 idle. */
+function unevenRound({ weights, pass }: ReturnType<typeof weightsOf>): void {
+  for (let poll = 0; poll < roundMs(POLL_MS) / POLL_MS; poll++) {
+    pass(POLL_MS);
+    weights.takeReport('www', 'b1', 0.9, null);
+    weights.takeReport('www', 'b2', 0.3, null);
+    weights.look(nobody);
+  }
+}
+
+test('the next process goes on with the factors, and moves its table no faster', (t) => {
+  const { store } = storeIn(t);
+  const before = weightsOf(LOAD, store());
+  const weigh = ({ weights, service, base }: typeof before, adopted: boolean) =>
+    weights.weigh(service, base('b1', 'b2'), () => true, adopted);
+  weigh(before, false);
+  unevenRound(before);
+  const { members } = weigh(before, false);
+  assert.ok((members[0]?.weight ?? 10) < 10);
+  before.weights.save();
+  const after = weightsOf(LOAD, store());
+  assert.deepEqual(weigh(after, true), { members, weightsOnly: true });
+  const heavier = weightsOf(LOAD, store());
+  const changed = heavier.base('b1', 'b2').map((member) => ({ ...member, weight: 20 }));
+  assert.equal(
+    heavier.weights.weigh(heavier.service, changed, () => true, true).weightsOnly,
+    false,
+    'the file changed',
+  );
+  const lost = weightsOf(LOAD);
+  assert.equal(weigh(lost, true).weightsOnly, true, 'a table that follows load is moved in small steps');
+  assert.equal(weigh(weightsOf(''), true).weightsOnly, false);
+});
+
+test('who is away for an hour keeps its factor; later it begins anew', () => {
+  const its = weightsOf(LOAD);
+  const { weights, service, base, pass } = its;
+  const weigh = (...names: string[]) =>
+    weights.weigh(service, base(...names), () => true).members.map(({ weight }) => weight);
+  weigh('b1', 'b2');
+  unevenRound(its);
+  const [one] = weigh('b1', 'b2');
+  weigh('b2');
+  pass(3_500_000);
+  assert.equal(weigh('b1', 'b2')[0], one);
+  weigh('b2');
+  pass(3_700_000);
+  assert.equal(weigh('b1', 'b2')[0], 10);
+});
+
+test('a forecast is kept whole; a damaged file is told and begins anew', (t) => {
+  const { store, file, said } = storeIn(t);
+  const text = LOAD.replace('least-load', 'predictive');
+  const before = weightsOf(text, store());
+  before.weights.weigh(before.service, before.base('b1', 'b2'), nobody);
+  for (let round = 0; round < 10; round++) unevenRound(before);
+  before.weights.save();
+  const kept = store().load();
+  const after = weightsOf(text, store());
+  after.weights.weigh(after.service, after.base('b1', 'b2'), nobody);
+  after.weights.save();
+  assert.deepEqual(store().load(), kept);
+  assert.ok((kept.www?.prediction?.series.b1?.count ?? 0) > 1);
+  for (const damaged of ['', '[]', '{"www":{}}', '{"www":{"key":"","factors":{"b1":-1},"prediction":null}}']) {
+    writeFileSync(file, damaged);
+    assert.deepEqual(store().load(), {}, damaged);
+  }
+  assert.equal(said.length, 4);
 });

@@ -6,6 +6,13 @@ import type { Service } from '../config/model.ts';
 import { balanceLoad, effectiveWeight } from '../decide/weights/least-load.ts';
 import { createPrediction, expectedUtilisation, observeLoad, type Prediction } from '../decide/weights/predictive.ts';
 import { slowStartShare } from '../decide/weights/slow-start.ts';
+import {
+  type KeptService,
+  type KeptWeights,
+  keepPrediction,
+  restorePrediction,
+  type WeightStore,
+} from './kept-weights.ts';
 import type { Log } from './log.ts';
 import type { TableMember } from './table-target.ts';
 
@@ -19,6 +26,10 @@ const POLLS_A_ROUND = 10;
 export function roundMs(pollMs: number): number {
   return Math.max(ROUND_MS, POLLS_A_ROUND * pollMs);
 }
+
+/** What is known of a backend that is no member for a while, drained or down, is kept for so long, and of so many for each service. */
+const ABSENT_MS = 3_600_000;
+const ABSENT_MOST = 256;
 
 /** A backend that has not reported for so many polls is silent. */
 const SILENT_POLLS = 3;
@@ -51,6 +62,8 @@ interface MemberState {
 interface ServiceState {
   service: Service;
   readonly members: Map<string, MemberState>;
+  /** Factors of those that were members, and since when they are not; the oldest first. */
+  readonly absent: Map<string, { readonly factor: number; readonly sinceMs: number }>;
   prediction: Prediction | null;
   /** Members, weights and who has started: while it is the same, only factors change. */
   key: string;
@@ -64,11 +77,16 @@ export interface ServiceWeightsOptions {
   /** Milliseconds since 1970: the time of day counts. */
   readonly wallMs: () => number;
   readonly log: Log;
+  /** Absent: nothing is kept over a restart. */
+  readonly store?: WeightStore;
 }
 
 export class ServiceWeights {
   readonly #options: ServiceWeightsOptions;
   readonly #services = new Map<string, ServiceState>();
+  /** What an earlier process left; null: not read yet. */
+  #kept: KeptWeights | null = null;
+  #rounds = 0;
   /** False: other processes run balancers of the site, and nobody could agree with them on weights that follow load. */
   mayFollowLoad = true;
 
@@ -83,24 +101,33 @@ export class ServiceWeights {
 
   /**
    * The members with the weights that count now; `members` come with the configured ones. `isServing`: has slots already, so it is no
-   * newcomer. `weightsOnly`: they differ from the last by what follows load and time alone.
+   * newcomer. `weightsOnly`: they differ from the last by what follows load and time alone; so does, as far as anybody knows, what
+   * follows load from a table that is `adopted`.
    */
   weigh(
     service: Service,
     members: readonly TableMember[],
     isServing: (index: number) => boolean,
+    adopted = false,
   ): { members: TableMember[]; weightsOnly: boolean } {
     const now = this.#options.nowMs();
     const state = this.#stateOf(service);
     const isNew = state.members.size === 0;
     const names = new Set(members.map(({ name }) => name));
-    for (const name of state.members.keys()) if (!names.has(name)) state.members.delete(name);
+    for (const [name, { factor }] of state.members) {
+      if (names.has(name)) continue;
+      state.members.delete(name);
+      state.absent.set(name, { factor, sinceMs: now });
+    }
+    forgetAbsent(state.absent, now);
     const parts: string[] = [];
     const weighted = members.map((member): TableMember => {
       let its = state.members.get(member.name);
       if (its === undefined) {
         // Where everybody is new nobody can carry the others' share.
         its = newMember(now, isNew || isServing(member.index));
+        if (service.load !== null) its.factor = state.absent.get(member.name)?.factor ?? 1;
+        state.absent.delete(member.name);
         state.members.set(member.name, its);
       }
       its.weight = member.weight;
@@ -110,7 +137,7 @@ export class ServiceWeights {
       return { ...member, weight: its.effective };
     });
     const key = parts.sort().join('\n');
-    const weightsOnly = key === state.key;
+    const weightsOnly = key === state.key || (adopted && state.key === '' && service.load !== null);
     state.key = key;
     return { members: weighted, weightsOnly };
   }
@@ -118,7 +145,7 @@ export class ServiceWeights {
   #stateOf(service: Service): ServiceState {
     let state = this.#services.get(service.name);
     if (state === undefined) {
-      state = { service, members: new Map(), prediction: null, key: '', roundMs: this.#options.nowMs() };
+      state = this.#begin(service);
       this.#services.set(service.name, state);
     }
     state.service = service;
@@ -126,6 +153,35 @@ export class ServiceWeights {
     else state.prediction ??= createPrediction();
     if (service.load === null) for (const member of state.members.values()) member.factor = 1;
     return state;
+  }
+
+  /** Goes on where an earlier process ended. */
+  #begin(service: Service): ServiceState {
+    const now = this.#options.nowMs();
+    const state: ServiceState = {
+      service,
+      members: new Map(),
+      absent: new Map(),
+      prediction: null,
+      key: '',
+      roundMs: now,
+    };
+    if (service.load === null) return state;
+    this.#kept ??= this.#options.store?.load() ?? {};
+    const kept = this.#kept[service.name];
+    if (kept === undefined) return state;
+    for (const [name, factor] of Object.entries(kept.factors)) state.absent.set(name, { factor, sinceMs: now });
+    state.key = kept.key;
+    if (kept.prediction !== null) state.prediction = restorePrediction(kept.prediction);
+    return state;
+  }
+
+  /** Writes down what the next process goes on with. */
+  save(): void {
+    const { store } = this.#options;
+    const learning = [...this.#services.values()].filter(({ service }) => service.load !== null);
+    if (store === undefined || learning.length === 0) return;
+    store.save(Object.fromEntries(learning.map((state) => [state.service.name, keptOf(state)])));
   }
 
   /** A poll of a backend's load has ended: with `utilisation`, or with the reason why there is none. */
@@ -142,7 +198,9 @@ export class ServiceWeights {
     if (state.prediction === null) return;
     const share = shareOf(state, member);
     const sample = { name: backend, utilisation, share };
-    observeLoad(state.prediction, this.#options.wallMs(), new Set(state.members.keys()), [sample]);
+    observeLoad(state.prediction, this.#options.wallMs(), new Set([...state.members.keys(), ...state.absent.keys()]), [
+      sample,
+    ]);
   }
 
   /**
@@ -151,9 +209,10 @@ export class ServiceWeights {
    */
   look(isHeld: (service: string) => boolean): string[] {
     const now = this.#options.nowMs();
-    return [...this.#services.values()]
-      .filter((state) => this.#lookAt(state, now, isHeld))
-      .map(({ service }) => service.name);
+    const rounds = this.#rounds;
+    const changed = [...this.#services.values()].filter((state) => this.#lookAt(state, now, isHeld));
+    if (this.#rounds !== rounds) this.save();
+    return changed.map(({ service }) => service.name);
   }
 
   #lookAt(state: ServiceState, now: number, isHeld: (service: string) => boolean): boolean {
@@ -167,6 +226,7 @@ export class ServiceWeights {
     this.#watchSilence(state, now);
     if (now - state.roundMs < roundMs(service.load.intervalMs)) return hasChanged;
     state.roundMs = now;
+    this.#rounds++;
     if (this.mayFollowLoad && !isHeld(service.name) && this.#round(state)) hasChanged = true;
     for (const member of members.values()) {
       member.sum = 0;
@@ -244,6 +304,21 @@ export class ServiceWeights {
           );
     return list;
   }
+}
+
+/** Of members, and of those who may be again. */
+function keptOf({ key, members, absent, prediction }: ServiceState): KeptService {
+  const factors = [...absent, ...members].map(([name, { factor }]) => [name, factor] as const);
+  return {
+    key,
+    factors: Object.fromEntries(factors),
+    prediction: prediction === null ? null : keepPrediction(prediction),
+  };
+}
+
+function forgetAbsent(absent: ServiceState['absent'], now: number): void {
+  for (const [name, { sinceMs }] of absent)
+    if (now - sinceMs > ABSENT_MS || absent.size > ABSENT_MOST) absent.delete(name);
 }
 
 function newMember(now: number, isOld: boolean): MemberState {

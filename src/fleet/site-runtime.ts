@@ -10,6 +10,7 @@ import type { BackendRole } from './backend-role.ts';
 import type { BalancerRole } from './balancer-role.ts';
 import { Breath } from './breath.ts';
 import type { HealthBook } from './health-book.ts';
+import type { WeightStore } from './kept-weights.ts';
 import type { Log } from './log.ts';
 import { ReachWatch } from './reach.ts';
 import { canSettleByReports, changesAtOnce, turnsOf } from './scheduling.ts';
@@ -32,6 +33,8 @@ export interface SiteRuntimeOptions {
   /** The site's, once it is known. */
   readonly hashKey: () => Uint8Array | undefined;
   readonly log: Log;
+  /** Where weights that follow load are kept; absent: nowhere. */
+  readonly store?: WeightStore;
 }
 
 /** What a refresh does for one service. */
@@ -314,7 +317,12 @@ export class SiteRuntime {
 
   #setMembers({ planned, adopted, serving, choice }: Step): Promise<void> {
     const { service, subject } = planned;
-    const { members, weightsOnly } = this.weights.weigh(service, choice.members, (index) => serving.has(index));
+    const { members, weightsOnly } = this.weights.weigh(
+      service,
+      choice.members,
+      (index) => serving.has(index),
+      adopted !== null,
+    );
     const options = {
       subject,
       slots: service.slots,
@@ -506,6 +514,7 @@ export class SiteRuntime {
     this.#closed = true;
     await queued;
     await this.tables.idle();
+    this.weights.save();
     for (const result of await Promise.allSettled(roles.map((role) => role.close(keep(role)))))
       if (result.status === 'rejected') throw result.reason;
   }

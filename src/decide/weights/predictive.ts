@@ -101,7 +101,8 @@ export function observeLoad(
   }
 }
 
-function addBackend(prediction: Prediction, name: string): BackendSeries {
+/** It has seen nothing yet. */
+export function addBackend(prediction: Prediction, name: string): BackendSeries {
   const ring = prediction.rules.horizonParts + 1;
   const backend = {
     series: createSeries(),
