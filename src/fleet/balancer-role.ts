@@ -59,6 +59,8 @@ export interface BalancerOptions {
 
 interface Reached extends PlannedBackend {
   readonly nextHop: NextHop;
+  /** It leads over no gateway, because `l2` must not. */
+  readonly direct: boolean;
   /** As the kernel has it. */
   readonly weight: number;
 }
@@ -82,6 +84,8 @@ export class BalancerRole implements TableTarget {
   readonly #alive = new Map<number, boolean>();
   /** Indices whose way could not be found when it was last looked for. */
   readonly #stale = new Set<number>();
+  /** Subjects of services of the plan that could not be set up here: nothing of them is. */
+  readonly lacking = new Set<number>();
   #known: readonly PlannedBackend[] = [];
   #services: readonly Service[] = [];
   #announced: readonly Prefix[] = [];
@@ -124,8 +128,8 @@ export class BalancerRole implements TableTarget {
   }
 
   /**
-   * Kernel entries of backends (those of the configuration and those that leave), VIPs and services; whatever else is there goes. May be called
-   * again after it failed half-way.
+   * Kernel entries of backends (those of the configuration and those that leave), VIPs and services; whatever else is there goes. A service
+   * that cannot be set up is left out (`lacking`), the others are; then it rejects. May be called again after it failed half-way.
    */
   async setPlan(plan: SitePlan, known: readonly PlannedBackend[]): Promise<void> {
     this.#known = known;
@@ -137,9 +141,24 @@ export class BalancerRole implements TableTarget {
     for (const vip of plan.vips) this.#writeVip(vip);
     const keys = plannedKeys(plan);
     const byService = Map.groupBy(keys, ({ service }) => service);
-    for (const planned of plan.services) this.#setService(planned, byService.get(planned) ?? []);
+    const failures = plan.services.flatMap((planned) => this.#trySetService(planned, byService.get(planned) ?? []));
     setNatReplies(this.forwarder, plan, this.#known);
     this.#removeOthers(plan, keys);
+    const subjects = new Set(plan.services.map(({ subject }) => subject));
+    for (const subject of this.lacking) if (!subjects.has(subject)) this.lacking.delete(subject);
+    if (failures.length > 0) throw new Error(failures.join('; '));
+  }
+
+  /** Empty, or the reason why it is left out. */
+  #trySetService(planned: PlannedService, keys: readonly PlannedKey[]): string[] {
+    try {
+      this.#setService(planned, keys);
+      this.lacking.delete(planned.subject);
+      return [];
+    } catch (error) {
+      this.lacking.add(planned.subject);
+      return [`balancer ${this.name} leaves out service ${planned.service.name}: ${(error as Error).message}`];
+    }
   }
 
   /** Writes an entry with the way that is known for it. False: none is known. */
@@ -147,12 +166,13 @@ export class BalancerRole implements TableTarget {
     const { backend, index } = planned;
     const reached = this.#reached.get(index);
     if (reached === undefined || !sameAddress(reached.backend.address, backend.address)) return false;
+    if (reached.direct !== isReachedDirectly(backend, this.#services)) return false;
     const isOther =
       reached.backend.agent !== backend.agent ||
       reached.backend.forwarding !== backend.forwarding ||
       reached.backend.mtuBytes !== backend.mtuBytes ||
       reached.weight !== this.#weightOf(backend);
-    if (isOther) this.#write(planned, reached.nextHop);
+    if (isOther) this.#write(planned, reached.nextHop, reached.direct);
     else this.#reached.set(index, { ...reached, ...planned });
     return true;
   }
@@ -163,7 +183,7 @@ export class BalancerRole implements TableTarget {
     return kernelWeight(weight, largest);
   }
 
-  #write(planned: PlannedBackend, nextHop: NextHop): void {
+  #write(planned: PlannedBackend, nextHop: NextHop, direct: boolean): void {
     const { backend, index } = planned;
     const alive = this.#alive.get(index) ?? true;
     const { address, agent, forwarding } = backend;
@@ -171,7 +191,7 @@ export class BalancerRole implements TableTarget {
     const weight = this.#weightOf(backend);
     this.forwarder.setBackend(index, { address, nextHop: way, alive, agent, forwarding, weight });
     this.#stale.delete(index);
-    this.#reached.set(index, { ...planned, nextHop, weight });
+    this.#reached.set(index, { ...planned, nextHop, direct, weight });
   }
 
   #writeVip({ prefix, subject }: PlannedVip): void {
@@ -285,21 +305,27 @@ export class BalancerRole implements TableTarget {
     // Also for those that cannot be reached: without it their probes would be any packets, and reach somebody else.
     const from = probeSource(this.balancer, index);
     if (from !== null) this.forwarder.setProbeSource(from, index);
+    const direct = isReachedDirectly(backend, this.#services);
     try {
-      const nextHop = await resolveNextHop(this.machine.netns, backend.address, {
-        source,
-        direct: isReachedDirectly(backend, this.#services),
-      });
+      const nextHop = await resolveNextHop(this.machine.netns, backend.address, { source, direct });
       this.#said.over(trouble, fields);
       // It may have left, or the number may be another's, while the neighbour was asked.
       if (this.#closed || !this.#known.includes(planned)) return;
       const known = this.#reached.get(index);
       const isSame = known !== undefined && known.backend === backend && sameNextHop(known.nextHop, nextHop);
-      if (isSame && !this.#stale.has(index)) return;
-      this.#write(planned, nextHop);
+      if (isSame && known.direct === direct && !this.#stale.has(index)) return;
+      this.#write(planned, nextHop, direct);
     } catch (error) {
       this.#said.trouble(trouble, fields, (error as Error).message);
-      if (this.#closed || !this.#reached.has(index)) return;
+      const known = this.#reached.get(index);
+      if (this.#closed || known === undefined) return;
+      // Over a gateway: with the backend's own MAC address alone, packets would come to somebody else, or back.
+      if (direct && !known.direct) {
+        this.forwarder.clearBackend(index);
+        this.#reached.delete(index);
+        this.#stale.delete(index);
+        return;
+      }
       // The last entry stays, but where the kernel knows a way by now, packets take that.
       this.#stale.add(index);
       this.forwarder.setBackendStale(index);
@@ -337,20 +363,25 @@ export class BalancerRole implements TableTarget {
     this.#alive.delete(index);
   }
 
-  async writeSlots(subject: number, slots: Slots, indices: ArrayLike<number>, _change: SlotChange): Promise<void> {
+  /** Undefined: that service is left out here. */
+  #tableOf(subject: number): SlotTable | undefined {
     const table = this.#tables.get(subject);
-    if (table === undefined) throw new Error(`no lookup table for subject ${subject}`);
-    table.writeFrom(slots, indices);
+    if (table === undefined && !this.lacking.has(subject)) throw new Error(`no lookup table for subject ${subject}`);
+    return table;
+  }
+
+  async writeSlots(subject: number, slots: Slots, indices: ArrayLike<number>, _change: SlotChange): Promise<void> {
+    const table = this.#tableOf(subject);
+    table?.writeFrom(slots, indices);
   }
 
   async writePicks(subject: number, picks: Uint16Array): Promise<void> {
-    if (!this.#tables.has(subject)) throw new Error(`no lookup table for subject ${subject}`);
-    this.forwarder.setPicks(subject, picks);
+    if (this.#tableOf(subject) !== undefined) this.forwarder.setPicks(subject, picks);
   }
 
   async closeSlots(subject: number, slots: Slots, indices: readonly number[], silenceMs: number): Promise<number[]> {
-    const table = this.#tables.get(subject);
-    if (table === undefined) throw new Error(`no lookup table for subject ${subject}`);
+    const table = this.#tableOf(subject);
+    if (table === undefined) return [];
     const { current, previous, third } = slots;
     return indices.filter(
       (i) => !table.closeIfSilent(i, current[i] as number, previous[i] as number, third[i] as number, silenceMs),

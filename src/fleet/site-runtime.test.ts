@@ -19,10 +19,13 @@ class FakeBalancer {
   readonly prober = null;
   withdrawnFor: string | null = null;
   takes = true;
+  refusesPlan = false;
+  refusedService = '';
   plan: SitePlan | null = null;
   known: readonly PlannedBackend[] = [];
   announced: readonly string[] = [];
   readonly alive = new Map<number, boolean>();
+  readonly lacking = new Set<number>();
   readonly purged: number[] = [];
   /** `current` of each slot, by subject. */
   readonly tables = new Map<number, number[]>();
@@ -51,13 +54,19 @@ class FakeBalancer {
   async setPlan(plan: SitePlan, known: readonly PlannedBackend[]): Promise<void> {
     this.plan = plan;
     this.known = known;
+    if (this.refusesPlan) throw new Error('no memory for the plan');
+    this.lacking.clear();
+    for (const { service, subject } of plan.services)
+      if (service.name === this.refusedService) this.lacking.add(subject);
     for (const subject of this.tables.keys())
       if (!plan.services.some((one) => one.subject === subject)) this.tables.delete(subject);
     for (const { subject } of plan.services) if (!this.tables.has(subject)) this.tables.set(subject, []);
+    if (this.lacking.size > 0) throw new Error(`no memory for ${this.refusedService}`);
   }
 
   async writeSlots(subject: number, table: SlotTable, slots: readonly number[]): Promise<void> {
     const copy = this.tables.get(subject);
+    if (this.lacking.has(subject)) return;
     if (!this.takes || copy === undefined) throw new Error(`no lookup table for subject ${subject}`);
     for (const slot of slots) copy[slot] = table.current[slot] as number;
   }
@@ -96,10 +105,18 @@ class FakeBalancer {
   }
 }
 
-function world(config = fixtureConfig(), prepare: (balancer: FakeBalancer) => void = () => {}) {
+function world(
+  config = fixtureConfig(),
+  prepare: (balancer: FakeBalancer) => void = () => {},
+  warnings: string[] = [],
+) {
   let nowMs = 0;
   const errors: string[] = [];
-  const log = { info: () => {}, warn: () => {}, error: (_: object, text: string) => void errors.push(text) };
+  const log = {
+    info: () => {},
+    warn: (_: object, text: string) => void warnings.push(text),
+    error: (_: object, text: string) => void errors.push(text),
+  };
   const health = new HealthBook(
     () => nowMs,
     () => {},
@@ -518,13 +535,61 @@ test('a new process knows by the entries who keeps connections where every flow 
   assert.notEqual(balancers[0].alive.get(3), false);
 });
 
-test('a verdict about one service looks at that one alone', async () => {
-  const two = fixtureConfig((text) =>
-    text.replace(
-      'dns:\n',
-      '  api:\n    vips: { eu: [192.0.2.11] }\n    ports: [80/tcp]\n    backends: all\n    slots: 307\ndns:\n',
-    ),
+const TWO_SERVICES = (text: string) =>
+  text.replace(
+    'dns:\n',
+    '  api:\n    vips: { eu: [192.0.2.11] }\n    ports: [80/tcp]\n    backends: all\n    slots: 307\ndns:\n',
   );
+
+test('a balancer that cannot take the plan does not hold up the others, and gets it again', async () => {
+  const { site, balancers, apply, errors } = world();
+  const [one, two] = balancers;
+  await apply(fixtureConfig());
+  two.refusesPlan = true;
+  const next = fixtureConfig(TWO_SERVICES);
+  await assert.rejects(apply(next), /no memory for the plan/);
+  assert.deepEqual(one.announced, ['192.0.2.10', '192.0.2.11']);
+  assert.equal(one.tables.get(site.tables.summary('api')?.subject ?? 0)?.length, SLOTS);
+  assert.match(two.withdrawnFor ?? '', /no lookup table/);
+  await site.maintain();
+  assert.notEqual(two.withdrawnFor, null);
+  assert.equal(errors.length, 1);
+  two.refusesPlan = false;
+  await site.maintain();
+  assert.equal(two.withdrawnFor, null);
+  assert.deepEqual([...two.tables], [...one.tables]);
+});
+
+test('a service that one balancer cannot set up is served by the others, and by it when it can', async () => {
+  const { site, balancers, apply } = world();
+  const [one, two] = balancers;
+  two.refusedService = 'api';
+  await assert.rejects(apply(fixtureConfig(TWO_SERVICES)), /no memory for api/);
+  assert.equal(two.withdrawnFor, null);
+  assert.deepEqual([one.announced, two.announced], [['192.0.2.10', '192.0.2.11'], ['192.0.2.10']]);
+  one.refusedService = 'api';
+  await assert.rejects(apply(fixtureConfig(TWO_SERVICES)));
+  assert.deepEqual(two.announced, ['192.0.2.10', '192.0.2.11'], 'nobody has it, and the VIP may have other services');
+  for (const balancer of balancers) balancer.refusedService = '';
+  await site.maintain();
+  assert.deepEqual([...two.tables], [...one.tables]);
+  assert.equal(two.tables.get(site.tables.summary('api')?.subject ?? 0)?.length, SLOTS);
+  assert.deepEqual(two.announced, ['192.0.2.10', '192.0.2.11']);
+});
+
+test('what several processes cannot agree on is told once', async () => {
+  const warnings: string[] = [];
+  const { apply, site, balancers } = world(fixtureConfig(), () => {}, warnings);
+  await apply(fixtureConfig());
+  assert.deepEqual(warnings, []);
+  await site.removeBalancer(balancers[1].name);
+  for (let i = 0; i < 2; i++) await apply(fixtureConfig());
+  assert.equal(warnings.length, 1);
+  assert.match(warnings[0] as string, /other processes run eu-b2 of eu: slots settle only where/);
+});
+
+test('a verdict about one service looks at that one alone', async () => {
+  const two = fixtureConfig(TWO_SERVICES);
   const { site, apply, say } = world(two);
   await apply(two);
   for (const name of ['eu-1', 'eu-2', 'eu-3']) await say(name, null);

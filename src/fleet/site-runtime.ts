@@ -17,7 +17,15 @@ import { canSettleByReports, changesAtOnce, turnsOf } from './scheduling.ts';
 import { type ServiceChoice, ServiceChoices } from './service-choices.ts';
 import { ServiceWeights } from './service-weights.ts';
 import { SiteDrains } from './site-drains.ts';
-import { assertRoom, type PlannedBackend, type PlannedService, planSite, type SitePlan } from './site-plan.ts';
+import {
+  assertRoom,
+  type PlannedBackend,
+  type PlannedService,
+  type PlannedVip,
+  planSite,
+  type SitePlan,
+} from './site-plan.ts';
+import { type RolePlan, SiteRoles } from './site-roles.ts';
 import { SiteTables } from './site-tables.ts';
 import { indicesIn, NOBODY_NAMED, slotsNaming } from './slot-counts.ts';
 import { SlotListings } from './slot-listings.ts';
@@ -48,8 +56,8 @@ interface Step {
 
 export class SiteRuntime {
   readonly name: string;
-  readonly balancers = new Map<string, BalancerRole>();
-  readonly backends = new Map<string, BackendRole>();
+  readonly balancers: Map<string, BalancerRole>;
+  readonly backends: Map<string, BackendRole>;
   readonly indices = new Allocation(MAX_BACKENDS);
   readonly subjects = new Allocation(MAX_SUBJECTS);
   readonly tables: SiteTables;
@@ -60,8 +68,8 @@ export class SiteRuntime {
   /** What agents say of their connections. */
   readonly reports = new SlotListings();
   readonly #choices: ServiceChoices;
-  /** No other process runs a balancer of the site. */
-  #hasAllBalancers = true;
+  /** Balancers of the site that other processes run. */
+  #elsewhere: readonly string[] = [];
   readonly #reach: ReachWatch;
   readonly #hashKey: () => Uint8Array | undefined;
   readonly #health: HealthBook;
@@ -70,11 +78,7 @@ export class SiteRuntime {
   #plan: SitePlan = { site: '', vips: [], services: [], backends: [] };
   /** Backends that the configuration no longer names, but that flows may still be on. */
   readonly #leaving = new Map<string, PlannedBackend>();
-  #dead = new Set<number>();
-  /** Balancers that have started and have not got the tables yet. */
-  readonly #joining = new Set<BalancerRole>();
-  /** Balancers that did not acknowledge and have not come back yet. */
-  readonly #behind = new Set<string>();
+  readonly #roles: SiteRoles;
   /** Packets that agents had passed on to another candidate at the last look. */
   #passedOn = 0;
   #queue: Promise<void> = Promise.resolve();
@@ -94,7 +98,10 @@ export class SiteRuntime {
     this.#hashKey = options.hashKey;
     this.weights = new ServiceWeights(options);
     this.#reach = new ReachWatch(options);
-    this.tables = new SiteTables(options.nowMs, (target, error) => void this.#lostBalancer(target, error));
+    this.tables = new SiteTables(options.nowMs, (target, error) => void this.#roles.lost(target, error));
+    this.#roles = new SiteRoles(options, this.tables);
+    this.balancers = this.#roles.balancers;
+    this.backends = this.#roles.backends;
   }
 
   get plan(): SitePlan {
@@ -116,11 +123,14 @@ export class SiteRuntime {
 
   /**
    * Takes over a configuration: kernel entries of machines and services first, then the tables that name them. Rejects with what could not
-   * be done; the rest is done then, and a further call goes on from there.
+   * be done; the rest is done then. A further call goes on from there, and so does the slow round.
    */
   async apply(config: Config): Promise<void> {
-    await this.#exclusively(() => this.#applyNow(config));
-    await this.#announce();
+    try {
+      await this.#exclusively(() => this.#applyNow(config));
+    } finally {
+      await this.#announce();
+    }
   }
 
   async #applyNow(config: Config): Promise<void> {
@@ -130,31 +140,43 @@ export class SiteRuntime {
     this.#config = config;
     this.#plan = plan;
     this.drains.follow(config);
-    const others = [...config.balancers.values()].filter(
-      ({ site, name }) => site === this.name && !this.balancers.has(name),
-    );
-    this.#hasAllBalancers = others.length === 0;
-    this.weights.mayFollowLoad = this.#hasAllBalancers;
+    this.#noteElsewhere(config);
     // No table may be published any more whose place in the kernels goes.
     const services = new Set(plan.services.map(({ service }) => service.name));
     for (const name of this.tables.services()) if (!services.has(name)) await this.tables.removeService(name);
     this.weights.keep(services);
     this.reports.keep(services);
     this.#choices.setConfig(config, services);
-    const known = this.#setKnown();
-    await Promise.all([
-      ...[...this.balancers.values()].map((balancer) => balancer.setPlan(plan, known)),
-      ...[...this.backends.values()].map((backend) => backend.setPlan(plan, known, config, this.#hashKey())),
-    ]);
+    this.#setKnown();
+    const failures = await this.#roles.setPlan(this.#rolePlan(config));
     this.#freeSubjects(plan);
-    if ([...this.#joining].some(({ adopted }) => adopted))
+    if (this.#roles.hasAdopted)
       this.#choices.adoptFollowed(
         this.#followed(),
         plan.services.map(({ service }) => service),
       );
-    for (const balancer of this.#joining) await this.#join(balancer);
+    await this.#roles.joinAll();
     this.#stale = null;
-    await this.#refreshNow();
+    await this.#refreshNow().catch((error) => failures.push(error as Error));
+    if (failures.length > 0) throw new Error(failures.map(({ message }) => message).join('; '));
+  }
+
+  /** What several processes would have to agree on they leave; that is told, for nobody would look for it. */
+  #noteElsewhere(config: Config): void {
+    const before = this.#elsewhere.join(', ');
+    const all = [...config.balancers.values()].filter(({ site }) => site === this.name);
+    this.#elsewhere = all.filter(({ name }) => !this.balancers.has(name)).map(({ name }) => name);
+    this.weights.mayFollowLoad = this.#elsewhere.length === 0;
+    const names = this.#elsewhere.join(', ');
+    if (this.balancers.size === 0 || names === '' || names === before) return;
+    this.#log.warn(
+      { site: this.name, elsewhere: names },
+      `other processes run ${names} of ${this.name}: slots settle only where a change waits for them, fragments stay at the balancer where they arrive, weights do not follow load (docs/vip.md)`,
+    );
+  }
+
+  #rolePlan(config: Config): RolePlan {
+    return { plan: this.#plan, known: this.#known(), config, hashKey: this.#hashKey() };
   }
 
   /** What balancers and agents must know: backends of the configuration, and those that leave. */
@@ -202,58 +224,13 @@ export class SiteRuntime {
     if (balancer.adopted)
       for (const left of adoptNumbers(config, this.name, balancer.forwarder, this.indices, this.subjects))
         this.#leaving.set(left.backend.name, left);
-    this.balancers.set(balancer.name, balancer);
-    this.#joining.add(balancer);
+    this.#roles.add(balancer);
   }
 
   async removeBalancer(name: string): Promise<void> {
     const balancer = this.balancers.get(name);
     if (balancer === undefined) return;
-    await this.#exclusively(async () => {
-      this.balancers.delete(name);
-      this.#joining.delete(balancer);
-      this.#behind.delete(name);
-      await this.tables.removeTarget(name);
-      await balancer.close(false);
-    });
-  }
-
-  /** Gives a balancer everything there is. */
-  async #join(balancer: BalancerRole): Promise<void> {
-    for (const index of this.#dead) balancer.setAlive(index, false);
-    await this.tables.addTarget(balancer);
-    this.#joining.delete(balancer);
-  }
-
-  /** The last that draws packets goes on as it is: a table that is behind serves, a VIP that nobody announces does not. */
-  async #lostBalancer(name: string, error: Error): Promise<void> {
-    const balancer = this.balancers.get(name);
-    if (balancer === undefined) return;
-    const isLast = ![...this.balancers.values()].some(
-      (other) => other !== balancer && other.withdrawnFor === null && !other.drained,
-    );
-    const fields = { site: this.name, balancer: name, reason: error.message };
-    if (!this.#behind.has(name))
-      this.#log.error(fields, `balancer does not take changes: ${isLast ? 'the last, it goes on' : 'withdrawn'}`);
-    this.#behind.add(name);
-    if (!isLast) await balancer.withdraw(error.message);
-  }
-
-  /** Balancers that were given up get everything again; those that acknowledge draw packets again. */
-  async #rejoin(): Promise<void> {
-    for (const balancer of this.balancers.values()) {
-      if (!this.#behind.has(balancer.name) || this.tables.hasTarget(balancer.name)) continue;
-      try {
-        await balancer.setPlan(this.#plan, this.#known());
-        await this.#join(balancer);
-      } catch (error) {
-        await this.#lostBalancer(balancer.name, error as Error);
-      }
-      if (!this.tables.hasTarget(balancer.name)) continue;
-      this.#behind.delete(balancer.name);
-      this.#log.info({ site: this.name, balancer: balancer.name }, 'balancer takes changes again');
-      await balancer.restore();
-    }
+    await this.#exclusively(() => this.#roles.remove(balancer));
   }
 
   /**
@@ -291,10 +268,7 @@ export class SiteRuntime {
     }
     const dead = this.#choices.dead();
     // Those who live are marked so before slots name them, the dead only after no slot does (docs/vip.md).
-    this.#setAlive(
-      [...this.#dead].filter((index) => !dead.has(index)),
-      true,
-    );
+    this.#roles.revive(dead);
     const failures: unknown[] = [];
     for (const step of steps) {
       const { name } = step.planned.service;
@@ -307,11 +281,7 @@ export class SiteRuntime {
       this.#notePanic(name, step.choice.panic);
       await breath.take();
     }
-    this.#setAlive(
-      [...dead].filter((index) => !this.#dead.has(index)),
-      false,
-    );
-    this.#dead = dead;
+    this.#roles.bury(dead);
     if (failures.length > 0) throw failures[0];
   }
 
@@ -330,7 +300,8 @@ export class SiteRuntime {
       adopted,
       weightsOnly,
       settlesByReports:
-        this.#hasAllBalancers && this.#config !== null && canSettleByReports(this.name, service, this.#config),
+        this.#elsewhere.length === 0 && this.#config !== null && canSettleByReports(this.name, service, this.#config),
+      othersUnheard: this.#elsewhere.length > 0,
       immediate: changesAtOnce(service),
       turns: turnsOf(service),
     };
@@ -354,10 +325,6 @@ export class SiteRuntime {
       return table;
     }
     return null;
-  }
-
-  #setAlive(indices: readonly number[], alive: boolean): void {
-    for (const balancer of this.balancers.values()) for (const index of indices) balancer.setAlive(index, alive);
   }
 
   /** Backends that flows of the service may be on although it does not name them any more. */
@@ -399,8 +366,24 @@ export class SiteRuntime {
     const served = this.#plan.services.filter(({ service }) => this.#choices.get(service.name)?.canServe);
     const subjects = new Set(served.flatMap(({ vips }) => vips.map(({ subject }) => subject)));
     const vips = this.#plan.vips.filter(({ subject }) => subjects.has(subject));
-    await Promise.all([...this.balancers.values()].map((balancer) => balancer.announce(vips.map((vip) => vip.prefix))));
+    await Promise.all(
+      [...this.balancers.values()].map((balancer) => {
+        const announced = vips.filter((vip) => !this.#isLeftToOthers(balancer, vip));
+        return balancer.announce(announced.map((vip) => vip.prefix));
+      }),
+    );
     this.#shareFragments();
+  }
+
+  /** A VIP of which a balancer lacks a service is announced by those that have it all, if there are any. */
+  #isLeftToOthers(balancer: BalancerRole, { subject }: PlannedVip): boolean {
+    const lacks = ({ lacking }: BalancerRole): boolean =>
+      lacking.size > 0 &&
+      this.#plan.services.some((one) => lacking.has(one.subject) && one.vips.some((vip) => vip.subject === subject));
+    return (
+      lacks(balancer) &&
+      [...this.balancers.values()].some((other) => other.withdrawnFor === null && !other.drained && !lacks(other))
+    );
   }
 
   /** Whether the site has as many live backends as the service needs, at least one. */
@@ -428,7 +411,7 @@ export class SiteRuntime {
 
   /** True: some backend has left. */
   async #settleAndFree(): Promise<boolean> {
-    await this.#rejoin();
+    if (this.#config !== null && (await this.#roles.retry(this.#rolePlan(this.#config)))) await this.#announce();
     await this.#reach.look([...this.balancers.values()]);
     this.#countSecondChances();
     const hashKey = this.#hashKey();
@@ -452,11 +435,9 @@ export class SiteRuntime {
       if (this.tables.refersTo(index) || followed[index] === 1) continue;
       hasLeft = true;
       this.#leaving.delete(name);
-      for (const balancer of this.balancers.values()) balancer.purgeBackend(index);
-      for (const backend of this.backends.values()) backend.forget(index);
+      this.#roles.purge(index);
       this.indices.retire(name);
       this.indices.release(index);
-      this.#dead.delete(index);
       this.#log.info({ site: this.name, backend: name }, 'backend has left');
     }
     if (hasLeft) this.#setKnown();

@@ -189,6 +189,22 @@ test('nothing settles before the silence has passed since a backend has passed a
   assert.equal(await settleFully(tables), SLOTS);
 });
 
+test('where other processes run balancers, silence here settles only what a change waits for', async () => {
+  const { tables, pass } = await site('x');
+  const options = { subject: SUBJECT, slots: SLOTS, settleAfterMs: SETTLE_MS, adopted: null, othersUnheard: true };
+  const set = (index: number) => tables.setMembers('web', options, members(index), new Set());
+  for (const index of [1, 2, 3]) await set(index);
+  pass(2 * SETTLE_MS);
+  assert.equal(await settleFully(tables), 0);
+  assert.equal(tables.summary('web')?.unsettled, SLOTS);
+  await set(4);
+  assert.equal(tables.summary('web')?.waiting, SLOTS);
+  await tables.settle();
+  assert.equal(tables.summary('web')?.waiting, 0);
+  const { current, previous, third } = tables.table('web') as SlotTable;
+  assert.deepEqual([current[0], previous[0], third[0]], [4, 1, 3], 'one candidate has gone, and no more');
+});
+
 test('a balancer that declines the closing step gets it again, and nothing else happens to the slot until then', async () => {
   const { tables, targets, set, pass } = await site('x');
   const [target] = targets as [Recorder];

@@ -7,6 +7,7 @@ import {
   candidates,
   createSlotTable,
   killBackend,
+  markResult,
   markSlot,
   planChange,
   type SlotTable,
@@ -42,6 +43,7 @@ interface ServiceTable {
   indices: TableIndices | null;
   settleAfterMs: number;
   settlesByReports: boolean;
+  othersUnheard: boolean;
   /** When the last change of its slots was acknowledged by all. */
   publishedMs: number;
   /** Slots whose planned change would need a fourth candidate. */
@@ -92,13 +94,14 @@ export class SiteTables {
   }
 
   /**
-   * A balancer joins, or one that was given up comes back: it gets every table as it is now, unsettled slots with all their
-   * candidates. `hasTarget` tells afterwards whether it took them.
+   * A balancer joins, or one that was given up comes back: it gets every table as it is now (or those of `subjects`), unsettled slots with
+   * all their candidates. `hasTarget` tells afterwards whether it took them.
    */
-  addTarget(target: TableTarget): Promise<void> {
+  addTarget(target: TableTarget, subjects: ReadonlySet<number> | null = null): Promise<void> {
     return this.#serially(async () => {
       this.#targets.set(target.name, target);
       for (const { subject, table, picks } of this.#services.values()) {
+        if (subjects !== null && !subjects.has(subject)) continue;
         await this.#publishTo([target], subject, table, allSlots(table.current.length), 'load');
         if (picks !== null) await this.#ask(target, () => target.writePicks(subject, picks));
       }
@@ -139,6 +142,7 @@ export class SiteTables {
       entry.settleAfterMs = options.settleAfterMs;
       entry.weightsOnly = options.weightsOnly === true;
       entry.settlesByReports = options.settlesByReports === true;
+      entry.othersUnheard = options.othersUnheard === true;
       if (!sameMembers(entry.members, members)) {
         entry.desired = this.#shared.of(entry.table.current.length, members);
         entry.isDone = false;
@@ -275,6 +279,7 @@ export class SiteTables {
       indices: null,
       settleAfterMs: options.settleAfterMs,
       settlesByReports: options.settlesByReports === true,
+      othersUnheard: options.othersUnheard === true,
       publishedMs: this.#nowMs(),
       waiting: 0,
       weightsOnly: false,
@@ -337,10 +342,11 @@ export class SiteTables {
   }
 
   /** 1 for each unsettled slot that was silent for long enough on the targets, or on `only` one of them. */
-  async #silentSlots({ subject, table, settleAfterMs }: ServiceTable, only: string | null): Promise<Uint8Array> {
+  async #silentSlots(entry: ServiceTable, only: string | null): Promise<Uint8Array> {
+    const { subject, table, settleAfterMs } = entry;
     const silenceMs = settleAfterMs + SILENCE_MARGIN_MS;
     const none = new Uint8Array(table.unsettled.length);
-    const may = table.unsettled.slice();
+    const may = entry.othersUnheard ? waitingSlots(entry) : table.unsettled.slice();
     if (this.#nowMs() - this.#silentSinceMs < silenceMs || !may.includes(1)) return none;
     for (const target of [...this.#targets.values()])
       if (only === null || only === target.name)
@@ -460,6 +466,14 @@ export class SiteTables {
     this.#queue = done.catch(() => {});
     return done;
   }
+}
+
+/** 1 for each slot whose change waits for room for another candidate. */
+function waitingSlots({ table, desired }: ServiceTable): Uint8Array {
+  return table.unsettled.map((_, slot) => {
+    const want = desired[slot] as number;
+    return want !== 0 && markResult(table, slot, want) === 'waits' ? 1 : 0;
+  });
 }
 
 function indicesOf(entry: ServiceTable): TableIndices {

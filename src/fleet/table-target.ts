@@ -25,6 +25,11 @@ export interface TableOptions {
    * of every connection (docs/vip.md).
    */
   readonly settlesByReports?: boolean;
+  /**
+   * Other processes run balancers of the site, and nobody knows what those have seen: only a slot that a change waits for settles by
+   * silence here, as a drain would else never come to its end.
+   */
+  readonly othersUnheard?: boolean;
 }
 
 /** What `settleNow` has found and done. */
