@@ -334,7 +334,7 @@ function nameServerTraffic(server: string, seconds: number, phase: number): Name
     edns: queries,
     ecs: eu,
     truncated: 0,
-    slipped: 0,
+    limits: {},
     cookies: {},
   };
 }

@@ -39,10 +39,10 @@ export function fleetCounters(runtime: Runtime): Counters {
         edns,
         ecs,
         truncated,
-        slipped,
+        limits,
         cookies,
       } = server.counters;
-      const features = { edns, ecs, truncated, slipped, cookies };
+      const features = { edns, ecs, truncated, limits, cookies };
       return { server: name, queries, responses, dropped, types, choices, sites: answers, tcp, ...features };
     }),
   };

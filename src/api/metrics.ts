@@ -152,12 +152,12 @@ function dnsCounters(registry: Registry): ((counters: Counters) => void)[] {
       (server) => server.choices,
     ),
     one('portico_dns_tcp_connections_total', 'DNS connections over TCP.', 'event', (server) => server.tcp),
-    one(
-      'portico_dns_features_total',
-      'DNS responses with a feature.',
-      'feature',
-      ({ edns, ecs, truncated, slipped }) => ({ edns, ecs, truncated, slipped }),
-    ),
+    one('portico_dns_features_total', 'DNS responses with a feature.', 'feature', ({ edns, ecs, truncated }) => ({
+      edns,
+      ecs,
+      truncated,
+    })),
+    one('portico_dns_limits_total', 'What the rate limit of DNS did.', 'event', (server) => server.limits),
     one(
       'portico_dns_cookies_total',
       'DNS queries with a cookie, by what it proved.',

@@ -39,7 +39,7 @@ function counters(packets: number, queries = 0): Counters {
         edns: 0,
         ecs: 0,
         truncated: 0,
-        slipped: 0,
+        limits: {},
         cookies: {},
       },
     ],

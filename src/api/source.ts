@@ -275,6 +275,6 @@ export interface NameServerCounters {
   readonly edns: number;
   readonly ecs: number;
   readonly truncated: number;
-  readonly slipped: number;
+  readonly limits: Readonly<Record<string, number>>;
   readonly cookies: Readonly<Record<string, number>>;
 }

@@ -51,6 +51,49 @@ test('the example becomes a whole configuration', () => {
   assert.equal(zone.records.find((record) => record.name === '*.pages.example.test')?.ttlSeconds, 3600);
 });
 
+test('cookies, limits and what name servers tell are read, with a way to switch each off', () => {
+  const added = [
+    'dns:',
+    '  cookies: { enabled: false, secrets: [00112233445566778899aabbccddeeff] }',
+    '  rateLimit: { answers: off, slip: 0, exempt: [192.0.2.0/24] }',
+    '  tcp: { connections: 10, idle: 2s }',
+    '  tell: { version: false, server: false }',
+  ];
+  const { dnsProtocol } = parseGood(edited('\ndns:\n', `\n${added.join('\n')}\n`));
+  assert.equal(dnsProtocol.cookies.isEnabled, false);
+  assert.deepEqual([...dnsProtocol.cookies.secrets[0]].slice(0, 3), [0, 0x11, 0x22]);
+  assert.deepEqual(
+    { ...dnsProtocol.rateLimit, exempt: dnsProtocol.rateLimit.exempt.map(formatPrefix) },
+    {
+      perSecond: 0,
+      provedPerSecond: 10_000,
+      slip: 0,
+      exempt: ['192.0.2.0/24'],
+    },
+  );
+  assert.deepEqual(dnsProtocol.tcp, {
+    maxConnections: 10,
+    maxPerAddress: 50,
+    maxPerPrefix: 200,
+    idleMs: 2000,
+    keepaliveMs: 30_000,
+  });
+  assert.deepEqual(dnsProtocol.tell, { version: null, server: false, epoch: true });
+  const wrong = [
+    'dns:',
+    '  cookies: { secrets: [abc] }',
+    '  rateLimit: { answers: many, slip: -1 }',
+    '  tcp: { idle: 0s }',
+  ];
+  const errors = errorsOf(edited('\ndns:\n', `\n${wrong.join('\n')}\n`)).map((error) => error.split(' ')[1]);
+  assert.deepEqual(errors, [
+    'dns.cookies.secrets[0]:',
+    'dns.rateLimit.answers:',
+    'dns.rateLimit.slip:',
+    'dns.tcp.idle:',
+  ]);
+});
+
 test('what is left out has its default', () => {
   const config = parseGood(
     [

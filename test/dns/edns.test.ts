@@ -127,6 +127,22 @@ test('cookies can be switched off', async () => {
   assert.doesNotMatch(answer.text, /COOKIE/);
 });
 
+test('a reload brings new secrets and what is told', async () => {
+  const other = await startServer();
+  others.push(other);
+  const made = cookieOf((await ask(`www.example.test +cookie=${CLIENT}`, other.port)).text);
+  const cookies = { isEnabled: true, secrets: [new Uint8Array(16).fill(9)] };
+  const tell = { version: null, server: false, epoch: false };
+  assert.ok(other.server.reload(testConfig({ dnsProtocol: testProtocol({ cookies, tell }) })).ok);
+  await ask(`www.example.test +cookie=${made}`, other.port);
+  assert.equal(other.server.counters.cookies.bad, 1);
+  for (const name of ['version.bind', 'version.server', 'id.server', 'hostname.bind', 'epoch.portico']) {
+    assert.equal((await ask(`${name} CH TXT`)).status, 'NOERROR', name);
+    assert.equal((await ask(`${name} CH TXT`, other.port)).status, 'REFUSED', name);
+  }
+  assert.doesNotMatch((await ask('www.example.test +nsid', other.port)).text, /NSID/);
+});
+
 test('an extended error says why: another zone, another class, a transfer', async () => {
   for (const question of ['www.example.net', 'www.example.test -c HS', 'authors.bind CH TXT']) {
     assert.match((await ask(question)).text, /; EDE: 20 \(Not Authoritative\)/, question);

@@ -261,7 +261,7 @@ function createResponder(view: ReturnType<typeof mutableView>, counters: DnsCoun
     identity: createIdentity('Portico', 'n'.repeat(64), 'e'.repeat(64)),
     cookieKeys: [sipHashKey(new Uint8Array(16))],
   });
-  return new Responder(answerer, new RateLimiter(testProtocol().rateLimit, 1, counters), counters);
+  return new Responder(answerer, new RateLimiter(testProtocol().rateLimit, 1, counters.limits), counters);
 }
 
 const RCODES = new Set([0, 1, 3, 4, 5, 6, 16, 23]);

@@ -27,7 +27,7 @@ function compile(config: Config): CompiledZones {
 const view = mutableView();
 const counters = createDnsCounters();
 const sources = { view, identity: TELLS_NOTHING, cookieKeys: [] };
-const limiter = new RateLimiter(testProtocol().rateLimit, 1, counters);
+const limiter = new RateLimiter(testProtocol().rateLimit, 1, counters.limits);
 const responder = new Responder(new Answerer({ ...sources, zones: compile(testConfig()) }), limiter, counters);
 
 function asker(client: string, transport: Transport): Asker {

@@ -6,7 +6,7 @@
  *     all of `choices`          = all of `sites` = answers with addresses of a service
  *     tcp.accepted - tcp.closed = connections open now; tcp.refused* were never accepted
  *
- * `edns`, `ecs`, `ecsMalformed`, `cookies`, `truncated`, `slipped` and `unsent` are parts of `responses`.
+ * `edns`, `ecs`, `ecsMalformed`, `cookies`, `truncated`, `limits.slipped` and `unsent` are parts of `responses`.
  */
 import type { SiteChoice } from '../../decide/steer/nearest.ts';
 import { RCODE, RECORD_TYPE } from './wire/numbers.ts';
@@ -34,10 +34,12 @@ export interface DnsCounters {
   readonly cookies: { client: number; good: number; bad: number };
   /** TC set. */
   truncated: number;
-  /** Above the rate limit, and answered with TC or BADCOOKIE instead. */
-  slipped: number;
-  /** Buckets of the rate limit that were taken over by another prefix while in use: more at once than there is room for. */
-  displaced: number;
+  readonly limits: {
+    /** Answers above the rate limit that were replaced by TC or BADCOOKIE; those without an answer are in `dropped`. */
+    slipped: number;
+    /** Limits that another prefix took the place of while they were in use: more prefixes at once than there is room for. */
+    displaced: number;
+  };
   /** Answers that the socket did not take, or whose connection went. */
   unsent: number;
   /** Why the site of a steered answer was chosen. */
@@ -115,8 +117,7 @@ export function createDnsCounters(): DnsCounters {
     ecsMalformed: 0,
     cookies: { client: 0, good: 0, bad: 0 },
     truncated: 0,
-    slipped: 0,
-    displaced: 0,
+    limits: { slipped: 0, displaced: 0 },
     unsent: 0,
     choices: { free: 0, full: 0, static: 0 },
     sites: {},

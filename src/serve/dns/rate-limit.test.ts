@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parsePrefix } from '../../net/address.ts';
+import { type Address, parsePrefix } from '../../net/address.ts';
+import type { Asker } from './exchange.ts';
 import { RateLimiter, type RateLimits, type Verdict } from './rate-limit.ts';
 import { address } from './sample.ts';
 
@@ -12,10 +13,15 @@ function createLimiter(changes: Partial<RateLimits> = {}): { limiter: RateLimite
   return { limiter: new RateLimiter({ ...LIMITS, ...changes }, 0x5eed, counters), counters };
 }
 
+function askerAt(client: Address, nowMs: number): Asker {
+  return { client, transport: 'udp', nowMs, keepaliveTenths: 0 };
+}
+
 /** How often each verdict is given when one client asks `count` times at one time. */
 function ask(limiter: RateLimiter, client: string, count: number, nowMs: number, subject = 1, hasCookie = false) {
   const verdicts: Record<Verdict, number> = { send: 0, slip: 0, drop: 0 };
-  for (let i = 0; i < count; i++) verdicts[limiter.judge(address(client), 'positive', subject, hasCookie, nowMs)]++;
+  for (let i = 0; i < count; i++)
+    verdicts[limiter.judge(askerAt(address(client), nowMs), 'positive', subject, hasCookie)]++;
   return verdicts;
 }
 
@@ -36,7 +42,7 @@ test('a client prefix has one limit; other prefixes, names and kinds have their 
   assert.equal(ask(limiter, '192.0.2.254', 1, START_MS).send, 0);
   assert.equal(ask(limiter, '192.0.3.1', 1, START_MS).send, 1);
   assert.equal(ask(limiter, '192.0.2.1', 1, START_MS, 2).send, 1);
-  assert.equal(limiter.judge(address('192.0.2.1'), 'nxdomain', 1, false, START_MS), 'send');
+  assert.equal(limiter.judge(askerAt(address('192.0.2.1'), START_MS), 'nxdomain', 1, false), 'send');
   ask(limiter, '2001:db8:0:1::1', 20, START_MS);
   assert.equal(ask(limiter, '2001:db8:0:ff::1', 1, START_MS).send, 0, 'the same /56');
   assert.equal(ask(limiter, '2001:db8:0:100::1', 1, START_MS).send, 1);
@@ -47,7 +53,7 @@ test('who proved its address by cookie or TCP has a limit of its own', () => {
   ask(limiter, '192.0.2.1', 100, START_MS);
   assert.equal(ask(limiter, '192.0.2.1', 2000, START_MS, 1, true).send, 1000);
   assert.equal(ask(limiter, '192.0.2.2', 2000, START_MS, 1, true).send, 1000, 'each address for itself');
-  limiter.prove(address('192.0.2.3'), START_MS);
+  limiter.prove(askerAt(address('192.0.2.3'), START_MS));
   assert.equal(ask(limiter, '192.0.2.3', 2000, START_MS).send, 1000);
   assert.equal(ask(limiter, '192.0.2.4', 2000, START_MS).send, 0, 'the neighbour proved nothing');
   assert.equal(ask(limiter, '192.0.2.3', 2000, START_MS + 599_999).send, 1000);
@@ -80,7 +86,7 @@ test('a flood from a million forged prefixes does not free a prefix that is at i
   for (let i = 0; i < 1_000_000; i++) {
     const forged = { family: 4, bytes: Uint8Array.of(10 + (i >> 16), i >> 8, i, 1) } as const;
     const nowMs = START_MS + i / 1000;
-    limiter.judge(forged, 'positive', 1, false, nowMs);
+    limiter.judge(askerAt(forged, nowMs), 'positive', 1, false);
     if (i % 10 === 0) sent += ask(limiter, '192.0.2.1', 1, nowMs).send;
   }
   assert.ok(sent >= 20 && sent <= 41, `${sent} of 100,000 in a second`);

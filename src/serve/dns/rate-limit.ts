@@ -7,7 +7,7 @@
  */
 import type { DnsProtocol } from '../../config/model.ts';
 import { type Address, prefixContains } from '../../net/address.ts';
-import type { AnswerKind } from './exchange.ts';
+import type { AnswerKind, Asker } from './exchange.ts';
 
 export type RateLimits = DnsProtocol['rateLimit'];
 
@@ -59,14 +59,15 @@ export class RateLimiter {
   }
 
   /** May this answer be sent by UDP? Counts it. `hasCookie`: the query had a cookie of ours. */
-  judge(client: Address, kind: AnswerKind, subject: number, hasCookie: boolean, nowMs: number): Verdict {
+  judge(asker: Asker, kind: AnswerKind, subject: number, hasCookie: boolean): Verdict {
     const { limits } = this;
+    const { client, nowMs } = asker;
     if (limits.perSecond === 0) return 'send';
-    const isProved = hasCookie || this.#isProved(client, nowMs);
+    const isProved = hasCookie || this.#isProved(asker);
     const { length } = client.bytes;
     const prefixBytes = isProved ? length : client.family === 4 ? IPV4_PREFIX_BYTES : IPV6_PREFIX_BYTES;
     this.#hash(client, prefixBytes, subject, KIND_NUMBER[kind] + (isProved ? 8 : 0));
-    const bucket = this.#findBucket(nowMs);
+    const bucket = this.#findBucket(asker);
     const intervalMs = 1000 / (isProved ? limits.provedPerSecond : limits.perSecond);
     // Later than can be: the clock was set back.
     const known = this.#fullMs[bucket];
@@ -81,7 +82,7 @@ export class RateLimiter {
   }
 
   /** The client gets what is sent to its address: it has a connection by TCP. */
-  prove(client: Address, nowMs: number): void {
+  prove({ client, nowMs }: Asker): void {
     this.#hash(client, client.bytes.length, 0, 0);
     const set = (this.#place & (PROVED / WAYS - 1)) * WAYS;
     let oldest = set;
@@ -96,7 +97,7 @@ export class RateLimiter {
     this.#provedUntilMs[oldest] = nowMs + PROVED_MS;
   }
 
-  #isProved(client: Address, nowMs: number): boolean {
+  #isProved({ client, nowMs }: Asker): boolean {
     this.#hash(client, client.bytes.length, 0, 0);
     const set = (this.#place & (PROVED / WAYS - 1)) * WAYS;
     for (let at = set; at < set + WAYS; at++) {
@@ -106,7 +107,7 @@ export class RateLimiter {
   }
 
   /** The bucket of what was hashed; a new one is full. */
-  #findBucket(nowMs: number): number {
+  #findBucket({ nowMs }: Asker): number {
     const set = (this.#place & (BUCKETS / WAYS - 1)) * WAYS;
     let fullest = set;
     for (let at = set; at < set + WAYS; at++) {

@@ -46,7 +46,7 @@ export class Responder {
       return 0;
     }
     const sent = isUdp ? this.#limit(answered, asker, out) : answered;
-    if (!isUdp) this.#limiter.prove(asker.client, asker.nowMs);
+    if (!isUdp) this.#limiter.prove(asker);
     if (sent > 0) this.#count();
     return sent;
   }
@@ -54,13 +54,13 @@ export class Responder {
   /** Length of what may be sent. */
   #limit(answered: number, asker: Asker, out: Uint8Array): number {
     const { kind, subject, cookie } = this.answerer.facts;
-    const verdict = this.#limiter.judge(asker.client, kind, subject, cookie === 'good', asker.nowMs);
+    const verdict = this.#limiter.judge(asker, kind, subject, cookie === 'good');
     if (verdict === 'send') return answered;
     if (verdict === 'drop') {
       this.#counters.dropped.limited++;
       return 0;
     }
-    this.#counters.slipped++;
+    this.#counters.limits.slipped++;
     // Who knows cookies and proves itself by one need not come by TCP (RFC 7873 section 5.2.3).
     const hasCookie = cookie === 'client' || cookie === 'bad';
     return this.answerer.shorten(hasCookie ? 'bad-cookie' : 'truncated', out);

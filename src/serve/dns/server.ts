@@ -6,6 +6,7 @@ import type { SteeringView } from '../../decide/steer/nearest.ts';
 import { sipHashKey } from '../../model/siphash.ts';
 import { Answerer } from './answer.ts';
 import { createDnsCounters, type DnsCounters } from './counters.ts';
+import type { AnswerSources } from './exchange.ts';
 import { RateLimiter } from './rate-limit.ts';
 import { Responder } from './respond.ts';
 import { createIdentity, type ServerIdentity } from './server-record.ts';
@@ -13,6 +14,7 @@ import { type BoundAddress, isWildcardAddress, type SocketSource } from './socke
 import { listenTcp, MAX_UNREAD_BYTES, TcpConnections, type TcpLimits } from './tcp.ts';
 import { listenUdp } from './udp.ts';
 import { compileZones } from './zone-compile.ts';
+import type { CompiledZones } from './zones.ts';
 
 export interface DnsLog {
   info(fields: object, message: string): void;
@@ -61,13 +63,16 @@ export function createDnsServer(options: DnsServerOptions): DnsServer {
   refuseWildcards(options);
   let epoch = options.epoch ?? null;
   const ownSecret = randomBytes(16);
-  const answerer = new Answerer({
-    zones: compiled.zones,
-    view: options.steering,
-    identity: identityOf(options.config, options.serverName ?? null, epoch),
-    cookieKeys: cookieKeysOf(options.config, ownSecret),
-  });
-  const limiter = new RateLimiter(options.config.dnsProtocol.rateLimit, randomBytes(4).readUInt32LE(0), counters);
+  const sourcesOf = (config: Config, zones: CompiledZones): AnswerSources => {
+    const identity = identityOf(config, options.serverName ?? null, epoch);
+    return { zones, view: options.steering, identity, cookieKeys: cookieKeysOf(config, ownSecret) };
+  };
+  const answerer = new Answerer(sourcesOf(options.config, compiled.zones));
+  const limiter = new RateLimiter(
+    options.config.dnsProtocol.rateLimit,
+    randomBytes(4).readUInt32LE(0),
+    counters.limits,
+  );
   const responder = new Responder(answerer, limiter, counters);
   const limitsOf = ({ dnsProtocol }: Config): TcpLimits => {
     return { ...dnsProtocol.tcp, maxUnreadBytes: MAX_UNREAD_BYTES, ...options.tcpLimits };
@@ -109,12 +114,7 @@ export function createDnsServer(options: DnsServerOptions): DnsServer {
       return result;
     }
     epoch = nextEpoch ?? epoch;
-    answerer.sources = {
-      zones: result.zones,
-      view: options.steering,
-      identity: identityOf(config, options.serverName ?? null, epoch),
-      cookieKeys: cookieKeysOf(config, ownSecret),
-    };
+    answerer.sources = sourcesOf(config, result.zones);
     limiter.limits = config.dnsProtocol.rateLimit;
     connections.limits = limitsOf(config);
     return { ok: true, warnings: result.warnings };
