@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 import { mutableView, testConfig } from '../../src/serve/dns/sample.ts';
 import { createDnsServer, type DnsServer, type DnsServerOptions } from '../../src/serve/dns/server.ts';
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const bound = server.address();

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { LAYOUT_TYPES, recordText } from '../../../../test/dns/record-text.ts';
 import { parseName, ROOT_NAME } from '../wire/name.ts';
 import { formatType, RECORD_TYPE } from '../wire/numbers.ts';
-import { type FieldKind, layoutOf, readRecordData } from '../wire/record-data.ts';
+import { readRecordData } from '../wire/record-data.ts';
 import { formatRecordData, parseRecordData } from './record.ts';
-import { quoteBytes } from './tokens.ts';
 
 const parsedOrigin = parseName('example.test.', ROOT_NAME);
 assert.ok(parsedOrigin.ok);
@@ -156,8 +156,6 @@ test('data that is wrong is refused with what is wrong', () => {
 const seed = Number(process.env.PORTICO_SEED ?? Date.now() % 2 ** 31);
 console.log(`seed ${seed} (PORTICO_SEED repeats it)`);
 
-const LAYOUT_TYPES = Object.values(RECORD_TYPE).filter((type) => layoutOf(type) !== null);
-
 test('data in text reads back to the same bytes, for every type and any well-formed bytes', () => {
   let read = 0;
   // Noise alone is seldom well-formed: it is tried behind beginnings that some types want.
@@ -187,83 +185,8 @@ test('data in text reads back to the same bytes, for every type and any well-for
   assert.ok(read > 1000, `${read}`);
 });
 
-const label = fc.string({
-  unit: fc.constantFrom('a', 'B', '0', '-', '_', '\\.', '\\"', '\\000', '\\255', '*'),
-  minLength: 1,
-  maxLength: 6,
-});
-const nameText = fc.array(label, { minLength: 1, maxLength: 4 }).map((labels) => `${labels.join('.')}.`);
-const stringText = fc.string({ maxLength: 40 }).map((text) => quoteBytes(new TextEncoder().encode(text)));
-const number = (max: number) => fc.integer({ min: 0, max }).map(String);
-const bytesText = (encoding: 'hex' | 'base64') =>
-  fc.uint8Array({ minLength: 1, maxLength: 40 }).map((bytes) => Buffer.from(bytes).toString(encoding));
-const hexWords = bytesText('hex').map((text) => text.replace(/(.{8})(?=.)/g, '$1 '));
-const item = fc.string({
-  unit: fc.constantFrom('h', '2', '-', '\\\\,', '\\\\\\\\', '\\200'),
-  minLength: 1,
-  maxLength: 8,
-});
-const parameters = fc
-  .record(
-    {
-      alpn: fc.array(item, { minLength: 1, maxLength: 3 }).map((items) => `alpn=${items.join(',')}`),
-      port: number(65535).map((port) => `port="${port}"`),
-      ipv4hint: fc.array(fc.ipV4(), { minLength: 1, maxLength: 3 }).map((list) => `ipv4hint=${list.join(',')}`),
-      ipv6hint: fc.array(fc.ipV6(), { minLength: 1, maxLength: 3 }).map((list) => `ipv6hint="${list.join(',')}"`),
-      ech: bytesText('base64').map((text) => `ech=${text}`),
-      dohpath: fc.constant('dohpath=/dns-query{?dns}'),
-      groups: fc
-        .uniqueArray(number(65535), { minLength: 1, maxLength: 3 })
-        .map((list) => `tls-supported-groups=${list}`),
-      docpath: fc
-        .array(item, { maxLength: 3 })
-        .map((items) => (items.length === 0 ? 'docpath' : `docpath=${items.join(',')}`)),
-      ohttp: fc.constant('ohttp'),
-      other: fc.tuple(fc.integer({ min: 11, max: 65534 }), stringText).map(([key, text]) => `key${key}=${text}`),
-    },
-    { requiredKeys: [] },
-  )
-  .map((chosen) => Object.values(chosen).reverse().join(' '));
-const metres = fc.integer({ min: 0, max: 9_000_000 }).map((value) => `${value / 100}m`);
-const angle = (max: number, letters: [string, string]) =>
-  fc
-    .tuple(
-      fc.integer({ min: 0, max: max - 1 }),
-      fc.integer({ min: 0, max: 59 }),
-      fc.integer({ min: 0, max: 59_999 }),
-      fc.constantFrom(...letters),
-    )
-    .map(([degrees, minutes, thousandths, letter]) => `${degrees} ${minutes} ${thousandths / 1000} ${letter}`);
-
-/** Text of each kind of field, as an operator may write it. */
-const FIELD_TEXT: Readonly<Record<FieldKind, fc.Arbitrary<string>>> = {
-  u8: number(255),
-  u16: number(65535),
-  u32: number(2 ** 32 - 1),
-  period: fc.oneof(number(2 ** 32 - 1), fc.constantFrom('1h', '1W2D', '90m', '1h1M1s')),
-  algorithm: fc.oneof(number(255), fc.constantFrom('RSASHA256', 'ed25519')),
-  certificate: fc.oneof(number(65535), fc.constantFrom('PKIX', 'oid')),
-  address4: fc.ipV4(),
-  address6: fc.ipV6(),
-  name: fc.oneof(nameText, fc.constantFrom('@', '.', 'relative')),
-  string: stringText,
-  strings: fc.array(stringText, { minLength: 1, maxLength: 3 }).map((list) => list.join(' ')),
-  tag: fc.constantFrom('issue', 'iodef', 'A1'),
-  rest: stringText,
-  target: stringText.filter((text) => text !== '""'),
-  hex: hexWords,
-  base64: bytesText('base64'),
-  parameters,
-  location: fc
-    .tuple(angle(90, ['N', 's']), angle(180, ['E', 'W']), metres, fc.array(metres, { maxLength: 3 }))
-    .map(([latitude, longitude, altitude, lengths]) => [latitude, longitude, altitude, ...lengths].join(' ')),
-};
-
 test('what any well-formed text of a type is printed as, reads back to the same', () => {
-  const data = fc.constantFrom(...LAYOUT_TYPES).chain((type) => {
-    const fields = layoutOf(type)?.fields.map((kind) => FIELD_TEXT[kind]) ?? [];
-    return fc.tuple(...fields).map((texts) => ({ type, text: texts.join(' ') }));
-  });
+  const data = fc.constantFrom(...LAYOUT_TYPES).chain((type) => recordText(type).map((text) => ({ type, text })));
   fc.assert(
     fc.property(data, ({ type, text }) => {
       const first = parseRecordData(formatType(type), text, origin);
