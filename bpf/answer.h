@@ -282,7 +282,7 @@ static __always_inline int answer_and_count(struct xdp_md *ctx)
 	packet.tcp_flags = answer->tcp_flags;
 	outcome = answer->outcome;
 	if (!must_stay_silent(&packet)) {
-		if (!may_answer(&packet, all)) {
+		if (!may_answer(&packet, all, answer->outcome == OUTCOME_TOO_BIG)) {
 			packet.events |= 1 << EVENT_UNANSWERED;
 		} else if (packet.is_ipv6 ? answer_by_ipv6(&packet, answer)
 					  : answer_by_ipv4(&packet, answer)) {

@@ -318,11 +318,13 @@ struct pressure {
 };
 
 /*
- * A client prefix, of which new flows of a service are counted, or (subject 0) ICMP errors sent to it: bit
- * 63, subject in bits 49 .. 59, family in bit 48, then 24 bits of IPv4 or 48 of IPv6. 0: nobody's.
+ * A client prefix, of which new flows of a service are counted, or (subject 0) ICMP errors sent to it, those
+ * that tell what fits apart (bit 60): bit 63, subject in bits 49 .. 59, family in bit 48, then 24 bits of
+ * IPv4 or 48 of IPv6. 0: nobody's.
  */
 #define PREFIX_SUBJECT_SHIFT 49
 #define PREFIX_IPV6 0x1000000000000
+#define PREFIX_TOLD_SIZE 0x1000000000000000
 
 /* Cells in which client prefixes are counted: prefixes.h. */
 struct prefix_set {
@@ -339,7 +341,9 @@ struct tally {
 	__u64 sampler;      /* state of the generator that spreads samples */
 	__u64 answered;     /* clock >> 30 in the upper 32 bits, ICMP errors sent in it in the lower */
 	__u32 until_sample; /* new flows until one is counted */
-	__u32 zero[11];
+	__u32 zero;
+	__u64 told_size; /* as `answered`, of those that tell what fits: the others cannot use them up */
+	__u32 zeros[8];
 };
 
 /*

@@ -187,25 +187,31 @@ static __always_inline bool is_limited(const struct packet *packet, const struct
 	return false;
 }
 
-/* May an ICMP error be sent to the packet's sender? Not above the limits of this CPU and of the prefix. */
-static __always_inline bool may_answer(const struct packet *packet, const struct settings *all)
+/*
+ * May an ICMP error be sent to the packet's sender? Not above the limits of this CPU and of the prefix. What
+ * tells a size has limits of its own: connections wait for it, and anybody can use up the others.
+ */
+static __always_inline bool may_answer(const struct packet *packet, const struct settings *all,
+				       bool tells_size)
 {
 	struct prefix_use use = {
-	    .key = prefix_key(packet, 0),
+	    .key = prefix_key(packet, 0) | (tells_size ? PREFIX_TOLD_SIZE : 0),
 	    .clock = clock_ns(),
 	    .amount = 1,
 	    .limit = all->icmp_per_prefix,
 	};
 	__u32 second = use.clock >> PRESSURE_SECOND_SHIFT;
 	struct tally *tally = find_tally();
+	__u64 *sent;
 
 	if (!tally)
 		return false;
-	if (window_name(tally->answered) != second)
-		tally->answered = (__u64)second << 32;
-	if ((__u32)tally->answered >= all->icmp_per_second || use_prefix(&use))
+	sent = tells_size ? &tally->told_size : &tally->answered;
+	if (window_name(*sent) != second)
+		*sent = (__u64)second << 32;
+	if ((__u32)*sent >= all->icmp_per_second || use_prefix(&use))
 		return false;
-	tally->answered++;
+	++*sent;
 	return true;
 }
 

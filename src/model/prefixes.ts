@@ -14,8 +14,10 @@ const WEIGHT = 16;
 const ERROR = 20;
 const SINCE = 24;
 const REFUSED = 28;
-/** `struct tally` as 32-bit words: sampler, answered (low half first), until_sample. */
+/** `struct tally` as 32-bit words: sampler, answered (low half first), until_sample, nothing, told_size. */
 export const TALLY_WORDS = 16;
+const ANSWERED = 2;
+const TOLD_SIZE = 6;
 const SAMPLE_OF_FLOWS = 64;
 
 export interface PrefixState {
@@ -124,17 +126,25 @@ export function isLimited(
   return false;
 }
 
-/** May an ICMP error be sent to the frame's sender? */
-export function mayAnswer(state: PrefixState, frame: Uint8Array, ip: IpHeader, clock: Clock): boolean {
+/** May an ICMP error be sent to the frame's sender? What tells a size has limits of its own. */
+export function mayAnswer(
+  state: PrefixState,
+  frame: Uint8Array,
+  ip: IpHeader,
+  tellsSize: boolean,
+  clock: Clock,
+): boolean {
   const { tally } = state;
   const second = clockSecond(clock);
-  if (tally[3] !== second) {
-    tally[2] = 0;
-    tally[3] = second;
+  const at = tellsSize ? TOLD_SIZE : ANSWERED;
+  if (tally[at + 1] !== second) {
+    tally[at] = 0;
+    tally[at + 1] = second;
   }
-  if (tally[2] >= state.icmpPerSecond) return false;
+  if (tally[at] >= state.icmpPerSecond) return false;
   writeKey(frame, ip, 0);
+  if (tellsSize) key[7] |= 0x10;
   if (usePrefix(state, clock, 1, state.icmpPerPrefix)) return false;
-  tally[2]++;
+  tally[at]++;
   return true;
 }

@@ -54,7 +54,7 @@ export function tellSender(
 ): PacketResult {
   const answer = packet.quoted !== null ? null : answerBack(packet.frame, ip, outcome, limit);
   if (answer === null) return end(packet, 'drop', outcome, backend);
-  if (!mayAnswer(engine, packet.frame, ip, packet.clock)) {
+  if (!mayAnswer(engine, packet.frame, ip, outcome === 'too-big', packet.clock)) {
     packet.events |= EVENT_UNANSWERED;
     return end(packet, 'drop', outcome, backend);
   }

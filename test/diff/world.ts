@@ -239,6 +239,7 @@ export function perturb(dice: Dice, world: World, isFirst = false): void {
       if (isFirst || dice.chance(10)) picks[i] = dice.pick([0, ...BACKEND_INDICES]);
   changeEntries(dice, world);
   if (dice.chance(20)) engine.tally[4] = 1 + dice.below(3);
+  if (dice.chance(20)) engine.tally[6] = dice.below(20);
 }
 
 function withoutLowBits(address: Uint8Array, bits: number): Uint8Array {

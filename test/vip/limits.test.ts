@@ -86,6 +86,25 @@ describe('limits by client prefix', { skip: cannotLoad }, () => {
     assert.equal(run(expired('198.51.100.8')).verdict, 'tx');
   });
 
+  test('no flood of other errors keeps away what tells a size, neither from the same prefix nor from all others', () => {
+    const expired = (from: string) => arrive(ipv4(to4(UDP, { from, timeToLive: 1 }), udp(4000, PORT.toIpv4, [])));
+    const tooBig = (from: string) =>
+      arrive(ipv4(to4(UDP, { from, fragment: 0x4000 }), udp(4000, PORT.toIpv4, new Array<number>(1449).fill(1))));
+    const isAnswered = (frame: Uint8Array) => runProgram(forwarder.programFd, frame).verdict === 'tx';
+    let left = 0;
+    // Fewer than its limit from each prefix, until all CPUs that the kernel puts us on have had enough.
+    for (let i = 0, refused = 0; refused < 2_000 && i < 100_000; i++)
+      refused = isAnswered(expired(`10.${i & 255}.${(i >> 8) & 255}.1`)) ? 0 : refused + 1;
+    for (let i = 0; i < 20; i++) if (isAnswered(expired(`11.0.${i}.1`))) left++;
+    assert.equal(left, 0, 'the CPU has sent enough');
+    let answered = 0;
+    for (let i = 0; i < ICMP_PER_PREFIX + 20; i++) if (isAnswered(tooBig('10.0.0.1'))) answered++;
+    assert.equal(answered, ICMP_PER_PREFIX, 'but a prefix gets no more of these either');
+    passSeconds(1n);
+    while (isAnswered(expired('10.0.0.1')));
+    assert.ok(isAnswered(tooBig('10.0.0.1')), 'the prefix has had enough of the others');
+  });
+
   test('a flood from 40,000 prefixes does not hide the three that send most', () => {
     const heavy = ['192.0.2', '198.18.7', '203.0.113'];
     const flood: Uint8Array[] = [];

@@ -66,6 +66,7 @@ export const SERVICE_UNREACHABLE = 8;
 export const SERVICE_NAT_TUPLES = 16;
 export const PREFIX_SUBJECT_SHIFT = 49;
 export const PREFIX_IPV6 = 281474976710656;
+export const PREFIX_TOLD_SIZE = 1152921504606847000;
 export const CAPTURE_BYTES = 512;
 
 /** `enum packing`. */
@@ -945,6 +946,8 @@ export const TALLY = {
     answered: 8,
     untilSample: 16,
     zero: 20,
+    toldSize: 24,
+    zeros: 32,
   },
 } as const;
 
@@ -970,12 +973,24 @@ export class TallyView extends StructView {
   set untilSample(value: number) {
     this.view.setUint32(this.start + 16, value, true);
   }
-  /** Element `i` of 11. */
-  zero(i: number): number {
-    return this.view.getUint32(this.start + 20 + i * 4, true);
+  get zero(): number {
+    return this.view.getUint32(this.start + 20, true);
   }
-  setZero(i: number, value: number): void {
-    this.view.setUint32(this.start + 20 + i * 4, value, true);
+  set zero(value: number) {
+    this.view.setUint32(this.start + 20, value, true);
+  }
+  get toldSize(): bigint {
+    return this.view.getBigUint64(this.start + 24, true);
+  }
+  set toldSize(value: bigint) {
+    this.view.setBigUint64(this.start + 24, value, true);
+  }
+  /** Element `i` of 8. */
+  zeros(i: number): number {
+    return this.view.getUint32(this.start + 32 + i * 4, true);
+  }
+  setZeros(i: number, value: number): void {
+    this.view.setUint32(this.start + 32 + i * 4, value, true);
   }
 }
 
