@@ -8,6 +8,15 @@
 #include "maps.h"
 #include "packet.h"
 
+/* One event and no other: 60 instructions less than asking for each. */
+static __always_inline bool count_single(struct counters *own, const struct packet *packet, enum event event)
+{
+	if (packet->events != 1 << event || packet->lost_swaps)
+		return false;
+	own->event[event]++;
+	return true;
+}
+
 static __always_inline void count(const struct packet *packet, const struct settings *all,
 				  enum outcome outcome)
 {
@@ -24,6 +33,9 @@ static __always_inline void count(const struct packet *packet, const struct sett
 	own->bytes += packet->ip_length;
 	own->new_connections += is_new_connection(packet);
 	if (!packet->events)
+		return;
+	/* What most packets of a change cause, and answers. */
+	if (count_single(own, packet, EVENT_KEYED) || count_single(own, packet, EVENT_ANSWERED))
 		return;
 #pragma unroll
 	for (int event = 0; event < EVENT_COUNT; event++) {

@@ -99,6 +99,54 @@ static __always_inline bool read_quoted_ipv6(const struct packet *packet, __u32 
 }
 
 /*
+ * The commonest quote, read in place, which saves three calls: no options or extension headers, all of it in
+ * the linear part of the frame. False: it is another, or none; then it is looked at more closely.
+ */
+static __always_inline bool read_plain_ipv4(const struct packet *packet, struct quoted *quoted)
+{
+	struct ipv4 *outer = packet->ip;
+	struct icmp *icmp = (void *)(outer + 1);
+	struct ipv4 *ip = (void *)(icmp + 1);
+	__u32 *ports = (void *)(ip + 1);
+
+	if (packet->ip_length < 2 * IPV4_BYTES + ICMP_BYTES + QUOTE_TRANSPORT_BYTES ||
+	    (void *)(ports + 1) > packet_end(packet))
+		return false;
+	if (!is_error_type(packet, icmp->type) || ip->version_ihl != 0x45 ||
+	    ip->fragment & bpf_htons(IPV4_OFFSET_MASK) || ip->source != outer->destination)
+		return false;
+	quoted->addresses[0] = ip->destination | (__u64)ip->source << 32;
+	quoted->ports = reverse_ports(*ports);
+	quoted->protocol = ip->protocol;
+	quoted->offset = IPV4_BYTES + ICMP_BYTES;
+	quoted->transport = 2 * IPV4_BYTES + ICMP_BYTES;
+	return true;
+}
+
+static __always_inline bool read_plain_ipv6(const struct packet *packet, struct quoted *quoted)
+{
+	__u64 *outer = packet->ip;
+	struct icmp *icmp = (void *)(outer + IPV6_BYTES / 8);
+	__u64 *header = (void *)(icmp + 1);
+	struct ipv6 *ip = (void *)header;
+	__u32 *ports = (void *)(header + IPV6_BYTES / 8);
+
+	if (packet->ip_length < 2 * IPV6_BYTES + ICMP_BYTES + QUOTE_TRANSPORT_BYTES ||
+	    (void *)(ports + 1) > packet_end(packet))
+		return false;
+	if (!is_error_type(packet, icmp->type) || *(__u8 *)header >> 4 != 6 ||
+	    is_extension(ip->next_header) || header[1] != outer[3] || header[2] != outer[4])
+		return false;
+	copy_bytes_16(quoted->addresses, header + 3);
+	copy_bytes_16(quoted->addresses + 2, header + 1);
+	quoted->ports = reverse_ports(*ports);
+	quoted->protocol = ip->next_header;
+	quoted->offset = IPV6_BYTES + ICMP_BYTES;
+	quoted->transport = 2 * IPV6_BYTES + ICMP_BYTES;
+	return true;
+}
+
+/*
  * `packet` is ICMP, its lengths checked. False: no error, or none about a packet that its own destination
  * sent, or nothing in it that ports can be read from. A function of its own, so that its stack is free again
  * when the flow is looked for.
@@ -108,6 +156,9 @@ static __attribute__((noinline)) bool read_quote(const struct packet *packet, st
 	__u32 offset = packet->transport + ICMP_BYTES;
 	__u8 type;
 
+	if (packet->is_plain &&
+	    (packet->is_ipv6 ? read_plain_ipv6(packet, quoted) : read_plain_ipv4(packet, quoted)))
+		return true;
 	if (offset > packet->ip_length ||
 	    bpf_xdp_load_bytes(packet->ctx, packet->ip_offset + packet->transport, &type, sizeof(type)) ||
 	    !is_error_type(packet, type))

@@ -45,9 +45,27 @@ static __always_inline __u32 reclaim_ticks_of(const struct settings *all, const 
 	return all->reclaim_ticks > service->lifetime_ticks ? all->reclaim_ticks : service->lifetime_ticks;
 }
 
-static __always_inline bool is_candidate(const struct slot *slot, __u32 backend)
+/* The same number, as far as the compiler knows another. */
+static __always_inline __u32 apart(__u32 value)
 {
-	return backend && (backend == slot->current || backend == slot->previous || backend == slot->third);
+	asm volatile("" : "+r"(value));
+	return value;
+}
+
+/*
+ * The candidate that the entry names; 0: none. It is the slot's copy of the number that is given: that was
+ * there before, so the processor, which guesses how the comparison ends, goes on with it while the entry is
+ * still underway from memory.
+ */
+static __always_inline __u32 find_candidate(const struct slot *slot, __u32 owner)
+{
+	__u32 previous = apart(slot->previous), current = apart(slot->current), third = apart(slot->third);
+
+	if (owner == slot->previous)
+		return previous;
+	if (owner == slot->current)
+		return current;
+	return owner == slot->third ? third : 0;
 }
 
 /* The slot remembers when a flow of it last was elsewhere than on current: it must be silent for long to
@@ -119,10 +137,9 @@ static __always_inline enum outcome choose_candidate(struct question *asked, con
 {
 	bool is_syn = asked->is_tcp && asked->is_new;
 	struct entry entry = find_entry(&new->flow);
-	__u32 owner = entry_backend(entry.word);
+	__u32 owner = find_candidate(slot, entry_backend(entry.word));
 	__u32 age = entry_age(entry.word, slot->now);
-	bool is_valid =
-	    entry.place && age <= service->lifetime_ticks && is_candidate(slot, owner) && is_alive(owner);
+	bool is_valid = entry.place && age <= service->lifetime_ticks && is_alive(owner);
 	bool is_adopted;
 	__u32 target;
 
