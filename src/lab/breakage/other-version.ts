@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 import type { Machines, TakeOverReport } from './take-over.ts';
 
 const ROOT = join(import.meta.dirname, '../../..');
-const BUILD_LIMIT_MS = 120_000;
+const BUILD_LIMIT_MS = 300_000;
 const TAKE_OVER_LIMIT_MS = 120_000;
 
 const execute = promisify(execFile);

@@ -177,15 +177,9 @@ const RESTARTS: readonly Row[] = [
   {
     name: 'upgrade',
     summary: 'n1 is drained, a version with other structs takes over, and this one takes over from it',
-    acts: [
-      async (stage) => {
-        const version = await stage.world.makeVersion();
-        await drainForGood('n1')(stage);
-        await openAndMove(stage);
-        await stage.world.restart(() => stage.world.upgradeTo(version));
-      },
-      pause(),
-    ],
+    // The compiler is done before anything is held.
+    prepare: (world) => world.makeVersion(),
+    acts: [drainForGood('n1'), openAndMove, restart(({ world }) => world.takeOverByVersion()), pause()],
   },
 ];
 

@@ -68,7 +68,7 @@ export class World {
   /** Backends that were killed in this row. */
   readonly dead = new Set<string>();
   readonly #deadBalancers = new Set<string>();
-  readonly #versions: string[] = [];
+  #version: string | null = null;
   readonly #log: Log;
   #runtime: Runtime | null = null;
 
@@ -110,7 +110,8 @@ export class World {
     await this.#runtime?.stop(false);
     this.#runtime = null;
     rmSync(join(this.#state, 'drains'), { recursive: true, force: true });
-    for (const version of this.#versions.splice(0)) removeVersion(version);
+    if (this.#version !== null) removeVersion(this.#version);
+    this.#version = null;
     for (const name of this.dead) await this.lab.restoreBackend(name);
     for (const name of this.#deadBalancers) await this.lab.restoreBalancer(name);
     this.dead.clear();
@@ -127,15 +128,14 @@ export class World {
     await this.#untilHealthy(config);
   }
 
-  /** Another version of Portico, whose kernel programs have other structs. Gives its folder, which goes with Portico. */
-  async makeVersion(): Promise<string> {
-    const version = await makeVersion();
-    this.#versions.push(version);
-    return version;
+  /** Another version of Portico, whose kernel programs have other structs. Its folder goes with the row's Portico. */
+  async makeVersion(): Promise<void> {
+    this.#version = await makeVersion();
   }
 
-  /** While no process runs: one of another version takes over every balancer and backend, and ends. */
-  async upgradeTo(version: string): Promise<void> {
+  /** While no process runs: one of the other version takes over every balancer and backend, and ends. */
+  async takeOverByVersion(): Promise<void> {
+    if (this.#version === null) throw new Error('lab: no other version was made');
     const { balancers, backends } = this.full;
     const keys = loadHashKeys(this.full, this.#state);
     const lives = (name: string) => !this.dead.has(name) && !this.#deadBalancers.has(name);
@@ -143,7 +143,7 @@ export class World {
       const netns = this.lab.machines.get(name)!.netns;
       return { name: netns, netns, interfaces };
     };
-    const report = await takeOver(version, {
+    const report = await takeOver(this.#version, {
       balancers: [...balancers.values()]
         .filter(({ name }) => lives(name))
         .map((balancer) => ({
