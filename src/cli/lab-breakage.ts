@@ -29,6 +29,10 @@ export const BREAKAGE_OPTIONS: Command['options'] = {
     help: 'breakage: connections of the first of the services (default 2000); attack: of all (default 500)',
   },
   beside: { type: 'string', placeholder: 'N', help: 'breakage: connections of each other service (default 400)' },
+  'flat-out': {
+    type: 'boolean',
+    help: 'attack: connections ask again as soon as they have an answer, instead of ten times a second',
+  },
   flows: {
     type: 'string',
     placeholder: 'N',
