@@ -126,6 +126,8 @@ test('where services go without tunnels, balancers and those backends share a sw
   const lines = (name: string) => machineLines(bare, bare.machines.get(name)!);
   assert.ok(lines('switch-eu').includes('link set dev eu-1 mtu 1700 master br0'));
   assert.ok(lines('eu-b1').includes('route replace 10.10.2.1/32 dev lan0 src 10.10.1.1'));
+  assert.ok(lines('eu-2').includes('route replace 10.10.202.0/26 via 10.10.1.2 dev lan0 src 10.10.2.2'));
+  assert.ok(!lines('eu-1').some((line) => line.includes('10.10.202.0/26')));
   assert.ok(lines('eu-1').some((line) => line.startsWith('route replace default via 10.10.0.1 dev eth0')));
   const defaults = lines('eu-2').filter((line) => / (default|::\/0) /.test(line));
   assert.deepEqual(defaults, [

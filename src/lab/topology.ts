@@ -173,21 +173,30 @@ class LabDraft {
     });
   }
 
-  /** Puts machines into one broadcast domain, each with the gateways of its default route there; none: it has another. */
-  share(site: string, members: ReadonlyMap<MachineDraft, readonly string[]>): void {
+  /** Puts machines into one broadcast domain. `answering` have their default route there, over all `gateways`. */
+  share(
+    site: string,
+    members: readonly MachineDraft[],
+    answering: ReadonlySet<MachineDraft>,
+    gateways: readonly MachineDraft[],
+  ): void {
     const hub = this.add('switch', `switch-${site}`, site, {});
-    for (const [machine, gateways] of members) {
+    for (const machine of members) {
       const port = interfaceTo(machine.name);
-      const others = [...members.keys()].filter((other) => other !== machine);
+      const others = members.filter((other) => other !== machine);
+      const isAnswering = answering.has(machine);
       machine.interfaces.push({
         name: 'lan0',
         kind: 'veth',
         peer: { machine: hub.name, interface: port },
         mtuBytes: SITE_MTU_BYTES,
-        routes: others.flatMap(({ ipv4, ipv6 }) => [`${ipv4}/32`, `${ipv6}/128`].map((to) => ({ to, via: null }))),
+        routes: [
+          ...others.flatMap(({ ipv4, ipv6 }) => [`${ipv4}/32`, `${ipv6}/128`].map((to) => ({ to, via: null }))),
+          ...(isAnswering ? gateways.flatMap((gateway) => this.#probersBehind(gateway)) : []),
+        ],
         needsXdpPass: false,
         broadcast: 'shared',
-        gateways,
+        gateways: isAnswering ? gateways.flatMap(({ ipv4, ipv6 }) => [ipv4, ipv6]) : [],
       });
       hub.interfaces.push({
         name: port,
@@ -199,6 +208,12 @@ class LabDraft {
         broadcast: 'port',
       });
     }
+  }
+
+  /** Answers to a balancer's probes go to that balancer: another one would take them for answers to users, and rewrite them. */
+  #probersBehind(balancer: MachineDraft): { to: string; via: string }[] {
+    const prefixes = this.machines.get(`probe-${balancer.name}`)?.ownPrefixes ?? [];
+    return prefixes.map((to) => ({ to, via: to.includes(':') ? balancer.ipv6 : balancer.ipv4 }));
   }
 
   /** Joins two cores by a delay line; each reaches over it what hangs on the other. */
@@ -291,11 +306,9 @@ function addSwitch(draft: LabDraft, config: Config, site: string): void {
   });
   if (members.length === 0) return;
   const balancers = [...draft.machines.values()].filter((one) => one.site === site && one.role === 'balancer');
-  const gateways = balancers.flatMap(({ ipv4, ipv6 }) => [ipv4, ipv6]);
-  const shared = new Map<MachineDraft, readonly string[]>(balancers.map((balancer) => [balancer, []]));
-  for (const backend of members)
-    shared.set(draft.machines.get(backend.name)!, modesOf(config, backend).has('nat') ? gateways : []);
-  draft.share(site, shared);
+  const machineOf = (backend: Backend): MachineDraft => draft.machines.get(backend.name)!;
+  const answering = members.filter((backend) => modesOf(config, backend).has('nat')).map(machineOf);
+  draft.share(site, [...balancers, ...members.map(machineOf)], new Set(answering), balancers);
 }
 
 function addSite(draft: LabDraft, config: Config, site: string, core: MachineDraft): void {
