@@ -100,9 +100,12 @@ test('a flood gets little more than the limit, in bytes too, and is counted', as
 
 test('random names below a zone and below a wildcard share one limit', async () => {
   const server = await start({ perSecond: 5, slip: 0 });
-  const random = (parent: string) =>
-    Array.from({ length: 60 }, (_, i) => framed(i, `r${i}-${i * 7919}.${parent}`).subarray(2));
-  for (const parent of ['example.test', 'pages.example.test', 'sub.example.test', 'elsewhere.example']) {
+  const random = (parents: readonly string[]) =>
+    Array.from({ length: 60 }, (_, i) => framed(i, `r${i}-${i * 7919}.${parents[i % parents.length]}`).subarray(2));
+  const existing = ['static', 'ns1', 'ns2', 'mail1', 'ptr', 'odd', 'naptr', 'many'].map(
+    (name) => `${name}.example.test`,
+  );
+  for (const parent of [existing, ['pages.example.test'], ['sub.example.test'], ['elsewhere.example']]) {
     const { limited } = server.server.counters.dropped;
     const begin = performance.now();
     await flood(server, random(parent));
