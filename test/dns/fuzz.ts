@@ -209,7 +209,7 @@ class Messages {
 
 export interface FuzzResult {
   readonly counters: DnsCounters;
-  /** The longest that 1,000 messages took. */
+  /** The most of the processor's time that 1,000 messages took. */
   readonly slowestMs: number;
 }
 
@@ -223,11 +223,11 @@ export function fuzz(seed: number, messages: number): FuzzResult {
   const outs = { udp: new Uint8Array(MAX_UDP_BYTES), tcp: new Uint8Array(MAX_TCP_BYTES) };
   const again = new Uint8Array(MAX_TCP_BYTES);
   let slowestMs = 0;
-  let begin = performance.now();
+  let begin = process.threadCpuUsage();
   for (let turn = 0; turn < messages; turn++) {
     if (turn % 1000 === 999) {
-      slowestMs = Math.max(slowestMs, performance.now() - begin);
-      begin = performance.now();
+      slowestMs = Math.max(slowestMs, process.threadCpuUsage(begin).user / 1000);
+      begin = process.threadCpuUsage();
       view.down.clear();
       for (const site of ['eu', 'us', 'jp']) if (draw.below(3) === 0) view.down.add(site);
     }
@@ -288,7 +288,8 @@ function checkAnswer(query: Uint8Array, transport: 'udp' | 'tcp', out: Uint8Arra
   assert.ok(message.questions.length <= 1);
   if (message.questions.length === 1) {
     const end = 12 + (message.questions[0]?.name.length as number) + 4;
-    assert.deepEqual(answer.subarray(12, end), query.subarray(12, end), 'the question, letter for letter');
+    const isSame = Buffer.compare(answer.subarray(12, end), query.subarray(12, end)) === 0;
+    assert.ok(isSame, 'the question, letter for letter');
   }
 }
 

@@ -107,7 +107,6 @@ export class Answerer {
     const { facts } = this;
     facts.rcode = how === 'truncated' ? RCODE.NOERROR : RCODE.BADCOOKIE;
     facts.steered = null;
-    facts.choice = null;
     facts.scopeLength = 0;
     facts.explanation = null;
     this.#flags = 0;
@@ -314,7 +313,8 @@ export class Answerer {
     }
     if (choice.reason === 'static') this.facts.explanation = EXPLANATION.nothingHealthy;
     this.facts.steered = steered;
-    this.facts.choice = choice;
+    this.facts.site = choice.site;
+    this.facts.reason = choice.reason;
   }
 
   /** By client subnet if there is one with an address, else by whom the query came from. Sets the scope. */
@@ -396,7 +396,8 @@ export class Answerer {
 function hashOf(name: HashedName, ancestor: Name): number {
   let label = 0;
   while (name.end - name.starts[label] > ancestor.length) label++;
-  return name.hashes[label];
+  // Signed: a number above 2^31 would be an object of its own.
+  return name.hashes[label] | 0;
 }
 
 function known(order: SiteOrder | null): SiteOrder {

@@ -58,7 +58,9 @@ export interface AnswerFacts {
   explanation: Explanation | null;
   /** Of an answer with addresses of a service; null: it has none. */
   steered: SteeredName | null;
-  choice: SiteChoice | null;
+  /** Only with `steered`: index of the site, and why it. Apart, so that no choice has to be kept as an object. */
+  site: number;
+  reason: SiteChoice['reason'];
 }
 
 export function createFacts(): AnswerFacts {
@@ -72,7 +74,8 @@ export function createFacts(): AnswerFacts {
     scopeLength: 0,
     explanation: null,
     steered: null,
-    choice: null,
+    site: 0,
+    reason: 'free',
   };
 }
 
@@ -86,5 +89,4 @@ export function clearFacts(facts: AnswerFacts): void {
   facts.scopeLength = 0;
   facts.explanation = null;
   facts.steered = null;
-  facts.choice = null;
 }

@@ -68,7 +68,7 @@ export class Responder {
 
   #count(): void {
     const counters = this.#counters;
-    const { query, rcode, isTruncated, cookie, steered, choice } = this.answerer.facts;
+    const { query, rcode, isTruncated, cookie, steered, site, reason } = this.answerer.facts;
     counters.responses[responseCodeName(rcode)]++;
     counters.types[query.questionEnd > 0 ? typeClass(query.type) : 'none']++;
     if (query.hasEdns) counters.edns++;
@@ -76,8 +76,8 @@ export class Responder {
     if (query.hasEdns && query.isSubnetMalformed) counters.ecsMalformed++;
     if (cookie !== 'none') counters.cookies[cookie]++;
     if (isTruncated) counters.truncated++;
-    if (steered === null || choice === null) return;
-    counters.choices[choice.reason]++;
-    countSite(counters, steered.service, steered.steering.sites[choice.site]);
+    if (steered === null) return;
+    counters.choices[reason]++;
+    countSite(counters, steered.service, steered.steering.sites[site]);
   }
 }
