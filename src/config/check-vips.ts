@@ -134,17 +134,17 @@ function checkSharedVips(written: readonly Written[], values: FileValues, report
   }
 }
 
-/** What is in a VIP is nobody else's: balancers would forward it, and backends would take it for their own. */
+/** What is in a VIP is nobody else's: balancers would forward it, and backends would take it for their own. `sourcePrefix` has a check of its
+ * own. */
 function checkOwners(written: readonly Written[], values: FileValues, report: Report): void {
   const owned = ownedAddresses(values);
   const owners = new Map([...owned].reverse().map(({ owner, address }) => [formatAddress(address), owner]));
   const around: { readonly owner: string; readonly prefix: Prefix }[] = [];
-  for (const [name, { bgp, probes, sourcePrefix }] of entriesOf(values.balancers)) {
+  for (const [name, { bgp, probes }] of entriesOf(values.balancers)) {
     for (const router of bgp?.routers ?? [])
       if (router?.address !== undefined)
         around.push({ owner: `a router of ${name}`, prefix: hostPrefix(router.address) });
     if (probes !== undefined) around.push({ owner: `the probes of ${name}`, prefix: probes });
-    if (sourcePrefix !== undefined) around.push({ owner: `the sources of ${name}`, prefix: sourcePrefix });
   }
   for (const { vip, path } of written) {
     checkUsable(path, vip, report);

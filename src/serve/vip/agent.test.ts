@@ -4,6 +4,7 @@ import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { after, afterEach, before, describe, test } from 'node:test';
+import { formatHostOrPrefix } from '../../net/address.ts';
 import { type Agent, type AgentOptions, openAgent, takeDownAgent } from './agent.ts';
 import { queryXdp } from './bpf.ts';
 import { openForwarder } from './forwarder.ts';
@@ -14,6 +15,10 @@ import { address, cannotLoad, makeNetwork, pinsOf, sendRaw, type TestNetwork, un
 
 const NAME = `loader-agent-${process.pid}`;
 const VIPS = [address('192.0.2.10'), address('2001:db8::10')];
+const PREFIXES = [
+  { address: address('198.51.100.0'), length: 24 },
+  { address: address('2001:db8:5::'), length: 64 },
+];
 
 describe('agent', { skip: cannotLoad }, () => {
   let network: TestNetwork;
@@ -88,11 +93,62 @@ describe('agent', { skip: cannotLoad }, () => {
     ip('addr', 'del', '192.0.2.10/32', 'dev', 'lo');
   });
 
+  /** Routes that make the addresses of a prefix the machine's own, beside those of addresses. */
+  const ownPrefixes = (): string[] =>
+    ['-4', '-6'].flatMap((family) =>
+      ip(family, 'route', 'show', 'table', 'local', 'type', 'local')
+        .split('\n')
+        .flatMap((line) => /^(?:local )?(\S+\/\d+) /.exec(line)?.[1] ?? [])
+        .filter((prefix) => !prefix.startsWith('127.')),
+    );
+
+  test("every address of a VIP that is a prefix is the machine's, until the prefix goes", async () => {
+    const agent = openAgent(options());
+    await agent.setVips([...VIPS, ...PREFIXES]);
+    assert.deepEqual(agent.listVips().map(formatHostOrPrefix).sort(), [
+      '192.0.2.10',
+      '198.51.100.0/24',
+      '2001:db8:5::/64',
+      '2001:db8::10',
+    ]);
+    assert.deepEqual(ownPrefixes(), ['198.51.100.0/24', '2001:db8:5::/64']);
+    agent.setMembers([address('10.77.0.1')]);
+    const server = createSocket('udp4');
+    server.bind({ fd: openUdpSocket(network.far, address('0.0.0.0'), 5000) });
+    for (const to of ['198.51.100.1', '198.51.100.200']) {
+      const heard = once(server, 'message');
+      sendEncapsulated(network, to);
+      await heard;
+    }
+    sendEncapsulated(network, '198.51.101.1');
+    await until(() => agent.counters.read()[AGENT_OUTCOME.NOT_OUR_VIP] === 1, 'beside the prefix it is dropped');
+    await agent.setVips([...VIPS, PREFIXES[1]]);
+    assert.deepEqual(ownPrefixes(), ['2001:db8:5::/64']);
+    sendEncapsulated(network, '198.51.100.1');
+    await until(() => agent.counters.read()[AGENT_OUTCOME.NOT_OUR_VIP] === 2, 'a prefix that has gone is none');
+    server.close();
+    await agent.close({ keep: false });
+    assert.deepEqual(ownPrefixes(), []);
+  });
+
+  test("a prefix that was the machine's before stays so, also across a restart", async () => {
+    ip('route', 'add', 'local', '198.51.100.0/24', 'dev', 'lo', 'table', 'local');
+    const first = openAgent(options());
+    await first.setVips(PREFIXES);
+    await first.close({ keep: true });
+    const second = openAgent(options());
+    await second.setVips(PREFIXES);
+    await second.close({ keep: false });
+    assert.deepEqual(ownPrefixes(), ['198.51.100.0/24']);
+    ip('route', 'del', 'local', '198.51.100.0/24', 'dev', 'lo', 'table', 'local');
+  });
+
   test('an agent is taken away by name alone, VIPs included', async () => {
     const agent = openAgent(options());
-    await agent.setVips(VIPS);
+    await agent.setVips([...VIPS, ...PREFIXES]);
     await agent.close({ keep: true });
     assert.equal(await takeDownAgent(NAME, network.far), true);
+    assert.deepEqual(ownPrefixes(), []);
     assert.deepEqual(pinsOf(NAME), []);
     assert.equal(await takeDownAgent(NAME, network.far), false);
   });
@@ -161,13 +217,13 @@ describe('agent', { skip: cannotLoad }, () => {
   });
 });
 
-/** Sends "hi" from 10.77.0.9 to 192.0.2.10:5000, in GRE from 10.77.0.1 to 10.77.0.2, through a raw socket of the near end. */
-function sendEncapsulated(network: TestNetwork): void {
+/** Sends "hi" from 10.77.0.9 to a VIP, port 5000, in GRE from 10.77.0.1 to 10.77.0.2, through a raw socket of the near end. */
+function sendEncapsulated(network: TestNetwork, to = '192.0.2.10'): void {
   const inner = Buffer.from('4500001e000040004011000000000000', 'hex');
   const packet = Buffer.alloc(4 + 30);
   packet.set([0, 0, 0x08, 0x00], 0);
   packet.set(inner.subarray(0, 12), 4);
-  packet.set([10, 77, 0, 9, 192, 0, 2, 10], 16);
+  packet.set([10, 77, 0, 9, ...address(to).bytes], 16);
   packet.set([0x13, 0x88, 0x13, 0x88, 0, 10, 0, 0, 0x68, 0x69], 24);
   let sum = 0;
   for (let i = 4; i < 24; i += 2) sum += packet.readUInt16BE(i);

@@ -11,6 +11,8 @@ import { address, cannotLoad, makeNetwork, type TestNetwork, until } from './tes
 
 const NAME = `loader-clamp-${process.pid}`;
 const VIP = { 4: '192.0.2.10', 6: '2001:db8::10' } as const;
+/** In a VIP that is a prefix. */
+const IN_PREFIX = '192.0.2.200';
 const OWN = { 4: '10.77.0.2', 6: 'fd77::2' } as const;
 const NEAR = { 4: '10.77.0.1', 6: 'fd77::1' } as const;
 const PORT = 8080;
@@ -33,8 +35,8 @@ describe('MSS clamp', { skip: cannotLoad }, () => {
     ] as const)
       run(namespace, 'ethtool', '-K', device, 'tx', 'off');
     agent = openAgent({ name: NAME, netns: network.far, interfaces: ['far0'], addresses: [address(OWN[4])] });
-    await agent.setVips([address(VIP[4]), address(VIP[6])]);
-    for (const to of [VIP[4], VIP[6], OWN[4]]) {
+    await agent.setVips([address(VIP[4]), address(VIP[6]), { address: address('192.0.2.128'), length: 25 }]);
+    for (const to of [VIP[4], VIP[6], OWN[4], IN_PREFIX]) {
       const server = createServer((socket) => open.push(socket.on('error', () => {}).resume()));
       server.listen({ fd: openTcpListener(network.far, address(to), PORT) });
       open.push(server);
@@ -68,9 +70,10 @@ describe('MSS clamp', { skip: cannotLoad }, () => {
     assert.equal(await segmentTo(VIP[6]), 1412);
     assert.equal(await segmentTo(OWN[4]), 1460);
     assert.deepEqual(agent.clamp?.read(), { lowered: 2, fit: 0, failed: 0 });
+    assert.equal(await segmentTo(IN_PREFIX), 1432);
     agent.clamp?.setLimit(9000);
     assert.equal(await segmentTo(VIP[4]), 1460);
-    assert.deepEqual(agent.clamp?.read(), { lowered: 2, fit: 1, failed: 0 });
+    assert.deepEqual(agent.clamp?.read(), { lowered: 3, fit: 1, failed: 0 });
   });
 
   test('it goes on without the process, the next one takes it over, and it leaves nothing behind', async () => {
