@@ -84,3 +84,21 @@ test('a name server probes a VIP of each steered service at each site', () => {
     ['www/us', '198.51.100.10', null],
   ]);
 });
+
+test('a VIP that is a prefix is probed by the first address of it that no other VIP has', () => {
+  const more = `  wide:
+    vips: { eu: [192.0.2.0/24, 198.51.100.128/25] }
+    ports: [81/tcp]
+    health: { port: 81, through: vip }
+  low:
+    vips: { eu: [192.0.2.0/30] }
+    ports: [81/tcp]
+    health: { through: direct, port: 81 }
+  one:
+    vips: { eu: [192.0.2.4] }
+    ports: [81/tcp]
+    health: { through: direct, port: 81 }
+dns:`;
+  const probes = plan('eu-b1', (text) => text.replace('dns:', more)).filter(({ service }) => service === 'wide');
+  assert.deepEqual([...new Set(probes.map(({ target }) => target.address))], ['192.0.2.5']);
+});

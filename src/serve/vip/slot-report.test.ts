@@ -4,7 +4,7 @@ import { createServer, type Server, Socket } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { hashAddresses, hashSource, slotOf, slotOfHash } from '../../model/flow-hash.ts';
 import { sipHashKey } from '../../model/siphash.ts';
-import { formatAddress, hostPrefix, toMapped } from '../../net/address.ts';
+import { formatAddress, hostPrefix, type Prefix, parsePrefix, toMapped } from '../../net/address.ts';
 import { openTcpListener, openTcpSocket } from './netns.ts';
 import { type ReportedService, SlotCounter, SlotReader, type SlotReport } from './slot-report.ts';
 import { address, cannotLoad, makeNetwork, type TestNetwork } from './test-network.ts';
@@ -143,4 +143,32 @@ test('an IPv4 connection of an IPv6 socket counts as IPv4', () => {
   const [report] = counter.reports(true);
   assert.deepEqual(slotsOf(report), [slotFrom(4, 5000)]);
   assert.equal(formatAddress(report.topClients[0].address), '127.0.0.5');
+});
+
+test('a connection belongs to the service of the longest VIP around its address that has its port', () => {
+  const vip = (text: string) => parsePrefix(text) as Prefix;
+  const service = (name: string, vips: readonly Prefix[], port: number) => {
+    return { service: name, slots: SLOTS, vips, ports: [{ protocol: 'tcp', port }], hashesSource: false } as const;
+  };
+  const services = [
+    service('wide', [vip('10.77.0.0/16')], 0),
+    service('near', [vip('10.77.0.0/24')], PORT),
+    service('one', [hostPrefix(VIPS[4])], 443),
+  ];
+  const counter = new SlotCounter(services, KEY);
+  const add = (to: string, localPort: number) => {
+    const bytes = new DataView(new ArrayBuffer(32));
+    new Uint8Array(bytes.buffer).set(address(to).bytes, 0);
+    new Uint8Array(bytes.buffer).set(NEAR[4].bytes, 16);
+    counter.add({ bytes, localAt: 0, remoteAt: 16, addressBytes: 4, localPort, remotePort: 5000 }, 6, 0);
+  };
+  for (const to of ['10.77.0.2', '10.77.0.3', '10.77.1.3', '10.78.0.1']) for (const port of [PORT, 443]) add(to, port);
+  assert.deepEqual(
+    counter.reports(true).map((report) => [report.service, report.count]),
+    [
+      ['wide', 3],
+      ['near', 2],
+      ['one', 1],
+    ],
+  );
 });
