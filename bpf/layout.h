@@ -261,7 +261,7 @@ struct nat_source {
 struct nat_reply {
 	__u8 address[16]; /* the VIP */
 	__be16 port;      /* 0: as it came */
-	__u16 has_tuples; /* 1: `nat_tuples` is asked first, since other VIPs reach the same source */
+	__u16 has_tuples; /* 1: `nat_tuples` says more, since other VIPs reach the same source */
 	__u32 subject;    /* whose counters: the service's */
 };
 

@@ -12,7 +12,8 @@
 #include "icmp.h"
 #include "nat.h"
 
-/* The VIP that packets from there are to come from; NULL: they are no replies. */
+/* The VIP that packets from there are to come from; NULL: they are no replies. `has_tuples` is set where a
+ * tuple should say it, but there is none. */
 static __always_inline const struct nat_reply *find_reply(struct nat_tuple *tuple)
 {
 	const struct nat_reply *reply, *known;
@@ -95,6 +96,10 @@ static __always_inline enum outcome process_nat_reply(struct packet *packet, int
 	if (!reply)
 		return OUTCOME_NOT_VIP;
 	packet->subject = reply->subject;
+	if (reply->has_tuples) {
+		*verdict = XDP_DROP;
+		return OUTCOME_FAILED; /* its tuple is gone: from another VIP it would be of no use */
+	}
 	end.address = reply->address;
 	end.port = reply->port ?: tuple.port;
 	end.is_source = !is_error;

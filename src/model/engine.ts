@@ -54,7 +54,7 @@ export interface EngineNatReply {
   readonly address: Uint8Array;
   /** 0: as it came. */
   readonly port: number;
-  /** `natTuples` is asked first. */
+  /** `natTuples` says more. */
   readonly hasTuples: boolean;
   /** Of the service. */
   readonly subject: number;

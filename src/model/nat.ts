@@ -60,8 +60,8 @@ function mappedAt(frame: Uint8Array, offset: number, size: 4 | 16): Uint8Array {
 export interface NatReply {
   /** The service's. */
   readonly subject: number;
-  /** With the VIP as its source. */
-  readonly frame: Uint8Array;
+  /** With the VIP as its source; null: which one, nobody knows any more. */
+  readonly frame: Uint8Array | null;
 }
 
 /** A packet to no VIP: null where it is no reply of a backend behind nat, nor an error about what was sent to one. */
@@ -87,6 +87,7 @@ export function readNatReply(engine: Engine, frame: Uint8Array, ip: IpHeader): N
           { protocol: quoted.protocol, port: quoted.sourcePort, clientPort: quoted.destinationPort },
         );
   if (reply === null) return null;
+  if (reply.hasTuples) return { subject: reply.subject, frame: null };
   const result = frame.slice();
   const port = reply.port === 0 ? (quoted ?? transport).sourcePort : reply.port;
   const end = { address: reply.address, port, isSource: quoted === null };

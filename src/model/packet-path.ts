@@ -73,6 +73,7 @@ function processReply(engine: Engine, packet: Packet, ip: IpHeader): PacketResul
   const reply = readNatReply(engine, packet.frame, ip);
   if (reply === null) return end(packet, 'pass', 'not-vip');
   packet.subject = reply.subject;
+  if (reply.frame === null) return end(packet, 'drop', 'failed');
   return end(packet, 'pass', 'nat-reply', 0, reply.frame);
 }
 

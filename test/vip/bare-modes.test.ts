@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { ForwardingMode } from '../../src/config/model.ts';
 import { type NatReply, natSourceName } from '../../src/decide/nat-replies.ts';
-import { createXdpLink } from '../../src/serve/vip/bpf.ts';
+import { createXdpLink, runProgram } from '../../src/serve/vip/bpf.ts';
 import { type Forwarder, openForwarder } from '../../src/serve/vip/forwarder.ts';
 import { OUTCOME, SERVICE_NAT_TUPLES } from '../../src/serve/vip/layout.gen.ts';
 import { closeFd } from '../../src/serve/vip/libc.ts';
@@ -27,6 +27,7 @@ import { resolveNextHop } from '../../src/serve/vip/next-hop.ts';
 import { BpfObject } from '../../src/serve/vip/object.ts';
 import { SlowPath } from '../../src/serve/vip/slow-path.ts';
 import { address, cannotLoad } from '../../src/serve/vip/test-network.ts';
+import { ethernet, ipv4, UDP, udp } from './frames.ts';
 
 const [CLIENT, BALANCER, BACKEND] = ['client', 'balancer', 'backend'].map((role) => `bare-${process.pid}-${role}`);
 const VIPS = { 4: '192.0.2.10', 6: '2001:db8::10' } as const;
@@ -274,6 +275,21 @@ describe('modes without a tunnel', { skip: cannotLoad }, () => {
       assert.ok(count(SERVICE.nat + i + 3, OUTCOME.NAT_REPLY) > 10);
     });
   }
+
+  test('nat: an answer to a flow that is remembered no longer is dropped, and comes from no other VIP', () => {
+    const udpFromBackend = ipv4(
+      { from: BACKENDS[4], to: CLIENTS[4], protocol: UDP },
+      udp(BACKEND_PORT, 4242, [1, 2, 3]),
+    );
+    const run = () => runProgram(forwarder.programFd, ethernet(1, 9, udpFromBackend)).verdict;
+    setServices('nat', { natPort: BACKEND_PORT, flags: SERVICE_NAT_TUPLES });
+    setReplies(true);
+    const failed = () => count(SERVICE.nat + 1, OUTCOME.FAILED);
+    const before = failed();
+    assert.deepEqual([run(), failed() - before], ['drop', 1]);
+    setReplies(false);
+    assert.deepEqual([run(), failed() - before], ['pass', 1]);
+  });
 
   test('nat over IPv4: what is too long for the way to the backend goes there in fragments, to its port', async () => {
     const to = address(BACKENDS[4]);
