@@ -19,8 +19,10 @@ struct newcomer {
 	 * came. */
 	__u8 has_entry;
 	__u8 is_takeover;
-	__u8 zero[2];
-	/* The answer: bits of enum event, and EVENT_CAS_LOST, which can happen more than once. */
+	/* The answer: another CPU was first to enter the flow, for what stands in `backend` now. */
+	__u8 is_followed;
+	__u8 zero;
+	/* Bits of enum event, and EVENT_CAS_LOST, which can happen more than once. */
 	__u32 events;
 	__u32 lost_swaps;
 };
@@ -28,7 +30,8 @@ struct newcomer {
 enum insertion {
 	INSERTION_DONE,
 	INSERTION_NO_ROOM,
-	INSERTION_LOST, /* another CPU was first */
+	INSERTION_LOST,     /* another CPU was first */
+	INSERTION_FOLLOWED, /* another CPU has entered the same flow meanwhile, maybe for another backend */
 };
 
 /* In place of the flow's own entry, or where there is room. */
@@ -49,11 +52,22 @@ static __always_inline enum insertion insert_once(struct newcomer *new, bool has
 	return INSERTION_LOST;
 }
 
-/* After a lost swap the flow may have an entry. A global function, as that is rare: the verifier judges it
- * once. */
+/*
+ * After a lost swap the flow may have an entry. A young one is the winner's: both packets go to its backend.
+ * A global function, as that is rare: the verifier judges it once.
+ */
 __attribute__((noinline)) int insert_again(struct newcomer *new)
 {
-	return new ? insert_once(new, true) : INSERTION_NO_ROOM;
+	struct entry entry;
+
+	if (!new)
+		return INSERTION_NO_ROOM;
+	entry = find_entry(&new->flow);
+	if (!entry.place || entry_age(entry.word, new->clock >> TICK_SHIFT) > YOUNG_TICKS)
+		return insert_once(new, true);
+	new->backend = entry_backend(entry.word);
+	new->is_followed = true;
+	return INSERTION_FOLLOWED;
 }
 
 /* Pressure is for flows that need room; one that writes over its own entry takes none. */
@@ -67,7 +81,7 @@ static __always_inline bool try_insert(struct newcomer *new, const struct servic
 	insertion = insert_once(new, new->has_entry);
 	for (int attempt = 1; attempt < MAX_INSERT_ATTEMPTS && insertion == INSERTION_LOST; attempt++)
 		insertion = insert_again(new);
-	if (insertion == INSERTION_DONE)
+	if (insertion == INSERTION_DONE || insertion == INSERTION_FOLLOWED)
 		return true;
 	new->events = 1 << EVENT_REFUSED_FULL;
 	return false;
@@ -87,6 +101,9 @@ static __always_inline bool insert_flow(struct newcomer *new, const struct servi
 	new->events = 1 << EVENT_REFUSED_PRESSURE;
 	if (!try_insert(new, service, pressure, time))
 		return false;
+	new->events = 0;
+	if (new->is_followed)
+		return true;
 	new->events = 1 << (new->is_takeover ? EVENT_REPLACED : EVENT_INSERTED);
 	if (!new->is_takeover)
 		count_tracked(pressure, time);

@@ -129,7 +129,7 @@ static __always_inline __u32 name_candidates(const struct two_slots *slots, cons
 	others = add_other(others, previous_of(slots->second_word), chosen);
 	others = add_other(others, third_of(slots->first_word), chosen);
 	others = add_other(others, third_of(slots->second_word), chosen);
-	return others >> 16 ? others : others << 16;
+	return order_others(others);
 }
 
 static __always_inline enum outcome choose_tracked(struct question *asked, const struct service *service,
@@ -156,8 +156,10 @@ static __always_inline enum outcome choose_tracked(struct question *asked, const
 		*backend =
 		    schedule(service, all, current_of(slots->first_word), current_of(slots->second_word));
 		new->state = STATE_OPENING | counted;
-		if (*backend && track(asked, all, service, new, &entry, is_valid, *backend))
-			return OUTCOME_NEW;
+		if (*backend && track(asked, all, service, new, &entry, is_valid, *backend)) {
+			*backend = new->backend;
+			return new->is_followed ? OUTCOME_TRACKED : OUTCOME_NEW;
+		}
 	}
 	*backend = home_of(slots);
 	return OUTCOME_UNTRACKED;

@@ -86,6 +86,25 @@ static __always_inline __u32 add_other(__u32 others, __u32 candidate, __u32 chos
 	return others << 16 | candidate;
 }
 
+static __always_inline bool has_agent(__u32 index)
+{
+	const struct backend *backend = find_backend(index);
+
+	return backend && backend->flags & BACKEND_AGENT;
+}
+
+/* As they stand in the key. What comes to one without the agent goes no further, so that is the last. */
+static __always_inline __u32 order_others(__u32 others)
+{
+	__u32 first = others >> 16, second = others & INDEX_MASK;
+
+	if (!first)
+		return others << 16;
+	if (has_agent(first))
+		return others;
+	return has_agent(second) ? second << 16 | first : first << 16;
+}
+
 /* The candidates that a backend with the agent may hand the packet on to, where the mode can say them. */
 static __always_inline __u32 other_candidates(const struct slot *slot, const struct service *service,
 					      __u32 chosen)
@@ -99,12 +118,13 @@ static __always_inline __u32 other_candidates(const struct slot *slot, const str
 	others = add_other(others, slot->previous, chosen);
 	others = add_other(others, slot->current, chosen);
 	others = add_other(others, slot->third, chosen);
-	return others >> 16 ? others : others << 16;
+	return order_others(others);
 }
 
 /*
  * Enters a flow that may be new in the table. `new` has flow and clock; `own`: what the table has of it, old
- * or not valid, if anything. False: not entered; the events say why.
+ * or not valid, if anything. False: not entered; the events say why. True: `new` says to which backend, which
+ * is another if `is_followed`.
  */
 static __always_inline bool track(struct question *asked, const struct settings *all,
 				  const struct service *service, struct newcomer *new,
@@ -157,7 +177,9 @@ static __always_inline enum outcome choose_candidate(struct question *asked, con
 	target = !is_adopted && is_alive(slot->current) ? slot->current : *backend;
 	if (!target || !track(asked, all, service, new, &entry, is_valid, target))
 		return OUTCOME_UNTRACKED;
-	*backend = target;
+	*backend = new->backend;
+	if (new->is_followed)
+		return OUTCOME_TRACKED;
 	return is_adopted ? OUTCOME_ADOPTED : OUTCOME_NEW;
 }
 

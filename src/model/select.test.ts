@@ -107,11 +107,17 @@ test('UDP is adopted by previous for a while and goes to current afterwards', ()
   assert.equal(choose(request({ kind: 'udp' })), 'new 2');
 });
 
-test('an agent is told the other live candidates, previous first', () => {
+test('an agent is told the other live candidates, previous first, and one without the agent last', () => {
   const both = BACKEND_ALIVE | BACKEND_AGENT;
   const selection = createSelection();
-  selectBackend(request({ kind: 'syn', third: C, backendFlags: [0, 1, both, 1] }), selection);
-  assert.deepEqual([selection.firstOther, selection.secondOther], [A, C]);
+  const told = (a: number, c: number): number[] => {
+    selectBackend(request({ kind: 'syn', third: C, backendFlags: [0, a, both, c] }), selection);
+    return [selection.firstOther, selection.secondOther];
+  };
+  assert.deepEqual(told(both, both), [A, C]);
+  assert.deepEqual(told(both, BACKEND_ALIVE), [A, C]);
+  assert.deepEqual(told(BACKEND_ALIVE, both), [C, A]);
+  assert.deepEqual(told(BACKEND_ALIVE, BACKEND_ALIVE), [A, 0], 'what comes to A goes no further');
   assert.notEqual(selection.events & EVENT_KEYED, 0);
   selectBackend(request({ kind: 'syn', third: C, backendFlags: [0, 1, 1, 1] }), selection);
   assert.equal(selection.firstOther, 0);

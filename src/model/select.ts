@@ -129,7 +129,17 @@ function nameOthers(request: SelectRequest, selection: Selection): void {
   nameOther(request, selection, request.previous);
   nameOther(request, selection, request.current);
   nameOther(request, selection, request.third);
+  orderOthers(request.backendFlags, selection);
   if (selection.firstOther !== 0) selection.events |= EVENT_KEYED;
+}
+
+/** What comes to a backend without the agent goes no further: such a one is the last. */
+export function orderOthers(backendFlags: ArrayLike<number>, selection: Selection): void {
+  const { firstOther, secondOther } = selection;
+  const hasAgent = (index: number): boolean => (backendFlags[index] & BACKEND_AGENT) !== 0;
+  if (secondOther === 0 || hasAgent(firstOther)) return;
+  selection.firstOther = hasAgent(secondOther) ? secondOther : firstOther;
+  selection.secondOther = hasAgent(secondOther) ? firstOther : 0;
 }
 
 function nameOther(request: SelectRequest, selection: Selection, index: number): void {

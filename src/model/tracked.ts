@@ -18,7 +18,7 @@ import {
   STATE_PHASE,
 } from './layout.ts';
 import { type ScheduleRequest, schedule } from './schedule.ts';
-import type { PacketKind, Selection } from './select.ts';
+import { orderOthers, type PacketKind, type Selection } from './select.ts';
 
 export interface TrackedRequest extends Newcomer, ScheduleRequest {
   readonly kind: PacketKind;
@@ -153,6 +153,7 @@ function nameOthers(request: TrackedRequest, selection: Selection, first: Candid
     if (selection.firstOther === 0) selection.firstOther = index;
     else selection.secondOther = index;
   }
+  orderOthers(request.backendFlags, selection);
   if (selection.firstOther !== 0) selection.events |= EVENT_KEYED;
 }
 
