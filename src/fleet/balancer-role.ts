@@ -6,7 +6,7 @@ import { type Announcer, type AnnouncerOptions, openAnnouncer, type RouterSessio
 import type { Backend, Balancer, Service } from '../config/model.ts';
 import { serverIdsOf } from '../decide/server-ids.ts';
 import type { SlotTable as Slots } from '../decide/slots.ts';
-import { formatHostOrPrefix, formatPrefix, type Prefix, sameAddress, samePrefix } from '../net/address.ts';
+import { formatHostOrPrefix, type Prefix, sameAddress, samePrefix } from '../net/address.ts';
 import type { ProbeResult } from '../observe/probe-target.ts';
 import { type Prober, startProber } from '../observe/prober.ts';
 import { type Forwarder, openForwarder } from '../serve/vip/forwarder.ts';
@@ -35,6 +35,7 @@ import {
   type SitePlan,
 } from './site-plan.ts';
 import type { SlotChange, TableTarget } from './table-target.ts';
+import { VipAnnouncing } from './vip-announcing.ts';
 
 const TICK_MS = 2 ** TICK_SHIFT / 1e6;
 const BUCKET_ENTRIES = 8;
@@ -71,13 +72,11 @@ export class BalancerRole implements TableTarget {
   readonly balancer: Balancer;
   readonly machine: Machine;
   readonly forwarder: Forwarder;
-  announcer: Announcer | null;
   readonly prober: Prober | null;
   readonly slowPath: SlowPath | null;
   readonly peers: BalancerPeers;
-  readonly #log: Log;
   readonly #said: SaidOnce;
-  readonly #announcerOptions: AnnouncerOptions;
+  readonly #announcing: VipAnnouncing;
   readonly #tables = new Map<number, SlotTable>();
   readonly #salts = new Map<number, number>();
   readonly #reached = new Map<number, Reached>();
@@ -88,15 +87,9 @@ export class BalancerRole implements TableTarget {
   readonly lacking = new Set<number>();
   #known: readonly PlannedBackend[] = [];
   #services: readonly Service[] = [];
-  #announced: readonly Prefix[] = [];
   #vips: readonly PlannedVip[] = [];
   /** VIPs that nobody serves, as text: who pings one shall see that it is down. */
   #down: ReadonlySet<string> = new Set();
-  drained = false;
-  /** Why its VIPs are taken back; null: they are not. */
-  withdrawnFor: string | null = null;
-  #sessions: readonly RouterSession[] = [];
-  #publishing: Promise<void> = Promise.resolve();
   #closed = false;
 
   constructor(
@@ -111,13 +104,11 @@ export class BalancerRole implements TableTarget {
     this.balancer = options.balancer;
     this.machine = options.machine;
     this.forwarder = forwarder;
-    this.announcer = announcer;
     this.prober = prober;
     this.slowPath = slowPath;
     this.peers = new BalancerPeers(options.balancer, options.machine.netns, forwarder, options.log);
-    this.#log = options.log;
     this.#said = new SaidOnce(options.log);
-    this.#announcerOptions = announcerOptions(options);
+    this.#announcing = new VipAnnouncing({ ...options, announcer: announcerOptions(options) }, announcer);
     // An adopted table goes on with its salt.
     for (const { subject, salt } of forwarder.services.list()) this.#salts.set(subject, salt ?? 0);
   }
@@ -410,9 +401,8 @@ export class BalancerRole implements TableTarget {
    * answer no echo.
    */
   async announce(vips: readonly Prefix[]): Promise<void> {
-    this.#announced = vips;
     this.#answerEcho(new Set(vips.map(formatHostOrPrefix)));
-    await this.#publish();
+    await this.#announcing.set(vips);
   }
 
   #answerEcho(up: ReadonlySet<string>): void {
@@ -424,69 +414,48 @@ export class BalancerRole implements TableTarget {
     }
   }
 
-  /** Rejects, and stays as it was, where BIRD does not take it. */
-  async setDrained(drained: boolean): Promise<void> {
-    const before = this.drained;
-    this.drained = drained;
-    await this.#publish();
-    if (this.announcer === null || this.announcer.announcement.drained === drained) return;
-    this.drained = before;
-    throw new Error(
-      `BIRD of ${this.name} does not take the change; its log is ${this.#announcerOptions.folder}/bird.log`,
-    );
-  }
-
-  async withdraw(reason: string): Promise<void> {
-    this.withdrawnFor = reason;
-    await this.#publish();
-  }
-
-  /** It takes changes again. */
-  async restore(): Promise<void> {
-    this.withdrawnFor = null;
-    await this.#publish();
-  }
-
-  /** One after the other, each with what is wanted when its turn comes: the last call decides. */
-  #publish(): Promise<void> {
-    this.#publishing = this.#publishing.then(() => this.#publishNow());
-    return this.#publishing;
-  }
-
-  async #publishNow(): Promise<void> {
-    if (this.announcer === null || this.#closed) return;
-    const vips = this.withdrawnFor === null ? this.#announced : [];
-    const now = this.announcer.announcement;
-    try {
-      if (now.drained !== this.drained) await this.announcer.setDrained(this.drained);
-      const texts = (list: readonly Prefix[]): string => list.map(formatPrefix).sort().join(' ');
-      if (texts(now.vips) !== texts(vips)) await this.announcer.setAnnounced(vips);
-    } catch (error) {
-      this.#log.error({ balancer: this.name, reason: (error as Error).message }, 'cannot announce');
-    }
+  get announcer(): Announcer | null {
+    return this.#announcing.announcer;
   }
 
   get announced(): readonly Prefix[] {
-    return this.announcer === null ? [] : this.announcer.announcement.vips;
+    return this.#announcing.announced;
+  }
+
+  get drained(): boolean {
+    return this.#announcing.drained;
+  }
+
+  /** As it shall begin; later: `setDrained`. */
+  set drained(drained: boolean) {
+    this.#announcing.drained = drained;
+  }
+
+  /** Why its VIPs are taken back; null: they are not. */
+  get withdrawnFor(): string | null {
+    return this.#announcing.withdrawnFor;
   }
 
   get sessions(): readonly RouterSession[] {
-    return this.#sessions;
+    return this.#announcing.sessions;
   }
 
-  async lookAtSessions(): Promise<void> {
-    if (this.announcer === null) return;
-    try {
-      if (!this.announcer.isRunning()) {
-        this.#log.warn({ balancer: this.name }, 'BIRD has ended and is started again');
-        this.announcer = await openAnnouncer(this.#announcerOptions);
-      }
-      await this.#publish(); // also what BIRD refused before
-      this.#sessions = await this.announcer.sessions();
-    } catch (error) {
-      const info = (error as Error).message;
-      this.#sessions = this.balancer.routers.map((router) => ({ router: router.address, established: false, info }));
-    }
+  /** Rejects, and stays as it was, where BIRD does not take it. */
+  setDrained(drained: boolean): Promise<void> {
+    return this.#announcing.setDrained(drained);
+  }
+
+  withdraw(reason: string): Promise<void> {
+    return this.#announcing.withdraw(reason);
+  }
+
+  /** It takes changes again. */
+  restore(): Promise<void> {
+    return this.#announcing.restore();
+  }
+
+  lookAtSessions(): Promise<void> {
+    return this.#announcing.lookAtSessions();
   }
 
   /** `keep`: forwarding and announcements go on without this process. */
@@ -495,11 +464,8 @@ export class BalancerRole implements TableTarget {
     this.#closed = true;
     this.peers.close();
     await this.prober?.stop();
-    await this.#publishing;
-    if (!keep && this.announcer !== null) {
-      await this.announcer.stop();
-      await sleep(WITHDRAWN_MS); // packets under way still find the programs
-    }
+    const hasWithdrawn = await this.#announcing.close(keep);
+    if (hasWithdrawn) await sleep(WITHDRAWN_MS); // packets under way still find the programs
     this.slowPath?.stop();
     for (const table of this.#tables.values()) table.close();
     this.forwarder.close({ keep });
