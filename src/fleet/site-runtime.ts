@@ -80,7 +80,7 @@ export class SiteRuntime {
   readonly #leaving = new Map<string, PlannedBackend>();
   readonly #roles: SiteRoles;
   /** Packets that agents had passed on to another candidate at the last look. */
-  #passedOn = 0;
+  readonly #passedOn = new WeakMap<BackendRole, number>();
   #queue: Promise<void> = Promise.resolve();
   #nextRefresh: Promise<void> | null = null;
   /** Services whose members are to be looked at; null: all. */
@@ -470,10 +470,14 @@ export class SiteRuntime {
   }
 
   #countSecondChances(): void {
-    let passedOn = 0;
-    for (const backend of this.backends.values()) passedOn += backend.passedOn();
-    if (passedOn !== this.#passedOn) this.tables.doubtSilence();
-    this.#passedOn = passedOn;
+    const indices = new Set<number>();
+    for (const role of this.backends.values()) {
+      const passedOn = role.passedOn();
+      if (passedOn !== (this.#passedOn.get(role) ?? 0))
+        indices.add(this.indices.numberOf(role.name) ?? this.indices.numberOf(formerName(role.address)) ?? 0);
+      this.#passedOn.set(role, passedOn);
+    }
+    if (indices.size > 0) this.tables.doubtSilence(indices);
   }
 
   /** Whether flows may be on a machine that the configuration no longer names. */

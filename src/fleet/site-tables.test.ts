@@ -178,15 +178,32 @@ test('nothing settles before the silence has passed since a balancer left: its t
   assert.equal(await settleFully(tables), SLOTS);
 });
 
-test('nothing settles before the silence has passed since a backend has passed a packet on', async () => {
+test('nothing settles before the silence has passed since a candidate of unsettled slots has passed a packet on', async () => {
   const { tables, set, pass } = await site('x');
   await set(members(1));
   await set(members(2));
   pass(2 * SETTLE_MS);
-  tables.doubtSilence();
+  tables.doubtSilence(new Set([3, 1]));
   assert.equal(await settleFully(tables), 0);
   pass(2 * SETTLE_MS);
   assert.equal(await settleFully(tables), SLOTS);
+});
+
+test('a packet that was passed on holds up only services whose unsettled slots name its backend', async () => {
+  const { tables, set, pass, targets } = await site('x');
+  await set(members(1));
+  await set(members(2));
+  (targets[0] as Recorder).busy.add(5);
+  pass(2 * SETTLE_MS);
+  tables.doubtSilence(new Set([3]));
+  assert.equal(await settleFully(tables), SLOTS - 1, '3 serves others');
+  // In slot 5 alone: 2 serves the settled slots too, and 1 no slot that is settled.
+  const table = tables.table('web') as SlotTable;
+  table.current[5] = 1;
+  (targets[0] as Recorder).busy.clear();
+  pass(2 * SETTLE_MS);
+  tables.doubtSilence(new Set([2]));
+  assert.equal(await settleFully(tables), 1, 'the packets for settled slots have no key');
 });
 
 test('where other processes run balancers, silence here settles only what a change waits for', async () => {

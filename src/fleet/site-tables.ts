@@ -44,6 +44,8 @@ interface ServiceTable {
   settleAfterMs: number;
   settlesByReports: boolean;
   othersUnheard: boolean;
+  /** What happened before does not show in the ticks of its slots. */
+  doubtedMs: number;
   /** When the last change of its slots was acknowledged by all. */
   publishedMs: number;
   /** Slots whose planned change would need a fourth candidate. */
@@ -280,6 +282,7 @@ export class SiteTables {
       settleAfterMs: options.settleAfterMs,
       settlesByReports: options.settlesByReports === true,
       othersUnheard: options.othersUnheard === true,
+      doubtedMs: Number.NEGATIVE_INFINITY,
       publishedMs: this.#nowMs(),
       waiting: 0,
       weightsOnly: false,
@@ -347,12 +350,13 @@ export class SiteTables {
     const silenceMs = settleAfterMs + SILENCE_MARGIN_MS;
     const none = new Uint8Array(table.unsettled.length);
     const may = entry.othersUnheard ? waitingSlots(entry) : table.unsettled.slice();
-    if (this.#nowMs() - this.#silentSinceMs < silenceMs || !may.includes(1)) return none;
+    const isTooEarly = () => this.#nowMs() - Math.max(this.#silentSinceMs, entry.doubtedMs) < silenceMs;
+    if (isTooEarly() || !may.includes(1)) return none;
     for (const target of [...this.#targets.values()])
       if (only === null || only === target.name)
         await this.#ask(target, () => target.vetoSettling(subject, silenceMs, may));
     // Whoever was given up just now took its ticks along.
-    return this.#nowMs() - this.#silentSinceMs < silenceMs ? none : may;
+    return isTooEarly() ? none : may;
   }
 
   /** One step for each slot that every balancer has seen silent; a slot needs up to three rounds (decide/slots.ts). */
@@ -448,16 +452,20 @@ export class SiteTables {
   }
 
   /**
-   * What has happened so far does not show in the ticks: no slot settles before its silence has passed from now on. So when a
-   * backend has passed a packet on: the slot's balancers took it for one to `current`.
+   * These backends have passed packets on, which the slots' balancers took for ones to `current`: no slot of services that may have sent
+   * them such packets, by unsettled slots that name them, settles before its silence has passed from now on.
    */
-  doubtSilence(): void {
-    this.#silentSinceMs = this.#nowMs();
+  doubtSilence(passedOn: ReadonlySet<number>): void {
+    for (const entry of this.#services.values()) {
+      const { named } = indicesOf(entry);
+      if ([...passedOn].some((index) => named.has(index) && mayHaveKeyed(entry, index)))
+        entry.doubtedMs = this.#nowMs();
+    }
   }
 
   #drop(name: string): void {
     if (!this.#targets.delete(name)) return;
-    this.doubtSilence();
+    this.#silentSinceMs = this.#nowMs();
     this.#departedMs = this.#nowMs();
   }
 
@@ -466,6 +474,14 @@ export class SiteTables {
     this.#queue = done.catch(() => {});
     return done;
   }
+}
+
+/** Packets with a key, which a second chance needs, come by unsettled slots alone. */
+function mayHaveKeyed({ table }: ServiceTable, index: number): boolean {
+  const { current, previous, third } = table;
+  return table.unsettled.some(
+    (is, slot) => is !== 0 && (current[slot] === index || previous[slot] === index || third[slot] === index),
+  );
 }
 
 /** 1 for each slot whose change waits for room for another candidate. */
