@@ -11,7 +11,7 @@ import { formatRecordData } from './presentation/record.ts';
 import { RateLimiter } from './rate-limit.ts';
 import { Responder } from './respond.ts';
 import { address, mutableView, record, service, testConfig, testProtocol, zone } from './sample.ts';
-import { TELLS_NOTHING } from './server-record.ts';
+import { createIdentity, TELLS_NOTHING } from './server-record.ts';
 import { decodeMessage, encodeQuery, type Message } from './wire/message.ts';
 import { parseName, ROOT_NAME } from './wire/name.ts';
 import { CLASS, FLAG, parseType } from './wire/numbers.ts';
@@ -122,6 +122,26 @@ test('answers are never answered, and neither is what has no whole header', () =
   for (let length = 0; length < 12; length++) assert.equal(ask(query.subarray(0, length)), null);
   assert.equal(counters.dropped.response, dropped.response + 1);
   assert.equal(counters.dropped.short, dropped.short + 12);
+});
+
+test('a short answer is no longer than the query, but for the part of a cookie that is ours', () => {
+  const cookieKeys = [new Uint32Array(4)];
+  const identity = createIdentity('Portico', 'n'.repeat(64), 'e'.repeat(64));
+  const short = new Answerer({ view, identity, cookieKeys, zones: compile(testConfig()) });
+  const out = new Uint8Array(MAX_UDP_BYTES);
+  const nsid = [0, 3, 0, 0];
+  const subnet = [0, 8, 0, 7, 0, 1, 24, 0, 10, 1, 2];
+  const cookie = [0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8];
+  for (const options of [[], nsid, subnet, cookie, [...nsid, ...subnet, ...cookie]]) {
+    const query = queryBytes('www.example.test', 'A', Uint8Array.from(options));
+    const hasCookie = options.length > 11;
+    for (const how of hasCookie ? (['bad-cookie', 'truncated'] as const) : (['truncated'] as const)) {
+      short.answer(query, query.length, asker('10.0.0.1', 'udp'), out);
+      const length = short.shorten(how, out);
+      assert.equal(length, query.length + (hasCookie ? 16 : 0) - (options[1] === 3 ? 4 : 0));
+      assert.ok(decodeMessage(out.subarray(0, length)).ok);
+    }
+  }
 });
 
 test('by UDP nothing is answered to ports whose services answer anything, nor to one that cannot be', () => {

@@ -101,7 +101,7 @@ export class Answerer {
 
   /**
    * Replaces the answer that was just made into `out` by a short one: TC, so that the client asks by TCP, or BADCOOKIE, so that it asks
-   * again with the cookie in there. Returns its length, which is below twice the query's.
+   * again with the cookie in there. Returns its length: at most the query's and the 16 bytes of a server's cookie.
    */
   shorten(how: 'truncated' | 'bad-cookie', out: Uint8Array): number {
     const { facts } = this;
@@ -109,6 +109,7 @@ export class Answerer {
     facts.steered = null;
     facts.scopeLength = 0;
     facts.explanation = null;
+    this.#query.wantsServerId = false;
     this.#flags = 0;
     if (how === 'truncated') this.#truncate();
     else this.#rewind();
