@@ -1,5 +1,5 @@
 /** Names to values by their wire bytes, letters without case. A lookup allocates nothing. */
-import { LOWER_CASE, labelStarts, lowerName, type Name } from './wire/name.ts';
+import { LOWER_CASE, labelStarts, lowerName, MAX_LABELS, type Name } from './wire/name.ts';
 import { hashSuffixes } from './wire/query.ts';
 
 interface Entry<V> {
@@ -27,6 +27,17 @@ export function hashName(name: Name): HashedName {
   return { bytes: name, end: name.length, labels, starts, hashes };
 }
 
+const scratchStarts = new Uint16Array(MAX_LABELS + 1);
+const scratchHashes = new Uint32Array(MAX_LABELS + 1);
+
+/** Of the whole name, as `hashName` has it first. Allocates nothing: a zone has millions of names. */
+function hashWhole(name: Name): number {
+  let labels = 0;
+  for (let position = 0; name[position] !== 0; position += name[position] + 1) scratchStarts[labels++] = position;
+  hashSuffixes(name, scratchStarts, labels, name.length, scratchHashes);
+  return scratchHashes[0];
+}
+
 export class NameTable<V> {
   readonly #values: V[] = [];
   /** Power of two of short lists. */
@@ -37,17 +48,19 @@ export class NameTable<V> {
   }
 
   get(name: Name): V | undefined {
-    return this.find(hashName(name), 0);
+    return this.#lookUp(name, 0, name.length, hashWhole(name));
   }
 
   /** The value of the suffix of `name` that starts with its label number `label`. */
   find(name: HashedName, label: number): V | undefined {
-    const hash = name.hashes[label];
+    return this.#lookUp(name.bytes, name.starts[label], name.end, name.hashes[label]);
+  }
+
+  #lookUp(bytes: Uint8Array, start: number, end: number, hash: number): V | undefined {
     const bucket = this.#buckets[hash & (this.#buckets.length - 1)];
-    const start = name.starts[label];
     for (let i = 0; i < bucket.length; i++) {
       const entry = bucket[i];
-      if (entry.hash === hash && equalsAt(entry.name, name.bytes, start, name.end)) return entry.value;
+      if (entry.hash === hash && equalsAt(entry.name, bytes, start, end)) return entry.value;
     }
     return undefined;
   }
@@ -56,7 +69,7 @@ export class NameTable<V> {
   add(name: Name, value: V): void {
     if (this.get(name) !== undefined) throw new Error('the name is in the table already');
     const lower = lowerName(name);
-    const hash = hashName(lower).hashes[0];
+    const hash = hashWhole(lower);
     this.#buckets[hash & (this.#buckets.length - 1)].push({ name: lower, hash, value });
     this.#values.push(value);
     if (this.#values.length > this.#buckets.length) this.#grow();

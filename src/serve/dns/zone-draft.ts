@@ -39,6 +39,8 @@ export interface SetDraft extends RecordSet {
   readonly records: RecordData[];
   readonly additionals: { owner: Name; set: RecordSet }[];
   readonly origins: Origin[];
+  /** Data of a set that is large; null: it is not. */
+  present: Set<string> | null;
 }
 
 export interface ZoneDraft {

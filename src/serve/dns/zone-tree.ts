@@ -21,13 +21,26 @@ export function addToSet(
 ): SetDraft {
   let set = node.sets.get(type);
   if (set === undefined) {
-    set = { type, ttlSeconds, records: [], additionals: [], origins: [] };
+    set = { type, ttlSeconds, records: [], additionals: [], origins: [], present: null };
     node.sets.set(type, set);
   }
   set.origins.push(origin);
   // A set has no duplicates (RFC 2181 section 5).
-  if (!set.records.some((record) => sameBytes(record.bytes, data.bytes))) set.records.push(data);
+  if (!hasData(set, data)) set.records.push(data);
   return set;
+}
+
+/** Sets above this size are looked up by text. */
+const LARGE_SET = 16;
+
+function hasData(set: SetDraft, { bytes }: RecordData): boolean {
+  if (set.records.length < LARGE_SET) return set.records.some((record) => sameBytes(record.bytes, bytes));
+  const textOf = (data: Uint8Array) => Buffer.from(data.buffer, data.byteOffset, data.length).toString('latin1');
+  set.present ??= new Set(set.records.map((record) => textOf(record.bytes)));
+  const text = textOf(bytes);
+  if (set.present.has(text)) return true;
+  set.present.add(text);
+  return false;
 }
 
 function sameBytes(a: Uint8Array, b: Uint8Array): boolean {

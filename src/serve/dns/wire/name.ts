@@ -81,7 +81,13 @@ export function labelStarts(name: Name): number[] {
 /** True when `name` is `ancestor` or lies below it. */
 export function isAtOrBelow(name: Name, ancestor: Name): boolean {
   const start = name.length - ancestor.length;
-  return start >= 0 && labelStarts(name).includes(start) && sameName(name.subarray(start), ancestor);
+  let position = 0;
+  while (position < start) position += name[position] + 1;
+  if (position !== start) return false;
+  for (let i = 0; i < ancestor.length; i++) {
+    if (LOWER_CASE[name[start + i]] !== LOWER_CASE[ancestor[i]]) return false;
+  }
+  return true;
 }
 
 /** The name without its first label; of the root the root. */
