@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import type { XdpVerdict } from '../src/serve/vip/bpf.ts';
 import { OUTCOME } from '../src/serve/vip/layout.gen.ts';
 import type { Outcomes } from './vip-bed.ts';
-import { isMessage, type Lane, nameOf, OUTER_BYTES, sizeOf } from './vip-lanes.ts';
+import { isMessage, isStray, type Lane, nameOf, OUTER_BYTES, sizeOf } from './vip-lanes.ts';
 
 /** An answer quotes so much that its frame is so long. */
 const ANSWER_BYTES = { 4: 14 + 28 + 52, 6: 14 + 1280 } as const;
@@ -36,7 +36,7 @@ export function assertSample(
   const total = after.outcome.reduce((sum, _, outcome) => sum + grown(outcome), 0);
   assert.equal(total, turns, `${name}: each packet has one outcome`);
   assert.equal(after.bytes - before.bytes, turns * (size - 14), `${name}: each packet counts its bytes`);
-  assert.equal(sample.verdict, lane.kind === 'not-vip' ? 'pass' : 'tx', name);
+  assert.equal(sample.verdict, isStray(lane) ? 'pass' : 'tx', name);
   const lengths = lengthsOf(lane);
   assert.ok(lengths.includes(sample.lengthBytes), `${name}: length ${sample.lengthBytes}, not ${lengths.join(' or ')}`);
   const inTable = lane.kind === 'new' ? OUTCOME.NEW : OUTCOME.TRACKED;
@@ -51,8 +51,9 @@ export function assertSample(
   assert.equal(grown(outcomeOf(lane)), turns, `${name}: its outcome`);
 }
 
-function outcomeOf({ kind, protocol, tracking, table }: Lane): number {
-  if (kind === 'not-vip') return OUTCOME.NOT_VIP;
+function outcomeOf(lane: Lane): number {
+  const { kind, protocol, tracking, table } = lane;
+  if (isStray(lane)) return OUTCOME.NOT_VIP;
   if (kind === 'error') return OUTCOME.ICMP_ERROR;
   if (kind === 'too-big') return OUTCOME.TOO_BIG;
   if (tracking === 'classic' || table === 'unsettled100') return kind === 'new' ? OUTCOME.NEW : OUTCOME.TRACKED;
@@ -62,7 +63,7 @@ function outcomeOf({ kind, protocol, tracking, table }: Lane): number {
 /** Of the frame that comes out. In unsettled slots the backend learns the other candidates, by the key. */
 function lengthsOf(lane: Lane): number[] {
   const size = sizeOf(lane);
-  if (lane.kind === 'not-vip') return [size];
+  if (isStray(lane)) return [size];
   if (lane.kind === 'too-big') return [ANSWER_BYTES[lane.family]];
   const plain = size + OUTER_BYTES[lane.mode];
   if (lane.kind === 'new' || lane.tracking === 'classic' || isMessage(lane)) return [plain];

@@ -59,6 +59,8 @@ export const VIP_ADDRESS = { 4: '192.0.2.1', 6: '2001:db8::1' } as const;
 const IFINDEX = 1;
 const SLOTS = 65_537;
 export const BACKENDS = 100;
+/** VIPs that are prefixes. */
+const PREFIXES = 200;
 const MAP_TYPE_LRU_HASH = 9;
 const BPF_F_MMAPABLE = 1 << 10;
 const BPF_F_INNER_MAP = 1 << 12;
@@ -113,6 +115,7 @@ export class VipBed {
   #connections: BigUint64Array;
   #counters: BigUint64Array;
   #serverIds: ServerIdTable;
+  #settings!: SettingsView;
   #slots = new Map<TableKind, BigUint64Array>();
   #table = populateTable(
     SLOTS,
@@ -153,7 +156,8 @@ export class VipBed {
   }
 
   #fillSettings(): void {
-    const settings = new SettingsView(this.#map(this.balancer.mapFd('settings'), SETTINGS.sizeBytes));
+    this.#settings = new SettingsView(this.#map(this.balancer.mapFd('settings'), SETTINGS.sizeBytes));
+    const settings = this.#settings;
     settings.view.setBigUint64(SETTINGS.offsets.key, 0x0706050403020100n, true);
     settings.view.setBigUint64(SETTINGS.offsets.key + 8, 0x0f0e0d0c0b0a0908n, true);
     settings.bucketMask = this.options.buckets - 1;
@@ -201,6 +205,21 @@ export class VipBed {
       const address = toMapped(parseAddress(VIP_ADDRESS[family])!);
       updateElement(this.balancer.mapFd('vips'), address, vip.memory);
     }
+    const vip = new VipView();
+    vip.subject = 4;
+    for (let i = 0; i < PREFIXES; i++) {
+      // 100.64.0.0/24 and on: bits that count, then the address as IPv4-mapped.
+      const address = toMapped(parseAddress(`100.64.${i}.0`)!);
+      updateElement(this.balancer.mapFd('vip_prefixes'), Uint8Array.of(120, 0, 0, 0, ...address), vip.memory);
+    }
+  }
+
+  /** Whether VIPs are prefixes too: those are there always, but not always asked for. */
+  usePrefixes(isUsed: boolean): void {
+    const prefixes = isUsed ? PREFIXES : 0;
+    if (this.#settings.vipPrefixes === prefixes) return;
+    this.#settings.vipPrefixes = prefixes;
+    this.#settings.generation++;
   }
 
   #makeInner(name: string, valueSizeBytes: number, maxEntries: number): number {

@@ -3,8 +3,11 @@ import type { ForwardingMode } from '../src/config/model.ts';
 import type { Family, Protocol, TableKind } from './vip-bed.ts';
 import { FRAME_BYTES, QUOTE_OFFSET } from './vip-frames.ts';
 
-/** `error`: ICMP errors about established flows; `too-big`: packets of them that do not fit, which are answered. */
-export type Kind = 'established' | 'new' | 'not-vip' | 'error' | 'too-big';
+/**
+ * `error`: ICMP errors about established flows; `too-big`: packets of them that do not fit, which are answered;
+ * `not-vip-prefix`: packets for no VIP where some VIPs are prefixes.
+ */
+export type Kind = 'established' | 'new' | 'not-vip' | 'not-vip-prefix' | 'error' | 'too-big';
 export type Tracking = 'just-enough' | 'classic';
 export type BaselineName = 'only_grow' | 'only_pass' | 'only_answer';
 
@@ -79,7 +82,13 @@ function listPlain(all: Lane): Lane[] {
   if (family === 6) lanes.push({ ...all, family: 4 });
   if (protocol === 'udp') return [...lanes, { ...all, protocol: 'tcp' }];
   lanes.push({ ...all, protocol: 'quic' }, { ...all, protocol: 'quic', kind: 'new' });
-  return [...lanes, { ...all, kind: 'error' }, { ...all, kind: 'too-big' }, { ...all, kind: 'not-vip', flows: 1 }];
+  for (const kind of ['not-vip', 'not-vip-prefix'] as const) lanes.push({ ...all, kind, flows: 1 });
+  return [...lanes, { ...all, kind: 'error' }, { ...all, kind: 'too-big' }];
+}
+
+/** For no VIP. */
+export function isStray({ kind }: Lane): boolean {
+  return kind === 'not-vip' || kind === 'not-vip-prefix';
 }
 
 export function isMessage({ kind }: Lane): boolean {
@@ -94,7 +103,7 @@ export function isBare({ mode }: Lane): boolean {
 /** What the loop around a lane is measured with. */
 export function baselineOf(one: Lane): BaselineName {
   if (one.kind === 'too-big') return 'only_answer';
-  return one.kind === 'not-vip' || isBare(one) ? 'only_pass' : 'only_grow';
+  return isStray(one) || isBare(one) ? 'only_pass' : 'only_grow';
 }
 
 /** Lanes with the same key have the same loop: it differs by family and by what it writes into the packet. */
@@ -117,6 +126,7 @@ export function sizeOf({ kind, family }: Lane): number {
 export function nameOf({ family, protocol, kind, flows, tracking, table, mode }: Lane): string {
   const how = tracking === 'classic' ? 'classic' : mode === 'gre' ? table : `${table} ${mode}`;
   if (kind === 'not-vip') return `IPv${family} not for a VIP`;
+  if (kind === 'not-vip-prefix') return `IPv${family} not for a VIP, beside prefixes`;
   if (kind === 'error') return `IPv${family} ICMP error, ${flows} flows`;
   if (kind === 'too-big') return `IPv${family} too big, ${flows} flows`;
   return `IPv${family} ${protocol} ${kind} ${how}, ${flows} flows`;

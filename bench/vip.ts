@@ -21,6 +21,7 @@ import {
   baselineOf,
   ETHERNET_MTU_BYTES,
   isFlood,
+  isStray,
   type Lane,
   lane,
   listScenes,
@@ -32,7 +33,7 @@ import { Rounds } from './vip-rounds.ts';
 
 const BASELINE =
   'the same loop (the last encapsulation taken off, the next flow written, one tail call) around a program that only makes ' +
-  'the same room at the head of the frame (not-vip, l2 and nat: around one that does nothing; too-big: one that also cuts the frame off), ' +
+  'the same room at the head of the frame (not for a VIP, l2 and nat: around one that does nothing; too-big: one that also cuts the frame off), ' +
   'sampled in each round. Times are without it, "gross" is with it.';
 
 /** Coprime to every number of flows, about its golden section: all flows in turn, none near the one before. */
@@ -196,6 +197,7 @@ class Run {
   #sample(one: Lane): number {
     const { turns } = this.#scale;
     const name = nameOf(one);
+    this.#bed.usePrefixes(one.kind === 'not-vip-prefix');
     // The programs before took the caches. Not all flows, or the cache of a few would look like that of many.
     this.#send(one, turns / 5);
     const before = this.#read(one);
@@ -209,7 +211,7 @@ class Run {
   }
 
   #read(one: Lane): Outcomes {
-    if (one.kind === 'not-vip') return this.#bed.readOthers();
+    if (isStray(one)) return this.#bed.readOthers();
     return this.#bedOf(one).readOutcomes(one.family, one.protocol, one.table, one.mode);
   }
 
@@ -271,9 +273,10 @@ function setTurn(
   if (family === 4) bytes.set(frame.subarray(30, 34), 44);
 }
 
-function makeLaneFrame({ family, protocol, kind, table, mode }: Lane, isSyn: boolean): Uint8Array {
+function makeLaneFrame(one: Lane, isSyn: boolean): Uint8Array {
+  const { family, protocol, kind, table, mode } = one;
   const destinationPort = portOf(protocol, table, mode);
   if (kind === 'error') return makeError(family, protocol, destinationPort);
   const bytes = kind === 'too-big' ? ETHERNET_MTU_BYTES : FRAME_BYTES[family];
-  return makeFrame({ family, protocol, isSyn, isStray: kind === 'not-vip', destinationPort, bytes });
+  return makeFrame({ family, protocol, isSyn, isStray: isStray(one), destinationPort, bytes });
 }

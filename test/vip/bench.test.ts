@@ -51,7 +51,10 @@ describe('bench vip', { skip: cannotLoad }, () => {
     const kinds = new Set(timed.map(({ params }) => `${params.kind} ${params.table} ${params.tracking}`));
     const tables = ['stable just-enough', 'unsettled10 just-enough', 'unsettled100 just-enough', 'stable classic'];
     const expected = ['established', 'new'].flatMap((kind) => tables.map((table) => `${kind} ${table}`));
-    assert.deepEqual([...kinds].sort(), [...expected, 'not-vip stable just-enough'].sort());
+    assert.deepEqual(
+      [...kinds].sort(),
+      [...expected, ...['not-vip', 'not-vip-prefix'].map((kind) => `${kind} stable just-enough`)].sort(),
+    );
     const messages = timed.flatMap(({ params }) =>
       params.message === undefined ? [] : [`${params.ip} ${params.message}`],
     );
