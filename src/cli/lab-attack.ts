@@ -28,7 +28,8 @@ export async function runAttackScenario(args: CommandArguments, place: LabPlace)
   );
   if (args.json) printJson(report);
   else {
-    const share = `goodput ${Math.round(report.goodputShare * 100)} % of the control run's`;
+    const percent = (share: number) => `${Math.round(share * 100)} %`;
+    const share = `goodput ${percent(report.goodputShare)} of the control run's, under ${percent(report.attackShare)} of its attack`;
     process.stdout.write(`\n${share}\n${report.ok ? 'Everything held.' : 'NOT everything held: see above.'}\n`);
   }
   return report.ok ? 0 : 1;

@@ -44,6 +44,8 @@ export interface AttackReport {
   readonly seconds: number;
   /** Goodput of the attack run as a share of the control run's. */
   readonly goodputShare: number;
+  /** Packets that the attacker sent, as a share of the control run's: far below 1, the machine was too busy for a comparison. */
+  readonly attackShare: number;
   readonly steps: readonly AttackStep[];
 }
 
@@ -154,14 +156,20 @@ export async function runAttack(world: World, traffic: HeldTraffic, options: Att
   const attack = await runStep(world, traffic, 'attack', control.goodputBytesPerSecond, options);
   say(`  ${renderAttackStep(attack)}`);
   const goodputShare = attack.goodputBytesPerSecond / control.goodputBytesPerSecond;
+  const attackShare = sentBy(attack) / sentBy(control);
   return {
     scenario: 'attack',
     ok: control.ok && attack.ok,
     connections,
     seconds,
     goodputShare: Math.round(goodputShare * 1000) / 1000,
+    attackShare: Math.round(attackShare * 1000) / 1000,
     steps: [control, attack],
   };
+}
+
+function sentBy({ sentPerSecond }: AttackStep): number {
+  return Object.values(sentPerSecond).reduce((sum, rate) => sum + rate, 0);
 }
 
 function renderAttackStep(step: AttackStep): string {
