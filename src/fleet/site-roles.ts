@@ -3,7 +3,7 @@ import type { Config } from '../config/model.ts';
 import type { BackendRole } from './backend-role.ts';
 import type { BalancerRole } from './balancer-role.ts';
 import type { Log } from './log.ts';
-import type { PlannedBackend, SitePlan } from './site-plan.ts';
+import type { PlannedBackend, PlannedVip, SitePlan } from './site-plan.ts';
 import type { SiteTables } from './site-tables.ts';
 
 export interface RolePlan {
@@ -122,6 +122,15 @@ export class SiteRoles {
       this.#log.error(fields, `balancer does not take changes: ${isLast ? 'the last, it goes on' : 'withdrawn'}`);
     this.#behind.add(name);
     if (!isLast) await balancer.withdraw(error.message);
+  }
+
+  /** A VIP of which a balancer lacks a service is announced by those that have it all, if there are any. */
+  isLeftToOthers(plan: SitePlan, balancer: BalancerRole, { subject }: PlannedVip): boolean {
+    const lacks = ({ lacking }: BalancerRole): boolean =>
+      lacking.size > 0 &&
+      plan.services.some((one) => lacking.has(one.subject) && one.vips.some((vip) => vip.subject === subject));
+    const hasAll = (one: BalancerRole): boolean => one.withdrawnFor === null && !one.drained && !lacks(one);
+    return lacks(balancer) && [...this.balancers.values()].some(hasAll);
   }
 
   /**

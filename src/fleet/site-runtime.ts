@@ -17,14 +17,7 @@ import { canSettleByReports, changesAtOnce, turnsOf } from './scheduling.ts';
 import { type ServiceChoice, ServiceChoices } from './service-choices.ts';
 import { ServiceWeights } from './service-weights.ts';
 import { SiteDrains } from './site-drains.ts';
-import {
-  assertRoom,
-  type PlannedBackend,
-  type PlannedService,
-  type PlannedVip,
-  planSite,
-  type SitePlan,
-} from './site-plan.ts';
+import { assertRoom, type PlannedBackend, type PlannedService, planSite, type SitePlan } from './site-plan.ts';
 import { type RolePlan, SiteRoles } from './site-roles.ts';
 import { SiteTables } from './site-tables.ts';
 import { indicesIn, NOBODY_NAMED, slotsNaming } from './slot-counts.ts';
@@ -368,22 +361,11 @@ export class SiteRuntime {
     const vips = this.#plan.vips.filter(({ subject }) => subjects.has(subject));
     await Promise.all(
       [...this.balancers.values()].map((balancer) => {
-        const announced = vips.filter((vip) => !this.#isLeftToOthers(balancer, vip));
+        const announced = vips.filter((vip) => !this.#roles.isLeftToOthers(this.#plan, balancer, vip));
         return balancer.announce(announced.map((vip) => vip.prefix));
       }),
     );
     this.#shareFragments();
-  }
-
-  /** A VIP of which a balancer lacks a service is announced by those that have it all, if there are any. */
-  #isLeftToOthers(balancer: BalancerRole, { subject }: PlannedVip): boolean {
-    const lacks = ({ lacking }: BalancerRole): boolean =>
-      lacking.size > 0 &&
-      this.#plan.services.some((one) => lacking.has(one.subject) && one.vips.some((vip) => vip.subject === subject));
-    return (
-      lacks(balancer) &&
-      [...this.balancers.values()].some((other) => other.withdrawnFor === null && !other.drained && !lacks(other))
-    );
   }
 
   /** Whether the site has as many live backends as the service needs, at least one. */
