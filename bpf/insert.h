@@ -21,7 +21,7 @@ struct newcomer {
 	__u8 is_takeover;
 	/* The answer: another CPU was first to enter the flow, for what stands in `backend` now. */
 	__u8 is_followed;
-	__u8 zero;
+	__u8 is_udp; /* and shows no beginning */
 	/* Bits of enum event, and EVENT_CAS_LOST, which can happen more than once. */
 	__u32 events;
 	__u32 lost_swaps;
@@ -87,6 +87,15 @@ static __always_inline bool try_insert(struct newcomer *new, const struct servic
 	return false;
 }
 
+/* A flow of UDP that is not entered looks new when it can be: it goes on where it went meanwhile. */
+static __always_inline void prolong_adoption(struct pressure *pressure, const struct newcomer *new)
+{
+	__u32 until = (__u32)(new->clock >> FINE_SHIFT) + pressure->adopt_for;
+
+	if (new->is_udp && pressure->adopt_for && (__s32)(until - pressure->adopt_until) > 0)
+		pressure->adopt_until = until;
+}
+
 /* False: not inserted; the event says why. */
 static __always_inline bool insert_flow(struct newcomer *new, const struct service *service)
 {
@@ -99,8 +108,10 @@ static __always_inline bool insert_flow(struct newcomer *new, const struct servi
 	if (!pressure)
 		return false;
 	new->events = 1 << EVENT_REFUSED_PRESSURE;
-	if (!try_insert(new, service, pressure, time))
+	if (!try_insert(new, service, pressure, time)) {
+		prolong_adoption(pressure, new);
 		return false;
+	}
 	new->events = 0;
 	if (new->is_followed)
 		return true;

@@ -313,7 +313,8 @@ struct pressure {
 			      FINE_SHIFT */
 	__u32 turn;        /* of the scheduler: raised for every pick */
 	__u32 picks;       /* length of the pick table; 0: none */
-	__u32 zero;
+	__u32 adopt_for; /* UDP: so long, in the same unit, a flow that could not be tracked prolongs the time
+			  */
 	__u64 zeros;
 };
 

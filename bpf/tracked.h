@@ -153,12 +153,17 @@ static __always_inline enum outcome choose_tracked(struct question *asked, const
 		return OUTCOME_TRACKED;
 	}
 	if (!asked->is_error && (asked->is_new || !asked->is_tcp)) {
-		*backend =
-		    schedule(service, all, current_of(slots->first_word), current_of(slots->second_word));
+		bool is_adopted = !asked->is_tcp && is_adopting(service, new->clock);
+
+		*backend = is_adopted ? home_of(slots)
+				      : schedule(service, all, current_of(slots->first_word),
+						 current_of(slots->second_word));
 		new->state = STATE_OPENING | counted;
 		if (*backend && track(asked, all, service, new, &entry, is_valid, *backend)) {
 			*backend = new->backend;
-			return new->is_followed ? OUTCOME_TRACKED : OUTCOME_NEW;
+			if (new->is_followed)
+				return OUTCOME_TRACKED;
+			return is_adopted ? OUTCOME_ADOPTED : OUTCOME_NEW;
 		}
 	}
 	*backend = home_of(slots);

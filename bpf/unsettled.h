@@ -135,6 +135,7 @@ static __always_inline bool track(struct question *asked, const struct settings 
 	new->backend = backend;
 	new->reclaim_ticks = reclaim_ticks_of(all, service);
 	new->has_entry = own->place != NULL;
+	new->is_udp = !asked->is_tcp;
 	new->is_takeover = is_takeover;
 	is_inserted = insert_flow(new, service);
 	asked->events = new->events;

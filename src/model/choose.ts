@@ -4,11 +4,11 @@ import { PROTOCOL_TCP, PROTOCOL_UDP, TCP_FIN, TCP_RST } from '../net/packet.ts';
 import { forwardingOf } from './encapsulate.ts';
 import { addressKey, type Engine, type EngineService, type EngineSlots, serverIdKey } from './engine.ts';
 import { type FlowHash, hashSource, placesOf, secondSlotOf, slotOfHash } from './flow-hash.ts';
+import type { PacketKind } from './insert.ts';
 import {
   BACKEND_ALIVE,
   type Clock,
   canNameOthers,
-  clockFine,
   EVENT_KEYED,
   INDEX_MASK,
   type Outcome,
@@ -20,9 +20,9 @@ import {
 import { kindOf, type Packet } from './packet.ts';
 import type { IpHeader, Transport } from './parse.ts';
 import { isLimited } from './prefixes.ts';
-import { ADOPT_UNTIL_WORD } from './pressure.ts';
+import { isAdopting } from './pressure.ts';
 import { readQuic } from './quic.ts';
-import { createSelection, type PacketKind, type Selection, selectBackend } from './select.ts';
+import { createSelection, type Selection, selectBackend } from './select.ts';
 import { selectTracked } from './tracked.ts';
 
 /** What the choice of a backend depends on. */
@@ -195,7 +195,7 @@ function chooseUnsettled(
       third,
       kind: flow.kind,
       flow: placesOf(flow.hash, service.salt, generation, engine.bucketMask),
-      adopting: ((clockFine(clock) - common.pressure[ADOPT_UNTIL_WORD]) | 0) < 0,
+      adopting: isAdopting(common.pressure, clock),
     },
     selection,
   );

@@ -9,8 +9,9 @@ import {
   SILENCE_TICKS,
   slotText,
 } from './cluster-state.ts';
+import type { PacketKind } from './insert.ts';
 import { YOUNG_TICKS } from './layout.ts';
-import { type PacketKind, selectBackend } from './select.ts';
+import { selectBackend } from './select.ts';
 
 const UNLIMITED = 0x7fffffff;
 

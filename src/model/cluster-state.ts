@@ -5,16 +5,10 @@
 import { silenceTicks, tickOf } from '../decide/slot-word.ts';
 import { createSlotTable, type SlotTable } from '../decide/slots.ts';
 import { type ConnectionTable, createConnectionTable, type FlowPlaces } from './connections.ts';
+import type { PacketKind } from './insert.ts';
 import { BACKEND_AGENT, BACKEND_ALIVE } from './layout.ts';
 import { PRESSURE_WORDS, type PressureWords } from './pressure.ts';
-import {
-  createSelection,
-  type PacketKind,
-  SELECT_RULES,
-  type Selection,
-  type SelectRequest,
-  type SelectRules,
-} from './select.ts';
+import { createSelection, SELECT_RULES, type Selection, type SelectRequest, type SelectRules } from './select.ts';
 
 export const MAX_BALANCERS = 3;
 /** Indices 1 .. MAX_INDEX. */

@@ -1,7 +1,7 @@
 /** How a new flow enters the connection table: bpf/insert.h. */
 import { type ConnectionTable, type FlowPlaces, findRoom, writeEntry } from './connections.ts';
 import { type Clock, EVENT_INSERTED, EVENT_REFUSED_FULL, EVENT_REFUSED_PRESSURE, EVENT_REPLACED } from './layout.ts';
-import { countTracked, hasRoom, type PressureLimits, type PressureWords } from './pressure.ts';
+import { countTracked, hasRoom, type PressureLimits, type PressureWords, prolongAdoption } from './pressure.ts';
 
 export interface Newcomer {
   flow: FlowPlaces;
@@ -11,7 +11,13 @@ export interface Newcomer {
   reclaimTicks: number;
   connections: ConnectionTable;
   pressure: PressureWords;
+  kind: PacketKind;
 }
+
+/**
+ * `syn`: TCP with SYN and without ACK, RST and FIN, or an Initial of QUIC: a new connection. `tcp`: all other TCP and QUIC.
+ */
+export type PacketKind = 'syn' | 'tcp' | 'udp';
 
 /** What `insertFlow` gives where the flow was entered. */
 export const INSERTED_EVENTS = EVENT_INSERTED | EVENT_REPLACED;
@@ -21,15 +27,18 @@ export const INSERTED_EVENTS = EVENT_INSERTED | EVENT_REPLACED;
  * `isTakeover`: it was valid, so the flow was counted when it came.
  */
 export function insertFlow(
-  { connections, flow, clock, limits, reclaimTicks, pressure }: Newcomer,
+  { connections, flow, clock, limits, reclaimTicks, pressure, kind }: Newcomer,
   own: number,
   isTakeover: boolean,
   backend: number,
   state: number,
 ): number {
-  if (own < 0 && !hasRoom(pressure, limits, clock)) return EVENT_REFUSED_PRESSURE;
-  const place = own >= 0 ? own : findRoom(connections, flow, clock.high, reclaimTicks);
-  if (place < 0) return EVENT_REFUSED_FULL;
+  const isFree = own >= 0 || hasRoom(pressure, limits, clock);
+  const place = own >= 0 || !isFree ? own : findRoom(connections, flow, clock.high, reclaimTicks);
+  if (place < 0) {
+    if (kind === 'udp') prolongAdoption(pressure, clock);
+    return isFree ? EVENT_REFUSED_FULL : EVENT_REFUSED_PRESSURE;
+  }
   writeEntry(connections, place, flow, backend, clock.high, state);
   if (isTakeover) return EVENT_REPLACED;
   countTracked(pressure, limits, clock);

@@ -1,10 +1,10 @@
 /** A packet on its way through the balancer's model, and how the way ends. */
 import { PROTOCOL_TCP, PROTOCOL_UDP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../net/packet.ts';
 import { type Engine, type EngineService, serviceKey } from './engine.ts';
+import type { PacketKind } from './insert.ts';
 import type { Clock, Outcome } from './layout.ts';
 import type { Transport } from './parse.ts';
 import type { QuotedFlow } from './quote.ts';
-import type { PacketKind } from './select.ts';
 
 export type Verdict = 'pass' | 'drop' | 'tx' | 'redirect';
 

@@ -11,14 +11,9 @@ import {
   touchEntry,
   touchEntryFully,
 } from './connections.ts';
-import { INSERTED_EVENTS, insertFlow } from './insert.ts';
+import { INSERTED_EVENTS, insertFlow, type PacketKind } from './insert.ts';
 import { BACKEND_AGENT, BACKEND_ALIVE, type Clock, EVENT_KEYED, type Outcome, YOUNG_TICKS } from './layout.ts';
 import type { PressureLimits, PressureWords } from './pressure.ts';
-
-/**
- * `syn`: TCP with SYN and without ACK, RST and FIN, or an Initial of QUIC: a new connection. `tcp`: all other TCP and QUIC.
- */
-export type PacketKind = 'syn' | 'tcp' | 'udp';
 
 /** What the choice depends on. One object may be used again and again. */
 export interface SelectRequest {

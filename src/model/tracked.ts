@@ -3,7 +3,7 @@
 import { slotFields, slotHigh, tickOf } from '../decide/slot-word.ts';
 import { TCP_RST } from '../net/packet.ts';
 import { entryAge, entryBackend, entryLimit, entryState, findEntry, setState } from './connections.ts';
-import { INSERTED_EVENTS, insertFlow, type Newcomer } from './insert.ts';
+import { INSERTED_EVENTS, insertFlow, type Newcomer, type PacketKind } from './insert.ts';
 import {
   BACKEND_AGENT,
   BACKEND_ALIVE,
@@ -17,8 +17,9 @@ import {
   STATE_OPENING,
   STATE_PHASE,
 } from './layout.ts';
+import { isAdopting } from './pressure.ts';
 import { type ScheduleRequest, schedule } from './schedule.ts';
-import { orderOthers, type PacketKind, type Selection } from './select.ts';
+import { orderOthers, type Selection } from './select.ts';
 
 export interface TrackedRequest extends Newcomer, ScheduleRequest {
   readonly kind: PacketKind;
@@ -96,11 +97,12 @@ function choose(request: TrackedRequest, selection: Selection, first: Candidates
     }
   }
   if (!request.isError && kind !== 'tcp') {
-    const picked = schedule(request, first.current, second.current);
+    const adopts = kind === 'udp' && isAdopting(request.pressure, clock);
+    const picked = adopts ? homeOf(request, first, second) : schedule(request, first.current, second.current);
     if (picked !== 0) {
       selection.events = insertFlow(request, place, isValid, picked, STATE_OPENING | countedFlag(request));
       selection.backend = picked;
-      selection.outcome = 'new';
+      selection.outcome = adopts ? 'adopted' : 'new';
       if ((selection.events & INSERTED_EVENTS) !== 0) return;
     }
   }

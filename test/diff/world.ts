@@ -29,7 +29,7 @@ import {
 } from '../../src/model/layout.ts';
 import type { MappedPrefix } from '../../src/model/longest-prefix.ts';
 import { natSourceKey } from '../../src/model/nat.ts';
-import { ADOPT_UNTIL_WORD, PICKS_WORD, TURN_WORD } from '../../src/model/pressure.ts';
+import { ADOPT_FOR_WORD, ADOPT_UNTIL_WORD, PICKS_WORD, TURN_WORD } from '../../src/model/pressure.ts';
 import { toMapped } from '../../src/net/address.ts';
 import { readUint16, writeUint16 } from '../../src/net/ethernet.ts';
 import type { Dice } from './dice.ts';
@@ -230,6 +230,7 @@ export function perturb(dice: Dice, world: World, isFirst = false): void {
     if (dice.chance(10)) pressure.fill(0);
     if (dice.chance(20)) pressure[PICKS_WORD] = dice.pick([0, 1, 3, PICKS, PICKS + 1, 5000]);
     if (dice.chance(5)) pressure[TURN_WORD] = dice.pick([0, 0xffffffff]);
+    if (dice.chance(50)) pressure[ADOPT_FOR_WORD] = dice.pick([0, 1, 100, 448]);
     pressure[ADOPT_UNTIL_WORD] = clockFine(clock) + dice.pick([-100, -1, 0, 1, 2, 100, 0x7fffffff]);
   }
   engine.reclaimTicks = dice.pick([0, 840, 3000]);

@@ -75,6 +75,32 @@ describe('balancer, unsettled', { skip: cannotLoad }, () => {
     assert.equal(destinationOf(fresh), '10.0.1.4');
   });
 
+  test('a datagram that could not be entered for pressure stays where it went when it can be', () => {
+    const limit = (newPerSecond: number) =>
+      forwarder.setService(
+        { vip: 1, port: PORT.unsettled, protocol: 'udp' },
+        {
+          subject: 19,
+          slots: SLOTS,
+          forwarding: 'gre',
+          lifetimeTicks: 100,
+          newPerSecond,
+          shareEntries: 1000,
+          flags: 0,
+        },
+      );
+    setTicks(NOW_TICKS + 20);
+    limit(0);
+    const refused = sendUdp(3000);
+    assert.deepEqual(countedOf(refused), { untracked: 1, 'refused-pressure': 1, keyed: 1 });
+    assert.equal(destinationOf(refused), '10.0.1.1');
+    limit(1000);
+    assert.deepEqual(countedOf(sendUdp(3000)), { adopted: 1, inserted: 1, keyed: 1 });
+    setTicks(NOW_TICKS + 30);
+    assert.equal(destinationOf(sendUdp(3000)), '10.0.1.1');
+    assert.deepEqual(countedOf(sendUdp(3001)), { new: 1, inserted: 1 }, 'the time is over again');
+  });
+
   test('an ICMP error goes where its flow is, enters nobody, and has the other candidates in the key', () => {
     const errorAbout = (protocol: number, quote: Uint8Array) =>
       run(
@@ -97,7 +123,7 @@ describe('balancer, unsettled', { skip: cannotLoad }, () => {
   });
 
   test('a full table takes nobody in and evicts nobody', () => {
-    const known = [1001, 2000, 2001];
+    const known = [1001, 2000, 2001, 3000, 3001];
     const outcomes = new Map<string, number>();
     for (let port = 3000; port < 3100; port++) {
       const counted = countedOf(send(port, SYN));

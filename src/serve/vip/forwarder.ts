@@ -23,6 +23,7 @@ import {
   BACKEND,
   BUCKET_ENTRIES,
   COUNTERS,
+  FINE_SHIFT,
   FRAGMENT_BUCKET,
   FRAGMENT_BUCKETS,
   MAX_BACKENDS,
@@ -355,6 +356,7 @@ export class Forwarder {
    */
   createTable(subject: number, slots: number, adoptionMs = 30_000): SlotTable {
     checkSubject(subject);
+    this.#pressure.setAdoptFor(subject, Math.round((adoptionMs * 1e6) / 2 ** FINE_SHIFT));
     const open = this.#tables.get(subject);
     if (open !== undefined && open.slots === slots && !open.isClosed) {
       open.adoptionMs = adoptionMs;

@@ -823,7 +823,7 @@ export const PRESSURE = {
     adoptUntil: 40,
     turn: 44,
     picks: 48,
-    zero: 52,
+    adoptFor: 52,
     zeros: 56,
   },
 } as const;
@@ -863,10 +863,10 @@ export class PressureView extends StructView {
   set picks(value: number) {
     this.view.setUint32(this.start + 48, value, true);
   }
-  get zero(): number {
+  get adoptFor(): number {
     return this.view.getUint32(this.start + 52, true);
   }
-  set zero(value: number) {
+  set adoptFor(value: number) {
     this.view.setUint32(this.start + 52, value, true);
   }
   get zeros(): bigint {

@@ -40,6 +40,11 @@ export class PressureReader {
     return this.#view.at(subject).adoptUntil;
   }
 
+  /** How long a UDP flow that could not be tracked prolongs that time: `clock >> FINE_SHIFT`. */
+  setAdoptFor(subject: number, duration: number): void {
+    this.#view.at(subject).adoptFor = duration;
+  }
+
   /** Length of the pick table. */
   setPicks(subject: number, picks: number): void {
     this.#view.at(subject).picks = picks;
