@@ -16,9 +16,10 @@
 
 /* A way, as `struct backend` has it. */
 struct way {
-	__u8 macs[12]; /* destination and own */
-	__u32 ifindex; /* 0: none found */
-	__u32 ingress; /* where the packet came in */
+	__u8 macs[12];   /* destination and own */
+	__u32 ifindex;   /* 0: none found */
+	__u32 ingress;   /* where the packet came in */
+	__u32 is_narrow; /* there is one, but the packet is too long for it */
 };
 
 /*
@@ -30,6 +31,7 @@ static __always_inline struct way find_way(struct xdp_md *ctx, const void *sourc
 {
 	struct bpf_fib_lookup question = {.family = is_ipv6 ? AF_INET6 : AF_INET, .tot_len = length};
 	struct way way = {.ingress = ctx->ingress_ifindex};
+	int answer;
 
 	if (way.ingress == LOOPBACK_IFINDEX)
 		return way;
@@ -41,7 +43,9 @@ static __always_inline struct way find_way(struct xdp_md *ctx, const void *sourc
 		question.ipv4_src = *(const __be32 *)(source + 12);
 		question.ipv4_dst = *(const __be32 *)(destination + 12);
 	}
-	if (bpf_fib_lookup(ctx, &question, sizeof(question), 0) != BPF_FIB_LKUP_RET_SUCCESS)
+	answer = bpf_fib_lookup(ctx, &question, sizeof(question), 0);
+	way.is_narrow = answer == BPF_FIB_LKUP_RET_FRAG_NEEDED;
+	if (answer != BPF_FIB_LKUP_RET_SUCCESS)
 		return way;
 	__builtin_memcpy(way.macs, question.dmac, 6);
 	__builtin_memcpy(way.macs + 6, question.smac, 6);

@@ -54,21 +54,32 @@ static __always_inline bool read_tuple(const struct packet *packet, const struct
 	return true;
 }
 
-/* To the client by the way that the kernel knows, with a hop less; else to the host's stack, which takes the
- * hop. */
-static __always_inline int send_reply(struct packet *packet)
+/* To the client, from the VIP, as the kernel knows it. */
+static __always_inline struct way find_way_back(const struct packet *packet, const struct nat_reply *reply)
 {
 	struct address source, destination;
-	struct way way;
 
 	if (!read_addresses(packet, &source, &destination))
-		return XDP_PASS;
-	way = find_way(packet->ctx, &source, &destination, packet->is_ipv6, packet->ip_length);
-	if (!way.ifindex || packet->frame + ETHERNET_BYTES > packet_end(packet))
+		return (struct way){};
+	return find_way(packet->ctx, reply->address, &destination, packet->is_ipv6, packet->ip_length);
+}
+
+static __always_inline bool must_stay_whole(const struct packet *packet)
+{
+	return packet->is_ipv6 || (packet->ip + IPV4_BYTES <= packet_end(packet) &&
+				   ((struct ipv4 *)packet->ip)->fragment & bpf_htons(IPV4_DF));
+}
+
+/* By that way, with a hop less; else to the host's stack, which takes the hop. */
+static __always_inline int send_reply(struct packet *packet, const struct way *way)
+{
+	packet->frame = (void *)(long)packet->ctx->data; /* anew, as the packet has been rewritten */
+	packet->ip = packet->frame + packet->ip_offset;
+	if (!way->ifindex || packet->frame + ETHERNET_BYTES > packet_end(packet))
 		return XDP_PASS;
 	take_hop(packet);
-	copy_bytes_12(packet->frame, way.macs);
-	return way.ifindex == way.ingress ? XDP_TX : bpf_redirect(way.ifindex, 0);
+	copy_bytes_12(packet->frame, way->macs);
+	return way->ifindex == way->ingress ? XDP_TX : bpf_redirect(way->ifindex, 0);
 }
 
 /* The program `balancer` has seen the packet: it is for no VIP. */
@@ -78,6 +89,7 @@ static __always_inline enum outcome process_nat_reply(struct packet *packet, int
 	struct nat_tuple tuple = {};
 	struct quoted quoted = {};
 	bool is_sound, is_error;
+	struct way way;
 	struct end end;
 
 	if (!parse_ip(packet))
@@ -100,6 +112,11 @@ static __always_inline enum outcome process_nat_reply(struct packet *packet, int
 		*verdict = XDP_DROP;
 		return OUTCOME_FAILED; /* its tuple is gone: from another VIP it would be of no use */
 	}
+	way = find_way_back(packet, reply);
+	/* The host tells the backend, which it could not do of a packet that says that it comes from the VIP.
+	 */
+	if (way.is_narrow && must_stay_whole(packet))
+		return OUTCOME_TOO_BIG;
 	end.address = reply->address;
 	end.port = reply->port ?: tuple.port;
 	end.is_source = !is_error;
@@ -107,7 +124,7 @@ static __always_inline enum outcome process_nat_reply(struct packet *packet, int
 		*verdict = XDP_DROP;
 		return OUTCOME_FAILED;
 	}
-	*verdict = send_reply(packet);
+	*verdict = send_reply(packet, &way);
 	return OUTCOME_NAT_REPLY;
 }
 

@@ -276,6 +276,29 @@ describe('modes without a tunnel', { skip: cannotLoad }, () => {
     });
   }
 
+  for (const [i, family] of FAMILIES.entries())
+    test(`nat over IPv${family}: what is answered in packets too long for the way to the client, the backend is told`, async () => {
+      setServices('nat', { natPort: BACKEND_PORT });
+      setReplies(false);
+      const network = family === 4 ? '10.1.0.0/24' : 'fd01::/64';
+      // A forwarding host goes by the MTU of a route only where that is locked.
+      const route = (mtu: string) =>
+        execFileSync('ip', [
+          ...['-n', BALANCER, `-${family}`, 'route', 'replace', network, 'dev', 'clients0', 'mtu', 'lock', mtu],
+          ...(family === 6 ? ['metric', '256'] : []),
+        ]);
+      const told = () => count(SERVICE.nat + i + 1, OUTCOME.TOO_BIG);
+      const before = told();
+      route('1300');
+      try {
+        assert.equal(await talk(VIPS[family]), `${BACKENDS[family]} ${BACKEND_PORT}`);
+        assert.ok(told() > before);
+      } finally {
+        route('1500');
+        execFileSync('ip', ['-n', BACKEND, `-${family}`, 'route', 'flush', 'cache']);
+      }
+    });
+
   test('nat: an answer to a flow that is remembered no longer is dropped, and comes from no other VIP', () => {
     const udpFromBackend = ipv4(
       { from: BACKENDS[4], to: CLIENTS[4], protocol: UDP },
