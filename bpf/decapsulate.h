@@ -5,6 +5,7 @@
 
 #include "packet.h"
 #include "parse.h"
+#include "tags.h"
 
 struct outer {
 	__u32 bytes;       /* of all headers before the inner packet */
@@ -167,12 +168,8 @@ static __always_inline bool strip_outer(const struct packet *packet, const struc
 	if (to + ETHERNET_BYTES + MAX_VLAN_TAGS * VLAN_TAG_BYTES > packet_end(packet))
 		return false;
 	copy_bytes_12(to, from);
-	if (packet->ip_offset > ETHERNET_BYTES)
-		*(__u32 *)(to + ETHERNET_BYTES - 2) = packet->tags[0];
-	if (packet->ip_offset > ETHERNET_BYTES + VLAN_TAG_BYTES)
-		*(__u32 *)(to + ETHERNET_BYTES + VLAN_TAG_BYTES - 2) = packet->tags[1];
-	*(__be16 *)(to + packet->ip_offset - 2) = bpf_htons(inner->is_ipv6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4);
-	return bpf_xdp_adjust_head(packet->ctx, outer->bytes) == 0;
+	return write_tags(packet, to, ether_type(inner->is_ipv6)) &&
+	       bpf_xdp_adjust_head(packet->ctx, outer->bytes) == 0;
 }
 
 #endif

@@ -8,6 +8,7 @@
 #define PORTICO_ENCAPSULATE_H
 
 #include "packet.h"
+#include "tags.h"
 #include "wire.h"
 
 /* Largest that a length field of 16 bits can say. */
@@ -37,8 +38,12 @@ static __always_inline __u32 shim_bytes(__u32 protocol)
 
 static __always_inline __u32 outer_bytes(const struct tunnel *tunnel)
 {
-	return (tunnel->is_ipv6 ? IPV6_BYTES : IPV4_BYTES) + shim_bytes(tunnel->protocol) +
-	       (tunnel->key ? KEY_BYTES : 0);
+	__u32 is_ipv6 = tunnel->is_ipv6;
+
+	/* Without branches, which the verifier would follow from here on. */
+	asm("" : "+r"(is_ipv6));
+	return IPV4_BYTES + is_ipv6 * (IPV6_BYTES - IPV4_BYTES) + shim_bytes(tunnel->protocol) +
+	       (__u32)(((__u64)tunnel->key + 0xffffffff) >> 32) * KEY_BYTES;
 }
 
 /* A packet of nearly 64 KiB grows too long for the outer length field. */
@@ -109,19 +114,15 @@ static __always_inline bool write_outer(const struct packet *packet, const struc
 	/* The inner packet is at least as long as an IPv4 header, so this and the next always hold. */
 	if (outer + IPV4_BYTES + GRE_BYTES + KEY_BYTES > end)
 		return RARE(false);
-	if (packet->ip_offset > ETHERNET_BYTES)
-		*(__u32 *)(data + ETHERNET_BYTES - 2) = packet->tags[0];
-	if (packet->ip_offset > ETHERNET_BYTES + VLAN_TAG_BYTES)
-		*(__u32 *)(data + ETHERNET_BYTES + VLAN_TAG_BYTES - 2) = packet->tags[1];
+	if (!write_tags(packet, data, ether_type(tunnel->is_ipv6)))
+		return RARE(false);
 	copy_bytes_12(data, tunnel->macs);
 	if (tunnel->is_ipv6) {
 		if (outer + IPV6_BYTES + GRE_BYTES + KEY_BYTES > end)
 			return RARE(false);
-		*(__be16 *)(outer - 2) = bpf_htons(ETHERTYPE_IPV6);
 		write_outer_ipv6(outer, tunnel, outer_length);
 		shim = outer + IPV6_BYTES;
 	} else {
-		*(__be16 *)(outer - 2) = bpf_htons(ETHERTYPE_IPV4);
 		write_outer_ipv4(outer, tunnel, outer_length);
 		shim = outer + IPV4_BYTES;
 	}

@@ -102,24 +102,35 @@ static __always_inline enum parsed read_first_ports(struct packet *packet)
 	return PARSED_OK;
 }
 
-/* `last`: what follows the addresses, and the length of all in the upper byte, but the addresses'. */
-static __always_inline void hash_addresses(const struct packet *packet, const struct settings *all,
-					   __u64 last, __u32 last_bytes, struct siphash *state)
+/*
+ * A keyed hash of the addresses and what follows them, `last`, whose upper byte is its length: the first
+ * half; the second is left in `second`. `ip_offset`: of the IP header. A global function, for the verifier.
+ */
+__attribute__((noinline)) __u64 hash_addresses(struct xdp_md *ctx, const struct settings *all,
+					       __u32 ip_offset, __u64 last, __u64 *second)
 {
-	__u64 *words = packet->ip + (packet->is_ipv6 ? 8 : 12);
+	struct packet packet = {.ctx = ctx, .ip = (void *)(long)ctx->data + (ip_offset & 31)};
+	__u64 *words = packet.ip, first;
+	struct siphash state;
 
-	sip_start(state, all->key);
-	if ((void *)(words + 1) > packet_end(packet))
-		return;
-	sip_word(state, words[0]);
-	if (packet->is_ipv6) {
-		if ((void *)(words + 4) > packet_end(packet))
-			return;
-		sip_word(state, words[1]);
-		sip_word(state, words[2]);
-		sip_word(state, words[3]);
+	if (!all || !second || packet.ip + IPV4_BYTES > packet_end(&packet))
+		return 0;
+	sip_start(&state, all->key);
+	if (*(__u8 *)packet.ip >> 4 == 6) {
+		if (packet.ip + IPV6_BYTES > packet_end(&packet))
+			return 0;
+		sip_word(&state, words[1]);
+		sip_word(&state, words[2]);
+		sip_word(&state, words[3]);
+		sip_word(&state, words[4]);
+		sip_word(&state, last + (32ULL << 56));
+	} else {
+		sip_word(&state, *(__u64 *)(packet.ip + 12));
+		sip_word(&state, last + (8ULL << 56));
 	}
-	sip_word(state, last | (__u64)(last_bytes + (packet->is_ipv6 ? 32 : 8)) << 56);
+	first = sip_first_half(&state);
+	*second = sip_second_half(&state);
+	return first;
 }
 
 /* Names the datagram, and says where it is remembered: clients of a prefix share a region, so that a flood
@@ -127,12 +138,9 @@ static __always_inline void hash_addresses(const struct packet *packet, const st
 static __always_inline void name_datagram(const struct packet *packet, const struct settings *all,
 					  struct fragment *fragment)
 {
-	struct siphash state;
-	__u64 first;
+	__u64 last = fragment->id | (__u64)fragment->protocol << 32 | 5ULL << 56;
+	__u64 first = hash_addresses(packet->ctx, all, packet->ip_offset, last, &fragment->datagram);
 
-	hash_addresses(packet, all, fragment->id | (__u64)fragment->protocol << 32, 5, &state);
-	first = sip_first_half(&state);
-	fragment->datagram = sip_second_half(&state);
 	fragment->check = first >> 32 & FRAGMENT_CHECK_MASK;
 	fragment->bucket = prefix_region(hash_prefix(packet, all)) * FRAGMENT_REGION_BUCKETS +
 			   (first & (FRAGMENT_REGION_BUCKETS - 1));
@@ -165,15 +173,20 @@ static __always_inline __u64 find_home(const struct fragment *fragment, __u64 cl
 	return 0;
 }
 
-/* In place of what is known of the datagram, else in an empty place, else in the oldest. */
-static __always_inline void remember_home(const struct fragment *fragment, __u32 backend, __u32 port,
-					  bool is_tcp, __u64 clock)
+/* In place of what is known of the datagram, else in an empty place, else in the oldest. A global function,
+ * for the verifier. */
+__attribute__((noinline)) int remember_home(const struct fragment *fragment, __u32 backend, __u32 port,
+					    bool is_tcp, __u64 clock)
 {
-	struct fragment_bucket *bucket = bpf_map_lookup_elem(&fragments, &fragment->bucket);
-	__u32 best = 0, best_age = 0;
+	__u32 best = 0, best_age = 0, index;
+	struct fragment_bucket *bucket;
 
+	if (!fragment)
+		return 0;
+	index = fragment->bucket; /* as in insert_flow */
+	bucket = bpf_map_lookup_elem(&fragments, &index);
 	if (!bucket)
-		return;
+		return 0;
 		/* Ages are below the mask; an empty place is older than all, the own one older still. */
 #pragma unroll
 	for (int i = 0; i < FRAGMENT_ENTRIES; i++) {
@@ -193,6 +206,7 @@ static __always_inline void remember_home(const struct fragment *fragment, __u32
 	    (clock >> FINE_SHIFT & FRAGMENT_AGE_MASK) << FRAGMENT_AGE_SHIFT |
 	    (__u64)fragment->check << FRAGMENT_CHECK_SHIFT;
 	*(volatile __u64 *)&bucket->datagram[best] = fragment->datagram;
+	return 0;
 }
 
 #endif

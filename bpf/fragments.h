@@ -20,12 +20,10 @@ static __always_inline const struct backend *find_owner(const struct packet *pac
 							struct choice *choice)
 {
 	const struct backend *owner;
-	struct siphash state;
 	__u32 slot, *index;
-	__u64 hash;
+	__u64 hash, second;
 
-	hash_addresses(packet, all, fragment->protocol, 1, &state);
-	hash = sip_first_half(&state);
+	hash = hash_addresses(packet->ctx, all, packet->ip_offset, fragment->protocol | 1ULL << 56, &second);
 	choice->flow_label = hash & 0xfffff;
 	slot = (hash >> 32) * OWNER_SLOTS >> 32;
 	index = bpf_map_lookup_elem(&fragment_owners, &slot);
@@ -43,16 +41,18 @@ static __always_inline enum outcome relay(struct packet *packet, const struct ba
 			  .ifindex = owner->ifindex,
 			  .egress = owner->egress & (EGRESS_TAG | EGRESS_STRIP | EGRESS_VLAN_MASK)};
 
-	*verdict = forward_by(PROTOCOL_GRE, packet, owner, &hop, choice);
+	*verdict = send_errand(PROTOCOL_GRE, packet, owner, &hop, choice);
 	if (*verdict == XDP_TX || *verdict == XDP_REDIRECT)
 		return OUTCOME_FRAGMENT_RELAYED;
 	*verdict = XDP_DROP;
 	return unsent(packet, choice, REASON_RELAY);
 }
 
-static __always_inline enum outcome process_first(struct packet *packet, const struct settings *all,
-						  struct recent *recent, const struct fragment *fragment,
-						  struct choice *choice, int *verdict)
+/* Gives the outcome: of the choice, where `service` is filled, else what became of the fragment. */
+static __always_inline enum outcome choose_first(struct packet *packet, const struct settings *all,
+						 struct recent *recent, const struct fragment *fragment,
+						 struct choice *choice, const struct service **found,
+						 int *verdict)
 {
 	bool is_tcp = packet->protocol == PROTOCOL_TCP;
 	__u32 vip = packet->subject, label = choice->flow_label;
@@ -67,6 +67,7 @@ static __always_inline enum outcome process_first(struct packet *packet, const s
 		return leave_to_host(packet, verdict,
 				     is_icmp(packet) ? OUTCOME_ICMP_OTHER : OUTCOME_NO_SERVICE);
 	}
+	*found = service;
 	packet->subject = service->subject;
 	choice->backend = 0; /* the owner's number stands there, and a flow above its limit gets none */
 	outcome = choose(packet, all, service, 0, choice);
@@ -77,7 +78,7 @@ static __always_inline enum outcome process_first(struct packet *packet, const s
 		remember_home(fragment, choice->backend, bpf_ntohs(packet->ports >> 16), is_tcp, clock_ns());
 		outcome = OUTCOME_FRAGMENT_FIRST;
 	}
-	return send_chosen(packet, service, choice, outcome, verdict);
+	return outcome;
 }
 
 static __always_inline enum outcome hold(const struct packet *packet, const struct fragment *fragment)
@@ -97,9 +98,11 @@ static __always_inline enum outcome hold(const struct packet *packet, const stru
 	return hand_up(packet, noted, OUTCOME_FRAGMENT_HELD);
 }
 
-static __always_inline enum outcome process_later(struct packet *packet, const struct settings *all,
-						  struct recent *recent, const struct fragment *fragment,
-						  struct choice *choice, int *verdict)
+/* The same of a later one. */
+static __always_inline enum outcome choose_later(struct packet *packet, const struct settings *all,
+						 struct recent *recent, const struct fragment *fragment,
+						 struct choice *choice, const struct service **found,
+						 int *verdict)
 {
 	__u64 home = find_home(fragment, clock_ns());
 	const struct service *service;
@@ -113,8 +116,9 @@ static __always_inline enum outcome process_later(struct packet *packet, const s
 	service = choice->backend ? find_service(packet, recent, packet->subject, all->generation) : NULL;
 	if (!service)
 		return leave_to_host(packet, verdict, OUTCOME_NO_SERVICE);
+	*found = service;
 	packet->subject = service->subject;
-	return send_chosen(packet, service, choice, OUTCOME_FRAGMENT_LATER, verdict);
+	return OUTCOME_FRAGMENT_LATER;
 }
 
 /* A program has seen the packet: a fragment to a VIP. */
@@ -122,13 +126,16 @@ static __always_inline enum outcome process_fragment(struct packet *packet, cons
 						     bool is_relayed, int *verdict)
 {
 	struct recent *recent = find_recent();
+	const struct service *service = NULL;
 	struct fragment fragment = {};
 	const struct backend *owner;
 	struct choice choice = {};
+	enum outcome outcome;
 	struct vip vip;
 
 	if (!recent || !parse_ip(packet))
 		return OUTCOME_NOT_IP;
+	forget_tags(packet);
 	vip = find_vip(packet, recent, all->generation);
 	packet->subject = vip.subject;
 	*verdict = XDP_DROP;
@@ -144,8 +151,14 @@ static __always_inline enum outcome process_fragment(struct packet *packet, cons
 		return relay(packet, owner, &choice, verdict);
 	name_datagram(packet, all, &fragment);
 	if (fragment.is_first)
-		return process_first(packet, all, recent, &fragment, &choice, verdict);
-	return process_later(packet, all, recent, &fragment, &choice, verdict);
+		outcome = choose_first(packet, all, recent, &fragment, &choice, &service, verdict);
+	else
+		outcome = choose_later(packet, all, recent, &fragment, &choice, &service, verdict);
+	if (!service)
+		return outcome;
+	forget_reading(packet);
+	forget_choice(packet, &choice, &outcome);
+	return send_chosen(packet, service, &choice, outcome, true, verdict);
 }
 
 /* Counts the packet; gives the verdict. */

@@ -30,7 +30,7 @@ static __always_inline void take_hop(struct packet *packet)
 		if (packet->ip + IPV4_BYTES > packet_end(packet))
 			return;
 		sum = ip->checksum + 1;
-		ip->checksum = sum + (sum >= 0xffff);
+		ip->checksum = sum + ((sum + 1) >> 16);
 		ip->ttl = packet->hops - 1;
 	}
 }

@@ -37,7 +37,7 @@ static __always_inline enum outcome choose_quoted(struct packet *packet, const s
 	__u32 source_hash = 0;
 
 	if (service->flags & SERVICE_HASH_SOURCE)
-		source_hash = hash_source(all, quoted->addresses, packet->is_ipv6);
+		source_hash = hash_source(all, quoted->addresses[0], quoted->addresses[1], packet->is_ipv6);
 	hash_quoted(packet, quoted, all, &state);
 	if (select_hashed(packet, service, all, &state, source_hash, 0, choice) == OUTCOME_NO_BACKEND)
 		return OUTCOME_NO_BACKEND;
@@ -57,6 +57,7 @@ static __always_inline enum outcome process_icmp_error(struct packet *packet, co
 
 	if (!recent || !parse_ip(packet))
 		return OUTCOME_NOT_IP;
+	forget_tags(packet);
 	vip = find_vip(packet, recent, all->generation);
 	packet->subject = vip.subject;
 	if (parse_transport(packet) != PARSED_OK || !read_quote(packet, &quoted))
@@ -72,7 +73,7 @@ static __always_inline enum outcome process_icmp_error(struct packet *packet, co
 	if (is_expired(packet))
 		return OUTCOME_TTL_EXPIRED;
 	return send_chosen(packet, service, &choice, choose_quoted(packet, &quoted, all, service, &choice),
-			   verdict);
+			   true, verdict);
 }
 
 /* Counts the packet; gives the verdict. */

@@ -77,7 +77,7 @@ static __always_inline bool answer_echo(struct packet *packet, const struct vip 
 	struct icmp *icmp = packet->ip + header_bytes;
 
 	if (!(vip->flags & VIP_ECHO) || !packet->is_plain || packet->ip_length < header_bytes + ICMP_BYTES ||
-	    (void *)(icmp + 1) > packet_end(packet))
+	    packet->frame + ETHERNET_BYTES > packet_end(packet) || (void *)(icmp + 1) > packet_end(packet))
 		return false;
 	if (icmp->code || icmp->type != (packet->is_ipv6 ? ECHO_REQUEST_V6 : ECHO_REQUEST_V4))
 		return false;

@@ -96,13 +96,17 @@ static __always_inline void prolong_adoption(struct pressure *pressure, const st
 		pressure->adopt_until = until;
 }
 
-/* False: not inserted; the event says why. */
-static __always_inline bool insert_flow(struct newcomer *new, const struct service *service)
+/* False: not inserted; the event says why. A global function, so that the verifier judges it once, and what
+ * comes after it not for each of its ways. */
+__attribute__((noinline)) bool insert_flow(struct newcomer *new, const struct service *service)
 {
 	struct pressure_time time;
 	struct pressure *pressure;
-	__u32 subject = service->subject; /* kernels before 6.2 take no key from an argument's memory */
+	__u32 subject;
 
+	if (!new || !service)
+		return false;
+	subject = service->subject; /* kernels before 6.2 take no key from an argument's memory */
 	time = pressure_time(service, new->clock);
 	pressure = bpf_map_lookup_elem(&pressures, &subject);
 	if (!pressure)

@@ -98,6 +98,7 @@ static __always_inline enum outcome process_nat_reply(struct packet *packet, int
 	packet->tcp_flags = 0; /* it opens no connection of ours */
 	if (!is_sound || is_expired(packet))
 		return OUTCOME_NOT_VIP;
+	forget_reading(packet);
 	is_error = is_icmp(packet);
 	if (is_error ? !read_quote(packet, &quoted)
 		     : packet->protocol != PROTOCOL_TCP && packet->protocol != PROTOCOL_UDP)

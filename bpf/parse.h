@@ -71,8 +71,30 @@ static __always_inline bool parse_ip(struct packet *packet)
 		return RARE(false);
 	}
 	if (!length_fits(packet, packet->ip_length))
-		packet->ip_length = 0;
+		packet->ip_length = forget(0, 0x1ffff);
 	return true;
+}
+
+/* Frames with one tag and with two are one case from here on, beside that of frames without. */
+static __always_inline void forget_tags(struct packet *packet)
+{
+	if (packet->ip_offset <= ETHERNET_BYTES)
+		return;
+	packet->ip_offset = ETHERNET_BYTES + VLAN_TAG_BYTES +
+			    forget(packet->ip_offset - ETHERNET_BYTES - VLAN_TAG_BYTES, VLAN_TAG_BYTES);
+	packet->frame = (void *)(long)*(volatile __u32 *)&packet->ctx->data;
+	packet->ip = packet->frame + packet->ip_offset;
+}
+
+/* How the packet was read is one case from here on: for programs that go on to change it. */
+static __always_inline void forget_reading(struct packet *packet)
+{
+	forget_tags(packet);
+	packet->protocol = forget(packet->protocol, 0xff);
+	packet->is_plain = forget(packet->is_plain, 1);
+	packet->is_later = forget(packet->is_later, 1);
+	packet->transport = forget(packet->transport, 0x1ffff);
+	packet->ports = forget(packet->ports, ~0U);
 }
 
 static __always_inline enum parsed parse_ipv4(struct packet *packet)
@@ -238,6 +260,7 @@ static __always_inline enum parsed parse_udp(struct packet *packet)
 	if (length < UDP_BYTES || length > payload_bytes)
 		return RARE(PARSED_MALFORMED);
 	packet->ports = *(__u32 *)&udp->ports;
+	packet->tcp_flags = forget(0, 0xff);
 	return PARSED_OK;
 }
 

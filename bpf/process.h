@@ -82,13 +82,14 @@ static __always_inline enum outcome unsent(struct packet *packet, const struct c
 
 /* To the backend that was chosen with that outcome; gives what became of it. */
 static __always_inline enum outcome send_chosen(struct packet *packet, const struct service *service,
-						struct choice *choice, enum outcome outcome, int *verdict)
+						struct choice *choice, enum outcome outcome, bool is_rare,
+						int *verdict)
 {
 	choice->outcome = outcome;
 	if (!choice->backend)
 		return RARE(without_backend(packet, service, outcome));
 	packet->backend = choice->backend;
-	*verdict = forward(packet, service, choice);
+	*verdict = forward(packet, service, choice, &outcome, is_rare);
 	if (*verdict != XDP_TX && *verdict != XDP_REDIRECT) {
 		*verdict = XDP_DROP;
 		return RARE(unsent(packet, choice, REASON_OVERSIZED));
@@ -107,6 +108,7 @@ static __always_inline enum outcome process(struct packet *packet, const struct 
 
 	if (!recent || !parse_ip(packet))
 		return RARE(OUTCOME_NOT_IP);
+	forget_tags(packet);
 	vip = find_vip(packet, recent, all->generation);
 	if (!vip.subject)
 		return RARE(process_other(packet, all, vip));
@@ -129,7 +131,8 @@ static __always_inline enum outcome process(struct packet *packet, const struct 
 		return RARE(answer_back(packet, OUTCOME_TTL_EXPIRED));
 	if (service->flags & SERVICE_QUIC)
 		quic = read_quic(packet, service);
-	return send_chosen(packet, service, &choice, choose(packet, all, service, quic, &choice), verdict);
+	return send_chosen(packet, service, &choice, choose(packet, all, service, quic, &choice), false,
+			   verdict);
 }
 
 /* Counts the packet; gives the verdict. */

@@ -65,13 +65,15 @@ static __always_inline __u32 read_quic(struct packet *packet, const struct servi
 	__u32 answer = TCP_ACK << QUIC_FLAGS_SHIFT;
 	struct quic copy, *quic;
 
-	if (packet->protocol != PROTOCOL_UDP)
-		return 0;
+	packet->is_plain = forget(packet->is_plain, 1);
+	if (forget(packet->protocol, 0xff) != PROTOCOL_UDP)
+		return forget(0, ~0U);
 	quic = quic_begin(packet, &copy);
 	if (quic)
 		answer = find_quic(bpf_be64_to_cpu(quic->begin), bpf_be64_to_cpu(quic->end),
 				   bpf_ntohs(quic->udp.length), service->subject,
 				   service->quic_config | service->server_id_bytes << 8);
+	answer = forget(answer, ~0U);
 	packet->tcp_flags = answer >> QUIC_FLAGS_SHIFT;
 	return answer;
 }

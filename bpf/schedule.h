@@ -82,14 +82,18 @@ static __always_inline __u32 pick_less_busy(__u32 first, __u32 second)
 	return load_of(first) * weight_of(second) <= load_of(second) * weight_of(first) ? first : second;
 }
 
-/* 0: nobody. `first` and `second`: the currents of the flow's slots. */
-static __always_inline __u32 schedule(const struct service *service, const struct settings *all, __u32 first,
-				      __u32 second)
+/* 0: nobody. `first` and `second`: the currents of the flow's slots. A global function, so that the verifier
+ * judges it once. */
+__attribute__((noinline)) __u32 schedule(const struct service *service, const struct settings *all,
+					 __u32 first, __u32 second)
 {
-	__u32 subject = service->subject;
-	struct pressure *pressure = bpf_map_lookup_elem(&pressures, &subject);
-	__u32 picked = 0;
+	struct pressure *pressure;
+	__u32 subject, picked = 0;
 
+	if (!service || !all)
+		return 0;
+	subject = service->subject;
+	pressure = bpf_map_lookup_elem(&pressures, &subject);
 	if (!pressure)
 		return 0;
 	if (service->scheduler == SCHEDULER_ROUND_ROBIN)

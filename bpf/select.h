@@ -35,18 +35,22 @@ static __always_inline void hash_flow(const struct packet *packet, const struct 
 	}
 }
 
-/* The client's address alone; `source`: one word of it for IPv4, whose upper half is ignored, or two. */
-static __always_inline __u32 hash_source(const struct settings *all, const __u64 *source, bool is_ipv6)
+/* The client's address alone: two words of it, or for IPv4 one, whose upper half is ignored. A global
+ * function, which the verifier judges once: few services ask for it. */
+__attribute__((noinline)) __u32 hash_source(const struct settings *all, __u64 first, __u64 second,
+					    bool is_ipv6)
 {
 	struct siphash state;
 
+	if (!all)
+		return 0;
 	sip_start(&state, all->key);
 	if (is_ipv6) {
-		sip_word(&state, source[0]);
-		sip_word(&state, source[1]);
+		sip_word(&state, first);
+		sip_word(&state, second);
 		sip_word(&state, 16ULL << 56);
 	} else {
-		sip_word(&state, (__u32)source[0] | 4ULL << 56);
+		sip_word(&state, (__u32)first | 4ULL << 56);
 	}
 	return sip_first_half(&state) >> 32;
 }
@@ -54,23 +58,28 @@ static __always_inline __u32 hash_source(const struct settings *all, const __u64
 /* The connection table is asked. `place`: of the unsettled slot; NULL: every flow of the service is tracked.
  */
 static __always_inline enum outcome ask_table(struct packet *packet, const struct service *service,
-					      const struct settings *all, __u64 h1, __u64 h2, __u32 slot_hash,
-					      __u64 *place, __u32 quic, struct choice *choice)
+					      const struct settings *all, const struct siphash *state,
+					      __u64 h1, __u32 slot_hash, __u64 *place, __u32 quic,
+					      struct choice *choice)
 {
-	struct question asked = {
-	    .h1 = h1,
-	    .h2 = h2,
-	    .slot_hash = slot_hash,
-	    .is_tcp = packet->protocol == PROTOCOL_TCP || quic,
-	    .is_new = is_new_connection(packet),
-	    .ends = packet->tcp_flags & (TCP_FIN | TCP_RST),
-	    .is_error = packet->is_error,
-	};
-	__u32 outcome = place ? select_unsettled(&asked, service, all, choice, place)
-			      : select_tracked(&asked, service, all, choice);
+	struct question *asked = find_question();
+	__u32 outcome;
 
-	packet->events = asked.events;
-	packet->lost_swaps = asked.lost_swaps;
+	if (!asked)
+		return OUTCOME_NO_BACKEND; /* never */
+	asked->h1 = h1;
+	asked->state = *state;
+	asked->slot_hash = slot_hash;
+	asked->is_tcp = forget(packet->protocol, 0xff) == PROTOCOL_TCP || quic;
+	asked->is_new = is_new_connection(packet);
+	asked->ends = packet->tcp_flags & (TCP_FIN | TCP_RST);
+	asked->is_error = packet->is_error;
+	asked->events = 0;
+	asked->lost_swaps = 0;
+	outcome = place ? select_unsettled(asked, service, all, choice, place)
+			: select_tracked(asked, service, all, choice);
+	packet->events = asked->events;
+	packet->lost_swaps = asked->lost_swaps;
 	return known_outcome(outcome);
 }
 
@@ -99,9 +108,9 @@ static __always_inline enum outcome select_hashed(struct packet *packet, const s
 		return OUTCOME_BY_ID;
 	}
 	slot_hash = service->flags & SERVICE_HASH_SOURCE ? source_hash : h1 >> 32;
+	place = NULL;
 	if (service->flags & SERVICE_TRACK_ALL)
-		return RARE(ask_table(packet, service, all, h1, sip_second_half(state), slot_hash, NULL, quic,
-				      choice));
+		goto ask;
 	index = (__u64)slot_hash * service->slots >> 32;
 	table = bpf_map_lookup_elem(&slot_tables, &service->subject);
 	place = table ? bpf_map_lookup_elem(table, &index) : NULL;
@@ -114,10 +123,11 @@ static __always_inline enum outcome select_hashed(struct packet *packet, const s
 		return RARE(OUTCOME_BY_ID);
 	}
 	if (word >> SLOT_TICK_SHIFT)
-		return RARE(ask_table(packet, service, all, h1, sip_second_half(state), slot_hash, place,
-				      quic, choice));
+		goto ask;
 	choice->backend = word & INDEX_MASK;
 	return choice->backend ? OUTCOME_SETTLED : OUTCOME_NO_BACKEND;
+ask: /* one place for both, which the verifier goes for each kind of packet */
+	return RARE(ask_table(packet, service, all, state, h1, slot_hash, place, quic, choice));
 }
 
 static __always_inline __u32 hash_packet_source(const struct packet *packet, const struct settings *all)
@@ -126,7 +136,7 @@ static __always_inline __u32 hash_packet_source(const struct packet *packet, con
 
 	if ((void *)(source + 2) > packet_end(packet))
 		return 0;
-	return hash_source(all, source, packet->is_ipv6);
+	return hash_source(all, source[0], source[1], packet->is_ipv6);
 }
 
 static __always_inline enum outcome select_backend(struct packet *packet, const struct service *service,

@@ -57,13 +57,7 @@ static __always_inline bool write_ethernet(struct packet *packet, const struct h
 	if (frame + ETHERNET_BYTES + MAX_VLAN_TAGS * VLAN_TAG_BYTES > packet_end(packet))
 		return false; /* never: an IP packet is behind it */
 	copy_bytes_12(frame, hop->macs);
-	if (packet->ip_offset > ETHERNET_BYTES)
-		*(__u32 *)(frame + ETHERNET_BYTES - 2) = packet->tags[0];
-	if (packet->ip_offset > ETHERNET_BYTES + VLAN_TAG_BYTES)
-		*(__u32 *)(frame + ETHERNET_BYTES + VLAN_TAG_BYTES - 2) = packet->tags[1];
-	*(__be16 *)(frame + packet->ip_offset - 2) =
-	    bpf_htons(packet->is_ipv6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4);
-	return true;
+	return write_tags(packet, frame, ether_type(packet->is_ipv6));
 }
 
 /* l2 and nat. */
@@ -95,13 +89,14 @@ static __always_inline enum outcome process_sending(struct packet *packet, const
 	packet->is_error = parcel->is_error;
 	if (!backend || !read_again(packet))
 		return OUTCOME_FAILED;
+	forget_reading(packet);
 	packet->tcp_flags = parcel->tcp_flags;
 	hop = find_hop(packet, backend, &way);
 	if (!hop.ifindex)
 		return OUTCOME_FAILED;
 	if (parcel->forwarding < FORWARDING_L2)
-		*verdict = forward_by(protocol_of(parcel->forwarding, packet->is_ipv6), packet, backend, &hop,
-				      &choice);
+		*verdict = send_errand(protocol_of(parcel->forwarding, packet->is_ipv6), packet, backend,
+				       &hop, &choice);
 	else
 		*verdict = send_bare(packet, parcel, backend, &hop);
 	if (*verdict == XDP_TX || *verdict == XDP_REDIRECT)

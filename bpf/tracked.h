@@ -187,13 +187,14 @@ __attribute__((noinline)) int select_tracked(struct question *asked, const struc
 					     const struct settings *all, struct choice *choice)
 {
 	struct two_slots slots = {};
-	struct newcomer new = {};
+	struct newcomer *new;
 	enum outcome outcome;
 
 	if (!asked || !service || !all || !choice)
 		return OUTCOME_NO_BACKEND;
+	new = &asked->new;
 	/* Entries outlive changes of their slots, so no generation is in their fingerprints. */
-	begin_tracking(asked, all, service, 0, &new);
+	begin_tracking(asked, all, service, 0, new);
 	slots.first = find_slot(service, asked->slot_hash);
 	if (!slots.first)
 		return OUTCOME_NO_BACKEND;
@@ -202,7 +203,7 @@ __attribute__((noinline)) int select_tracked(struct question *asked, const struc
 		slots.second = find_slot(service, second_slot_hash(asked->h1, asked->h2));
 	if (slots.second)
 		slots.second_word = *(volatile __u64 *)slots.second;
-	outcome = choose_tracked(asked, service, all, &slots, &new, &choice->backend);
+	outcome = choose_tracked(asked, service, all, &slots, new, &choice->backend);
 	if (!choice->backend)
 		return OUTCOME_NO_BACKEND;
 	if (service->scheduler != SCHEDULER_LEAST_CONNECTIONS)
@@ -212,7 +213,7 @@ __attribute__((noinline)) int select_tracked(struct question *asked, const struc
 		asked->events |= 1 << EVENT_KEYED;
 	if (outcome == OUTCOME_UNTRACKED || (choice->backend != current_of(slots.first_word) &&
 					     choice->backend != current_of(slots.second_word)))
-		touch_slots(&slots, new.clock >> TICK_SHIFT);
+		touch_slots(&slots, new->clock >> TICK_SHIFT);
 	return outcome;
 }
 

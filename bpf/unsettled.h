@@ -12,24 +12,42 @@
 #include "insert.h"
 #include "maps.h"
 #include "packet.h"
+#include "siphash.h"
 
 /*
  * What a way that asks the connection table needs to know of a packet, and what it answers beside the choice.
  * Those ways are global functions: each is judged by the verifier once, with a stack of its own, and takes
- * nothing from the stable path. A packet itself could not be passed to one.
+ * nothing from the stable path. A packet itself could not be passed to one. It lies in a map, as the stack
+ * has no room for it beside the rest.
  */
 struct question {
 	__u64 h1;
-	__u64 h2;
-	__u32 slot_hash; /* names the slot */
-	__u8 is_tcp;     /* or QUIC: shows its beginning */
-	__u8 is_new;     /* begins a connection */
-	__u8 ends;       /* TCP_FIN, TCP_RST or both */
+	__u64 h2;             /* begin_tracking makes it */
+	struct siphash state; /* of the hash of the flow, before its second half */
+	__u32 slot_hash;      /* names the slot */
+	__u8 is_tcp;          /* or QUIC: shows its beginning */
+	__u8 is_new;          /* begins a connection */
+	__u8 ends;            /* TCP_FIN, TCP_RST or both */
 	__u8 is_error;
 	/* The answer. */
 	__u32 events;
 	__u32 lost_swaps;
+	struct newcomer new;
 };
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct question);
+} questions SEC(".maps");
+
+static __always_inline struct question *find_question(void)
+{
+	__u32 only = 0;
+
+	return bpf_map_lookup_elem(&questions, &only);
+}
 
 /* An unsettled slot, as this packet sees it. */
 struct slot {
@@ -197,10 +215,12 @@ static __always_inline void fetch_early(__u32 bucket_index)
 }
 
 /* Where the flow's entry may be. Gives the clock, too. */
-static __always_inline void begin_tracking(const struct question *asked, const struct settings *all,
+static __always_inline void begin_tracking(struct question *asked, const struct settings *all,
 					   const struct service *service, __u32 generation,
 					   struct newcomer *new)
 {
+	*new = (struct newcomer){};
+	asked->h2 = sip_second_half(&asked->state);
 	new->flow.first_bucket = first_bucket_of(asked->h2, all->bucket_mask);
 	new->flow.second_bucket = second_bucket_of(asked->h1, new->flow.first_bucket, all->bucket_mask);
 	fetch_early(new->flow.first_bucket);
@@ -213,23 +233,24 @@ __attribute__((noinline)) int select_unsettled(struct question *asked, const str
 					       const struct settings *all, struct choice *choice,
 					       __u64 *place)
 {
-	struct newcomer new = {};
+	struct newcomer *new;
 	enum outcome outcome;
 	struct slot slot;
 	__u64 word;
 
 	if (!asked || !service || !all || !choice || !place)
 		return OUTCOME_NO_BACKEND;
+	new = &asked->new;
 	word = *(volatile __u64 *)place;
-	begin_tracking(asked, all, service, word >> SLOT_GENERATION_SHIFT & SLOT_GENERATION_MASK, &new);
+	begin_tracking(asked, all, service, word >> SLOT_GENERATION_SHIFT & SLOT_GENERATION_MASK, new);
 	slot.current = word & INDEX_MASK;
 	slot.previous = word >> SLOT_PREVIOUS_SHIFT & INDEX_MASK;
 	slot.third = word >> SLOT_THIRD_SHIFT & INDEX_MASK;
-	slot.now = new.clock >> TICK_SHIFT;
+	slot.now = new->clock >> TICK_SHIFT;
 	choice->backend = slot.current;
 	if (!(word >> SLOT_TICK_SHIFT))
 		return choice->backend ? OUTCOME_SETTLED : OUTCOME_NO_BACKEND; /* a moment ago it was not */
-	outcome = choose_candidate(asked, all, service, &slot, &new, &choice->backend);
+	outcome = choose_candidate(asked, all, service, &slot, new, &choice->backend);
 	if (!choice->backend)
 		return OUTCOME_NO_BACKEND;
 	/* An untracked flow may live on another candidate, behind the second chance, wherever it is sent from

@@ -85,6 +85,8 @@ export const MAP_FATES: Readonly<Record<string, Fate>> = {
   recent_lookups: { kind: 'new' },
   clock_readings: { kind: 'new' },
   capture_copies: { kind: 'new' },
+  errands: { kind: 'new' },
+  questions: { kind: 'new' },
   noted_packets: { kind: 'new' },
   event_records: { kind: 'new' },
   answers: { kind: 'new' },
