@@ -35,7 +35,7 @@ enum insertion {
 };
 
 /* In place of the flow's own entry, or where there is room. */
-static __always_inline enum insertion insert_once(struct newcomer *new, bool has_entry)
+static __always_inline enum insertion insert_once(struct newcomer *new, bool has_entry, bool may_expire)
 {
 	__u32 now = new->clock >> TICK_SHIFT;
 	struct entry entry = {};
@@ -43,7 +43,7 @@ static __always_inline enum insertion insert_once(struct newcomer *new, bool has
 	if (has_entry)
 		entry = find_entry(&new->flow);
 	if (!entry.place)
-		entry = find_room(&new->flow, now, new->reclaim_ticks);
+		entry = find_room(&new->flow, now, new->reclaim_ticks, may_expire);
 	if (!entry.place)
 		return INSERTION_NO_ROOM;
 	if (exchange_entry(&entry, make_entry(new->flow.fingerprint, now, new->state, new->backend)))
@@ -54,7 +54,8 @@ static __always_inline enum insertion insert_once(struct newcomer *new, bool has
 
 /*
  * After a lost swap the flow may have an entry. A young one is the winner's: both packets go to its backend.
- * A global function, as that is rare: the verifier judges it once.
+ * Where both buckets are full, what is expired is replaced. A global function, as both are rare: the verifier
+ * judges it once.
  */
 __attribute__((noinline)) int insert_again(struct newcomer *new)
 {
@@ -64,7 +65,7 @@ __attribute__((noinline)) int insert_again(struct newcomer *new)
 		return INSERTION_NO_ROOM;
 	entry = find_entry(&new->flow);
 	if (!entry.place || entry_age(entry.word, new->clock >> TICK_SHIFT) > YOUNG_TICKS)
-		return insert_once(new, true);
+		return insert_once(new, true, true);
 	new->backend = entry_backend(entry.word);
 	new->is_followed = true;
 	return INSERTION_FOLLOWED;
@@ -78,7 +79,9 @@ static __always_inline bool try_insert(struct newcomer *new, const struct servic
 
 	if (!new->has_entry && !has_room(pressure, service, time))
 		return false;
-	insertion = insert_once(new, new->has_entry);
+	insertion = insert_once(new, new->has_entry, false);
+	if (insertion == INSERTION_NO_ROOM)
+		insertion = insert_again(new);
 	for (int attempt = 1; attempt < MAX_INSERT_ATTEMPTS && insertion == INSERTION_LOST; attempt++)
 		insertion = insert_again(new);
 	if (insertion == INSERTION_DONE || insertion == INSERTION_FOLLOWED)
