@@ -13,13 +13,11 @@ import type { BenchOptions, BenchResult } from './report.ts';
 import { threadTimeNs } from './thread-clock.ts';
 import { measureVeth } from './veth.ts';
 import { assertSample, countOf, type Sample } from './vip-asserts.ts';
-import { BACKENDS, type Outcomes, portOf, VipBed } from './vip-bed.ts';
+import { type Outcomes, VipBed } from './vip-bed.ts';
 import { checkTargets } from './vip-checks.ts';
-import { FRAME_BYTES, makeError, makeFrame, QUOTE_OFFSET } from './vip-frames.ts';
 import {
   type BaselineName,
   baselineOf,
-  ETHERNET_MTU_BYTES,
   isFlood,
   isStray,
   type Lane,
@@ -30,6 +28,7 @@ import {
   type Scene,
 } from './vip-lanes.ts';
 import { Rounds } from './vip-rounds.ts';
+import { makeLaneFrame, setTurn } from './vip-turn.ts';
 
 const BASELINE =
   'the same loop (the last encapsulation taken off, the next flow written, one tail call) around a program that only makes ' +
@@ -38,8 +37,6 @@ const BASELINE =
 
 /** Coprime to every number of flows, about its golden section: all flows in turn, none near the one before. */
 const STRIDES: Readonly<Record<number, number>> = { 1: 0, 1000: 619, 100000: 61_803, 1000000: 618_033 };
-/** IP and ICMP header of an answer. */
-const ANSWER_HEAD_BYTES = { 4: 28, 6: 48 } as const;
 /** Rounds of floods until the table is emptied: for as long as this bench they would fill it, and then be refused. */
 const FLOOD_ROUNDS = 10;
 
@@ -248,35 +245,4 @@ class Run {
     const end = threadTimeNs();
     return { grossNs: (end - begin) / turns, verdict: result.verdict, lengthBytes: result.frame.length };
   }
-}
-
-/** Fields of `struct turn`, bench/vip.bpf.c. `flows` 0: without end. */
-function setTurn(
-  state: DataView,
-  { family, protocol, kind, table, mode }: Lane,
-  frame: Uint8Array,
-  { flow, stride, flows }: { readonly flow: number; readonly stride: number; readonly flows: number },
-): void {
-  const bytes = new Uint8Array(state.buffer);
-  bytes.set(frame.subarray(0, 14));
-  state.setUint16(14, family === 6 ? 1 : 0, true);
-  state.setUint32(16, frame.length, true);
-  state.setUint32(20, flow, true);
-  state.setUint32(24, stride, true);
-  state.setUint32(28, flows, true);
-  state.setUint16(32, portOf(protocol, table, mode));
-  state.setUint16(34, protocol === 'quic' && kind === 'established' ? BACKENDS : 0, true);
-  const hops = 14 + (family === 4 ? 8 : 4);
-  bytes.set(frame.subarray(hops, hops + 4), 36);
-  state.setUint16(40, kind === 'error' ? QUOTE_OFFSET[family] : 0, true);
-  state.setUint16(42, kind === 'too-big' ? ANSWER_HEAD_BYTES[family] : 0, true);
-  if (family === 4) bytes.set(frame.subarray(30, 34), 44);
-}
-
-function makeLaneFrame(one: Lane, isSyn: boolean): Uint8Array {
-  const { family, protocol, kind, table, mode } = one;
-  const destinationPort = portOf(protocol, table, mode);
-  if (kind === 'error') return makeError(family, protocol, destinationPort);
-  const bytes = kind === 'too-big' ? ETHERNET_MTU_BYTES : FRAME_BYTES[family];
-  return makeFrame({ family, protocol, isSyn, isStray: isStray(one), destinationPort, bytes });
 }
