@@ -186,7 +186,7 @@ describe('forwarding modes', { skip: cannotLoad }, () => {
     const packet = packetOf(4, PORT.unsettled);
     const label = labelOf(4, PORT.unsettled);
     setUnsettled('gue');
-    assertLeaves(packet, wrap('toIpv4', UDP, label, gue(0xc000 | (label & 0x3fff), afterHop(packet), [4, 2])));
+    assertLeaves(packet, wrap('toIpv4', UDP, label, gue(0xc000 | (label & 0x3fff), afterHop(packet), [2, 4])));
     assert.equal(run(arrive(packet)).counted.keyed, 1);
     setUnsettled('ipip');
     assertLeaves(packet, wrap('toIpv4', IPV4, label, afterHop(packet)));
