@@ -131,5 +131,5 @@ test(`model and kernel program agree on ${PACKETS} random packets`, (context) =>
 
 test('and on packets that were never tried before', (context) => {
   const given = process.env.PORTICO_SEED;
-  context.diagnostic(runPackets(given === undefined ? randomInt(2 ** 32) : Number(given) >>> 0, PACKETS / 2));
+  context.diagnostic(runPackets(given === undefined ? randomInt(2 ** 32) : Number(given) >>> 0, PACKETS / 4));
 });

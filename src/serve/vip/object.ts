@@ -90,6 +90,8 @@ export function summariseLog(messages: readonly string[]): string {
   return lines.slice(-LOG_LINES).join('\n');
 }
 
+const OUTDATED = 'It was compiled from other sources than these: run scripts/build-bpf.sh.';
+
 /** Open until `close`; maps and programs that others opened, pinned or attached live on. */
 export class BpfObject {
   readonly path: string;
@@ -109,13 +111,13 @@ export class BpfObject {
 
   #map(name: string): bigint {
     const map = bindings().findMap(this.#handle, name);
-    if (map === null) throw new Error(`${this.path} has no map ${name}`);
+    if (map === null) throw new Error(`${this.path} has no map ${name}. ${OUTDATED}`);
     return map;
   }
 
   #program(name: string): bigint {
     const program = bindings().findProgram(this.#handle, name);
-    if (program === null) throw new Error(`${this.path} has no program ${name}`);
+    if (program === null) throw new Error(`${this.path} has no program ${name}. ${OUTDATED}`);
     return program;
   }
 
