@@ -17,6 +17,9 @@ const client = `${label}-c`;
 const balancer = `${label}-b`;
 const backends: readonly [string, string] = [`${label}-s1`, `${label}-s2`];
 const VIP = '192.0.2.77';
+/** A VIP that is a prefix, of a service of its own. */
+const WIDE = '198.51.100.64/26';
+const IN_WIDE = ['198.51.100.64', '198.51.100.65', '198.51.100.100', '198.51.100.127'];
 const folder = mkdtempSync(join(tmpdir(), 'portico-up-'));
 const file = join(folder, 'portico.yaml');
 const began = ownState();
@@ -63,6 +66,10 @@ services:
     backends: all
     slots: ${slots}
     health: { type: http, port: 80, path: /, interval: 200ms, timeout: 150ms, rise: 1, fall: 2, through: both }
+  wide:
+    vips: { here: [${WIDE}] }
+    ports: [80/tcp]
+    health: { port: 80, interval: 200ms, timeout: 150ms, rise: 1, fall: 2, through: vip }
 state: ${folder}/state
 `;
 }
@@ -109,18 +116,18 @@ function up(namespace: string, machine: string, ...more: string[]): Up {
 }
 
 /** Backends that answer `count` new connections. */
-function ask(count: number): Set<string> {
-  const urls = Array.from({ length: count }, () => `http://${VIP}/`);
+function ask(count: number, hosts: readonly string[] = [VIP]): Set<string> {
+  const urls = hosts.flatMap((host) => Array.from({ length: count }, () => `http://${host}/`));
   const answer = run(client, ['curl', '-sS', '--max-time', '3', '--no-keepalive', '-H', 'Connection: close', ...urls]);
   return new Set(answer.trim().split('\n'));
 }
 
-async function untilAnswering(expected: readonly string[]): Promise<void> {
+async function untilAnswering(expected: readonly string[], hosts: readonly string[] = [VIP]): Promise<void> {
   const limitAt = performance.now() + LIMIT_MS;
   for (;;) {
     let seen = '';
     try {
-      seen = [...ask(40)].sort().join(' ');
+      seen = [...ask(40, hosts)].sort().join(' ');
     } catch (error) {
       seen = (error as Error).message;
     }
@@ -163,7 +170,7 @@ before(() => {
     const [program, ...args] = inside(name, [process.execPath, '-e', WEB, name]) as [string];
     children.push(spawn(program, args, { stdio: 'inherit' }));
   }
-  ip(`-n ${client} route add ${VIP}/32 via 10.66.1.2`);
+  for (const vip of [`${VIP}/32`, WIDE]) ip(`-n ${client} route add ${vip} via 10.66.1.2`);
   ip(`-n ${client} route add 10.66.201.0/26 via 10.66.1.2`);
   run(client, ['sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv4.conf.all.rp_filter=0']);
   writeFileSync(file, configuration(backends.slice(0, 1)));
@@ -217,15 +224,17 @@ after(async () => {
   }
 });
 
-test('a balancer and a backend that `up` runs serve a VIP, and go on when the processes have ended', async () => {
+test('a balancer and a backend that `up` runs serve a VIP and every address of one that is a prefix, and go on when the processes have ended', async () => {
   const first = up(backends[0], backends[0], '--only', 'backend');
   await first.until('Portico is up');
   const one = up(balancer, 'b');
   await one.until('Portico is up');
   await untilAnswering([backends[0]]);
+  for (const host of IN_WIDE) assert.deepEqual([...ask(5, [host])], [backends[0]], `${host} of ${WIDE}`);
   await one.end('SIGTERM');
   await first.end('SIGTERM');
   assert.deepEqual([...ask(20)], [backends[0]], 'forwarding outlives the processes');
+  assert.deepEqual([...ask(5, IN_WIDE)], [backends[0]]);
 });
 
 test('a process that starts again adopts what is in the kernel, and takes a changed file over', async () => {
@@ -241,6 +250,13 @@ test('a process that starts again adopts what is in the kernel, and takes a chan
   await untilAnswering(backends);
   const flow = run(balancer, [PORTICO, 'explain', 'flow', '10.66.1.1:40000', `${VIP}:80`]);
   assert.match(flow, /is a VIP of service web/);
+  await untilAnswering(backends, IN_WIDE);
+  const [, wide] = JSON.parse(run(balancer, [PORTICO, 'status', '--json'])).sites[0].services;
+  assert.deepEqual([wide.name, wide.vips[0].address], ['wide', WIDE]);
+  const verdicts = wide.backends.map(({ verdict }: { verdict: string }) => verdict);
+  assert.deepEqual(verdicts, ['healthy', 'healthy'], 'probes go through the prefix');
+  const inside = run(balancer, [PORTICO, 'explain', 'flow', '10.66.1.1:40000', `${IN_WIDE[2]}:80`]);
+  assert.match(inside, /198\.51\.100\.100 is in 198\.51\.100\.64\/26, a VIP of service wide/);
   writeFileSync(file, 'name: [broken');
   await one.until('configuration refused: the last good one stays');
   assert.equal(ask(40).size, 2, 'a broken file changes nothing');
