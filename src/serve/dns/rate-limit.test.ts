@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Address, parsePrefix } from '../../net/address.ts';
 import type { Asker } from './exchange.ts';
-import { RateLimiter, type RateLimits, type Verdict } from './rate-limit.ts';
+import { LIMIT_REGION_BYTES, RateLimiter, type RateLimits, type Verdict } from './rate-limit.ts';
 import { address } from './sample.ts';
 
 const START_MS = 1_800_000_000_000;
@@ -97,4 +97,16 @@ test('a clock that is set back does not shut anybody out', () => {
   const { limiter } = createLimiter();
   ask(limiter, '192.0.2.1', 100, START_MS);
   assert.equal(ask(limiter, '192.0.2.1', 100, START_MS - 3_600_000).send, 20);
+});
+
+test('those who share a region share its limits and who is proved', () => {
+  const region = new SharedArrayBuffer(LIMIT_REGION_BYTES);
+  const [one, other] = [1, 2].map(() => new RateLimiter(LIMITS, 0x5eed, { displaced: 0 }, region));
+  assert.ok(one !== undefined && other !== undefined);
+  for (const [index, client] of ['192.0.2.1', '2001:db8::1'].entries()) {
+    assert.equal(ask(one, client, 12, START_MS).send, 12);
+    assert.equal(ask(other, client, 12, START_MS).send, 8);
+    one.prove(askerAt(address(client), START_MS));
+    assert.equal(ask(other, client, 2000, START_MS, index).send, 1000);
+  }
 });

@@ -14,17 +14,41 @@ export type RateLimits = DnsProtocol['rateLimit'];
 /** `slip`: a short answer, so that a real client finds its way. */
 export type Verdict = 'send' | 'slip' | 'drop';
 
-/** What an IPv4 client is taken to have, and an IPv6 one: as others limit, so that operators find what they know. */
-const IPV4_PREFIX_BYTES = 3;
-const IPV6_PREFIX_BYTES = 7;
+/**
+ * What an IPv4 client is taken to have, /24, and an IPv6 one, /56: as others limit, so that operators find what they know. Of the first
+ * word of an IPv4 address and of the second of an IPv6 address.
+ */
+const IPV4_PREFIX_MASK = 0x00ffffff;
+const IPV6_PREFIX_MASK = 0x00ffffff;
 
-const WAYS = 4;
-const BUCKETS = 65_536;
-const PROVED = 16_384;
-/** A burst of this time's answers is let through. */
-const BURST_MS = 1000;
+/**
+ * Time is counted in 1/1024 ms of Unix time, in 32 bits that wrap after 70 minutes: small enough for one atomic word, that the kernel
+ * (`bpf/dns-limit.h`) can change too.
+ */
+const TICKS_PER_MS = 1024;
+/** A burst of a second's answers is let through. */
+const BURST_TICKS = 1000 * TICKS_PER_MS;
+/** No bucket is fuller than a burst and the longest interval: what seems to be is from before the clock wrapped or was set back. */
+const MAX_DEBT_TICKS = 2 * BURST_TICKS;
 /** Since its last query by TCP. */
-const PROVED_MS = 10 * 60_000;
+const PROVED_SECONDS = 10 * 60;
+
+/**
+ * The region: lines of 16 words (a cache line). In the first `LIMIT_SETS` lines four buckets each of tag (0: free), the tick at which it is
+ * full again, refused answers since it was taken, and nothing; behind them two sets a line of four proved addresses each of tag and the
+ * Unix second until which it holds.
+ */
+const LINE_WORDS = 16;
+const WAYS = 4;
+export const LIMIT_SETS = 16_384;
+const PROVED_SETS = 4096;
+export const LIMIT_LINES = LIMIT_SETS + PROVED_SETS / 2;
+export const LIMIT_REGION_BYTES = LIMIT_LINES * LINE_WORDS * 4;
+const BUCKET_WORDS = 4;
+const FULL = 1;
+const REFUSED = 2;
+const PROVED_WORDS = 2;
+const UNTIL = 1;
 
 const KIND_NUMBER: Readonly<Record<AnswerKind, number>> = {
   positive: 1,
@@ -34,104 +58,146 @@ const KIND_NUMBER: Readonly<Record<AnswerKind, number>> = {
   error: 5,
 };
 
-/** Bounded: 1 MB. Nothing is allocated after it is made. */
+/** Ticks between two answers of so many a second. */
+export function intervalTicks(perSecond: number): number {
+  return Math.max(1, Math.floor(BURST_TICKS / perSecond));
+}
+
+/** Bounded: 1.1 MB. Nothing is allocated after it is made. Several threads and the kernel may share a region, with the same seed. */
 export class RateLimiter {
-  /** May be replaced at any time. */
-  limits: RateLimits;
   readonly #counters: { displaced: number };
   readonly #seed: number;
-  /** 0: free. */
-  readonly #tags = new Int32Array(BUCKETS);
-  /** When the bucket is full again, in Unix time: the later, the nearer to the limit. */
-  readonly #fullMs = new Float64Array(BUCKETS);
-  readonly #refused = new Uint16Array(BUCKETS);
-  readonly #provedTags = new Int32Array(PROVED);
-  readonly #provedUntilMs = new Float64Array(PROVED);
+  readonly #words: Int32Array;
+  #limits: RateLimits;
+  #interval = 0;
+  #provedInterval = 0;
   /** Results of the hash in hand. */
   #place = 0;
   #tag = 0;
 
-  /** `seed`: 32 random bits, so that nobody knows who shares a set. */
-  constructor(limits: RateLimits, seed: number, counters: { displaced: number }) {
+  /** `seed`: 32 random bits, so that nobody knows who shares a set. `region`: shared memory or the kernel's, zeroed when it is new. */
+  constructor(
+    limits: RateLimits,
+    seed: number,
+    counters: { displaced: number },
+    region: ArrayBufferLike = new SharedArrayBuffer(LIMIT_REGION_BYTES),
+  ) {
+    this.#limits = limits;
     this.limits = limits;
     this.#counters = counters;
     this.#seed = seed;
+    this.#words = new Int32Array(region, 0, LIMIT_REGION_BYTES / 4);
+  }
+
+  get limits(): RateLimits {
+    return this.#limits;
+  }
+
+  /** May be replaced at any time. */
+  set limits(limits: RateLimits) {
+    this.#limits = limits;
+    this.#interval = intervalTicks(limits.perSecond);
+    this.#provedInterval = intervalTicks(limits.provedPerSecond);
   }
 
   /** May this answer be sent by UDP? Counts it. `hasCookie`: the query had a cookie of ours. */
   judge(asker: Asker, kind: AnswerKind, subject: number, hasCookie: boolean): Verdict {
-    const { limits } = this;
-    const { client, nowMs } = asker;
+    const limits = this.#limits;
+    const { client } = asker;
     if (limits.perSecond === 0) return 'send';
     const isProved = hasCookie || this.#isProved(asker);
-    const { length } = client.bytes;
-    const prefixBytes = isProved ? length : client.family === 4 ? IPV4_PREFIX_BYTES : IPV6_PREFIX_BYTES;
-    this.#hash(client, prefixBytes, subject, KIND_NUMBER[kind] + (isProved ? 8 : 0));
-    const bucket = this.#findBucket(asker);
-    const intervalMs = 1000 / (isProved ? limits.provedPerSecond : limits.perSecond);
-    // Later than can be: the clock was set back.
-    const known = this.#fullMs[bucket];
-    const fullMs = known > nowMs + BURST_MS + intervalMs ? nowMs : Math.max(known, nowMs);
-    if (fullMs - nowMs + intervalMs <= BURST_MS + 1e-6) {
-      this.#fullMs[bucket] = fullMs + intervalMs;
-      return 'send';
+    this.#hash(client, isProved, subject, KIND_NUMBER[kind] + (isProved ? 8 : 0));
+    const now = (asker.nowMs * TICKS_PER_MS) | 0;
+    const words = this.#words;
+    const bucket = this.#findBucket(now);
+    const interval = isProved ? this.#provedInterval : this.#interval;
+    for (;;) {
+      const known = words[bucket + FULL];
+      const debt = debtTicks(known, now) + interval;
+      if (debt > BURST_TICKS) break;
+      // Others may have counted an answer meanwhile.
+      if (Atomics.compareExchange(words, bucket + FULL, known, (now + debt) | 0) === known) return 'send';
     }
     for (const prefix of limits.exempt) if (prefixContains(prefix, client)) return 'send';
-    const refused = this.#refused[bucket]++;
+    const refused = Atomics.add(words, bucket + REFUSED, 1) >>> 0;
     return limits.slip > 0 && refused % limits.slip === 0 ? 'slip' : 'drop';
   }
 
   /** The client gets what is sent to its address: it has a connection by TCP. */
   prove({ client, nowMs }: Asker): void {
-    this.#hash(client, client.bytes.length, 0, 0);
-    const set = (this.#place & (PROVED / WAYS - 1)) * WAYS;
+    const words = this.#words;
+    this.#hash(client, true, 0, 0);
+    const set = this.#provedSet();
     let oldest = set;
-    for (let at = set; at < set + WAYS; at++) {
-      if (this.#provedTags[at] === this.#tag) {
+    for (let at = set; at < set + WAYS * PROVED_WORDS; at += PROVED_WORDS) {
+      if (words[at] === this.#tag) {
         oldest = at;
         break;
       }
-      if (this.#provedUntilMs[at] < this.#provedUntilMs[oldest]) oldest = at;
+      if (words[at + UNTIL] < words[oldest + UNTIL]) oldest = at;
     }
-    this.#provedTags[oldest] = this.#tag;
-    this.#provedUntilMs[oldest] = nowMs + PROVED_MS;
+    words[oldest] = this.#tag;
+    words[oldest + UNTIL] = Math.floor(nowMs / 1000) + PROVED_SECONDS;
   }
 
   #isProved({ client, nowMs }: Asker): boolean {
-    this.#hash(client, client.bytes.length, 0, 0);
-    const set = (this.#place & (PROVED / WAYS - 1)) * WAYS;
-    for (let at = set; at < set + WAYS; at++) {
-      if (this.#provedTags[at] === this.#tag) return this.#provedUntilMs[at] > nowMs;
+    const words = this.#words;
+    this.#hash(client, true, 0, 0);
+    const set = this.#provedSet();
+    for (let at = set; at < set + WAYS * PROVED_WORDS; at += PROVED_WORDS) {
+      if (words[at] === this.#tag) return words[at + UNTIL] > Math.floor(nowMs / 1000);
     }
     return false;
   }
 
-  /** The bucket of what was hashed; a new one is full. */
-  #findBucket({ nowMs }: Asker): number {
-    const set = (this.#place & (BUCKETS / WAYS - 1)) * WAYS;
-    let fullest = set;
-    for (let at = set; at < set + WAYS; at++) {
-      if (this.#tags[at] === this.#tag) return at;
-      if (this.#fullMs[at] < this.#fullMs[fullest]) fullest = at;
-    }
-    if (this.#fullMs[fullest] > nowMs) this.#counters.displaced++;
-    this.#tags[fullest] = this.#tag;
-    this.#fullMs[fullest] = nowMs;
-    this.#refused[fullest] = 0;
-    return fullest;
+  /** Index of its first word. */
+  #provedSet(): number {
+    return LIMIT_SETS * LINE_WORDS + (this.#place & (PROVED_SETS - 1)) * WAYS * PROVED_WORDS;
   }
 
-  /** MurmurHash3's steps with two seeds: where it stands, and what tells it from others there. */
-  #hash(client: Address, bytes: number, subject: number, kind: number): void {
-    let place = mix(this.#seed, subject);
-    let tag = mix(~this.#seed, subject);
-    for (let i = 0; i < bytes; i++) {
-      place = mix(place, client.bytes[i] + (i << 8));
-      tag = mix(tag, client.bytes[i] + (i << 8));
+  /** Index of the first word of the bucket of what was hashed; a new one is full. */
+  #findBucket(now: number): number {
+    const words = this.#words;
+    const set = (this.#place & (LIMIT_SETS - 1)) * LINE_WORDS;
+    let free = set;
+    let least = MAX_DEBT_TICKS + 1;
+    for (let at = set; at < set + LINE_WORDS; at += BUCKET_WORDS) {
+      if (words[at] === this.#tag) return at;
+      const debt = words[at] === 0 ? 0 : debtTicks(words[at + FULL], now);
+      if (debt < least) {
+        free = at;
+        least = debt;
+      }
     }
-    this.#place = finish(mix(place, (bytes << 8) | kind));
-    this.#tag = finish(mix(tag, (bytes << 8) | kind)) | 1;
+    if (least > 0) this.#counters.displaced++;
+    words[free] = this.#tag;
+    words[free + FULL] = now;
+    words[free + REFUSED] = 0;
+    return free;
   }
+
+  /** MurmurHash3's steps: where it stands, and what tells it from others there. */
+  #hash({ bytes }: Address, isWhole: boolean, subject: number, kind: number): void {
+    let hash = mix(mix(this.#seed, subject), kind);
+    if (bytes.length === 4) hash = mix(hash, wordAt(bytes, 0) & (isWhole ? -1 : IPV4_PREFIX_MASK));
+    else {
+      hash = mix(mix(hash, wordAt(bytes, 0)), wordAt(bytes, 4) & (isWhole ? -1 : IPV6_PREFIX_MASK));
+      if (isWhole) hash = mix(mix(hash, wordAt(bytes, 8)), wordAt(bytes, 12));
+    }
+    this.#place = finish(hash);
+    this.#tag = hash | 1;
+  }
+}
+
+/** How far a bucket is from full; 0 for what cannot be. */
+function debtTicks(full: number, now: number): number {
+  const debt = (full - now) | 0;
+  return debt < 0 || debt > MAX_DEBT_TICKS ? 0 : debt;
+}
+
+/** As it lies in memory: little-endian. */
+function wordAt(bytes: Uint8Array, at: number): number {
+  return bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24);
 }
 
 function mix(hash: number, word: number): number {
