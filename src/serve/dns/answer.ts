@@ -2,8 +2,9 @@
  * Query bytes to response bytes. Given the same sources, query and asker the answer is the same; nothing here waits, reads a clock or keeps
  * anything from one query to the next.
  */
-import { chooseSite, type SiteOrder } from '../../decide/steer/nearest.ts';
+import { CurrentChoices } from '../../decide/steer/current-choices.ts';
 import type { Address } from '../../net/address.ts';
+import { setOfSites } from './choice-sets.ts';
 import { judgeCookie } from './cookie.ts';
 import {
   type AnswerSources,
@@ -43,11 +44,11 @@ const ANY_DATA = { bytes: Uint8Array.from([7, 0x52, 0x46, 0x43, 0x38, 0x34, 0x38
 
 /** One query at a time; the state is scratch that would otherwise be allocated for each. */
 export class Answerer {
-  /** May be replaced between queries. */
-  sources: AnswerSources;
+  #sources: AnswerSources;
   readonly facts = createFacts();
   readonly #query = this.facts.query;
   readonly #writer = new MessageWriter();
+  readonly #choices = new CurrentChoices();
   readonly #ecs4: Address = { family: 4, bytes: new Uint8Array(4) };
   readonly #ecs6: Address = { family: 6, bytes: new Uint8Array(16) };
   #message: Uint8Array = new Uint8Array(0);
@@ -61,7 +62,17 @@ export class Answerer {
   #additionals = 0;
 
   constructor(sources: AnswerSources) {
-    this.sources = sources;
+    this.#sources = sources;
+  }
+
+  /** May be replaced between queries. */
+  get sources(): AnswerSources {
+    return this.#sources;
+  }
+
+  set sources(sources: AnswerSources) {
+    this.#sources = sources;
+    this.#choices.clear();
   }
 
   /**
@@ -297,39 +308,48 @@ export class Answerer {
     return true;
   }
 
-  /** The addresses of one site: of these fewer do too, when all do not fit. */
+  /** The addresses of the chosen sites: of these fewer do too, when all do not fit. */
   #addSteered(owner: Name, steered: SteeredName, sets: readonly RecordSet[]): void {
-    const { steering } = steered;
-    const choice = chooseSite(steering, this.#siteOrder(steered), this.sources.view);
-    const set = sets[choice.site];
-    for (const [index, data] of set.records.entries()) {
-      if (!this.#writer.writeRecord(owner, set.type, CLASS.IN, set.ttlSeconds, data)) {
-        if (index === 0) {
-          this.#truncate();
-          return;
-        }
-        break;
+    const plan = this.#planOf(steered);
+    const { cycle, reason } = this.#choices.of(steered.steering, plan, this.sources.view);
+    const { sites } = cycle[0];
+    const begin = this.#writer.position;
+    const set = setOfSites(sets, sites);
+    if (!this.#addSome(owner, set)) {
+      // One record with the hints of several sites may be too long where that of one is not.
+      this.#writer.rewind(begin);
+      if (sites.length === 1 || !this.#addSome(owner, sets[sites[0]])) {
+        this.#truncate();
+        return;
       }
+    }
+    if (reason === 'static') this.facts.explanation = EXPLANATION.nothingHealthy;
+    this.facts.steered = steered;
+    this.facts.site = sites[0];
+    this.facts.reason = reason;
+  }
+
+  /** As many records as fit; false: not even one. */
+  #addSome(owner: Name, set: RecordSet): boolean {
+    for (const [index, data] of set.records.entries()) {
+      if (!this.#writer.writeRecord(owner, set.type, CLASS.IN, set.ttlSeconds, data)) return index > 0;
       this.#answers++;
     }
-    if (choice.reason === 'static') this.facts.explanation = EXPLANATION.nothingHealthy;
-    this.facts.steered = steered;
-    this.facts.site = choice.site;
-    this.facts.reason = choice.reason;
+    return true;
   }
 
   /** By client subnet if there is one with an address, else by whom the query came from. Sets the scope. */
-  #siteOrder(steered: SteeredName): SiteOrder {
+  #planOf(steered: SteeredName): number {
     const query = this.#query;
-    const { orders } = steered.steering;
+    const { map } = steered.steering;
     if (!query.hasEdns || !query.hasSubnet || query.subnetSourceLength === 0) {
-      return known(orders.lookup(this.#asker.client).value);
+      return known(map.lookup(this.#asker.client).value);
     }
     const address = query.subnetFamily === 4 ? this.#ecs4 : this.#ecs6;
     // Bits beyond the source are left from earlier queries: the lookup does not read them.
     const start = query.subnetStart + 4;
     for (let i = start; i < query.subnetStart + query.subnetBytes; i++) address.bytes[i - start] = this.#message[i];
-    const match = orders.lookup(address, query.subnetSourceLength);
+    const match = map.lookup(address, query.subnetSourceLength);
     this.facts.scopeLength = match.scopeLength;
     return known(match.value);
   }
@@ -401,7 +421,7 @@ function hashOf(name: HashedName, ancestor: Name): number {
   return name.hashes[label] | 0;
 }
 
-function known(order: SiteOrder | null): SiteOrder {
-  if (order === null) throw new Error('a client has no site order');
-  return order;
+function known(plan: number | null): number {
+  if (plan === null) throw new Error('a client has no plan');
+  return plan;
 }

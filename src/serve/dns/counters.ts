@@ -8,7 +8,7 @@
  *
  * `edns`, `ecs`, `ecsMalformed`, `cookies`, `truncated`, `limits.slipped` and `unsent` are parts of `responses`.
  */
-import type { SiteChoice } from '../../decide/steer/nearest.ts';
+import type { ChoiceReason } from '../../decide/steer/plan.ts';
 import { RCODE, RECORD_TYPE } from './wire/numbers.ts';
 
 export type Transport = 'udp' | 'tcp';
@@ -43,7 +43,7 @@ export interface DnsCounters {
   /** Answers that the socket did not take, or whose connection went. */
   unsent: number;
   /** Why the site of a steered answer was chosen. */
-  readonly choices: Record<SiteChoice['reason'], number>;
+  readonly choices: Record<ChoiceReason, number>;
   /** Steered answers by service and site: where clients were sent. */
   readonly sites: Record<string, Record<string, number>>;
   readonly tcp: {

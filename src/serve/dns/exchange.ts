@@ -1,5 +1,6 @@
 /** What goes into an answer besides the query, and what is known of it afterwards. */
-import type { SiteChoice, SteeringView } from '../../decide/steer/nearest.ts';
+import type { SteeringView } from '../../decide/steer/nearest.ts';
+import type { ChoiceReason } from '../../decide/steer/plan.ts';
 import type { Address } from '../../net/address.ts';
 import type { CookieState } from './cookie.ts';
 import type { Transport } from './counters.ts';
@@ -58,9 +59,9 @@ export interface AnswerFacts {
   explanation: Explanation | null;
   /** Of an answer with addresses of a service; null: it has none. */
   steered: SteeredName | null;
-  /** Only with `steered`: index of the site, and why it. Apart, so that no choice has to be kept as an object. */
+  /** Only with `steered`: index of the site that is told first, and why it. */
   site: number;
-  reason: SiteChoice['reason'];
+  reason: ChoiceReason;
 }
 
 export function createFacts(): AnswerFacts {

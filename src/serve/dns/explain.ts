@@ -2,15 +2,14 @@
 import type { Config, NetworkEntry } from '../../config/model.ts';
 import { distanceKm } from '../../decide/steer/distance.ts';
 import {
-  chooseSite,
   defaultPlace,
   matchNetwork,
   orderSites,
   type Place,
   placeOf,
-  type SiteChoice,
   type SteeringView,
 } from '../../decide/steer/nearest.ts';
+import { type ChoiceReason, choices } from '../../decide/steer/plan.ts';
 import {
   type Address,
   addressBits,
@@ -71,7 +70,7 @@ export interface ExplainedSteering {
   /** The best first. */
   readonly candidates: readonly ExplainedCandidate[];
   readonly site: string;
-  readonly reason: SiteChoice['reason'];
+  readonly reason: ChoiceReason;
   readonly ttlSeconds: number;
 }
 
@@ -171,7 +170,8 @@ function explainSteering(options: ExplainDnsOptions, steered: SteeredName): Expl
   const client = bySubnet ? ecs.address : from;
   const sourceLength = bySubnet ? ecs.length : addressBits(from.family);
   const { steering, service } = steered;
-  const order = steering.orders.lookup(client, sourceLength).value ?? [];
+  const plan = steering.plans[steering.map.lookup(client, sourceLength).value ?? 0];
+  const order = plan.kind === 'first' ? plan.sites : [];
   const match = matchNetwork(config.networks, client, sourceLength);
   const hasOrder = (each: NetworkEntry | null) => {
     const where = each === null ? defaultPlace(config) : placeOf(config, each);
@@ -183,14 +183,15 @@ function explainSteering(options: ExplainDnsOptions, steered: SteeredName): Expl
   const isMixed = !hasOrder(match) || config.networks.some((each) => inside(each) && !hasOrder(each));
   const entry = hasOrder(match) ? match : (config.networks.find((each) => inside(each) && hasOrder(each)) ?? null);
   const place: Place = entry === null ? defaultPlace(config) : placeOf(config, entry);
-  const choice = chooseSite(steering, order, view);
+  const { cycle, reason } = choices(steering, plan, view);
+  const [first] = cycle[0].sites;
   const candidates = order.map((index): ExplainedCandidate => {
     const site = steering.sites[index];
     const location = config.sites.get(site)?.location ?? place.location;
     return {
       site,
       distanceKm: Math.round(distanceKm(place.location, location)),
-      excluded: index === choice.site ? null : exclusion(view, service, site),
+      excluded: index === first ? null : exclusion(view, service, site),
     };
   });
   const { latitudeDegrees, longitudeDegrees } = place.location;
@@ -202,8 +203,8 @@ function explainSteering(options: ExplainDnsOptions, steered: SteeredName): Expl
     isMixed,
     place: { latitudeDegrees, longitudeDegrees, site: place.site },
     candidates,
-    site: steering.sites[choice.site],
-    reason: choice.reason,
+    site: steering.sites[first],
+    reason,
     ttlSeconds: steered.ttlSeconds,
   };
 }

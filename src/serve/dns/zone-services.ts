@@ -1,6 +1,6 @@
 /** What services add to zones: steered names, and the records that lead to them. */
 import type { Config, Service } from '../../config/model.ts';
-import { compileSteering } from '../../decide/steer/nearest.ts';
+import { compileSteering } from '../../decide/steer/policy.ts';
 import { type Address, isHost } from '../../net/address.ts';
 import { encodeParameters, PARAMETER } from './presentation/parameters.ts';
 import { lowerName, type Name, parseName, ROOT_NAME } from './wire/name.ts';

@@ -1,5 +1,5 @@
 /** Zones ready for answering: every name of every zone in one table. Made by `zone-compile.ts`, never changed. */
-import type { ServiceSteering } from '../../decide/steer/nearest.ts';
+import type { ServiceSteering } from '../../decide/steer/policy.ts';
 import type { HashedName, NameTable } from './name-table.ts';
 import { MAX_NAME_BYTES, type Name } from './wire/name.ts';
 import { RECORD_TYPE } from './wire/numbers.ts';

@@ -4,7 +4,9 @@ import fc from 'fast-check';
 import type { Config, NetworkEntry } from '../../config/model.ts';
 import { type Address, hostPrefix, parseAddress, parsePrefix } from '../../net/address.ts';
 import { distanceKm } from './distance.ts';
-import { CALM_VIEW, chooseSite, compileSteering, matchNetwork, orderSites, placeOf } from './nearest.ts';
+import { CALM_VIEW, matchNetwork, orderSites, placeOf } from './nearest.ts';
+import { choices } from './plan.ts';
+import { compileSteering, type ServiceSteering } from './policy.ts';
 
 const amsterdam = { latitudeDegrees: 52.37, longitudeDegrees: 4.9 };
 const newYork = { latitudeDegrees: 40.71, longitudeDegrees: -74.01 };
@@ -38,9 +40,18 @@ function configWith(networks: readonly NetworkEntry[], vipSites = ['eu', 'us', '
 function siteFor(config: Config, client: string, view = CALM_VIEW): string {
   const steering = compileSteering(config).get('www');
   assert.ok(steering !== undefined);
-  const { value } = steering.orders.lookup(address(client));
+  const { value } = steering.map.lookup(address(client));
   assert.ok(value !== null);
-  return steering.sites[chooseSite(steering, value, view).site];
+  const { cycle } = choices(steering, steering.plans[value], view);
+  assert.equal(cycle.length, 1);
+  assert.equal(cycle[0].sites.length, 1);
+  return steering.sites[cycle[0].sites[0]];
+}
+
+function orderFor(steering: ServiceSteering, plan: number | null): string {
+  const found = steering.plans[plan ?? -1];
+  assert.ok(found.kind === 'first');
+  return found.sites.join();
 }
 
 test('distances are those of the great circle', () => {
@@ -93,7 +104,7 @@ test('a site that is down or full is left; when all are full the best that is up
 
 test('networks with the order of their surroundings do not narrow the scope', () => {
   const steering = compileSteering(configWith([network('198.51.100.0/24', { location: london })])).get('www');
-  assert.equal(steering?.orders.lookup(address('198.51.100.1')).scopeLength, 0);
+  assert.equal(steering?.map.lookup(address('198.51.100.1')).scopeLength, 0);
 });
 
 test('a scope is as wide as the order holds and no wider, for random lists', () => {
@@ -115,14 +126,13 @@ test('a scope is as wide as the order holds and no wider, for random lists', () 
         const match = matchNetwork(networks, address(`${byte}.0.0.0`), 32);
         return match === null ? '0,1,2' : orderSites(config, steering.sites, placeOf(config, match)).join();
       };
-      const { value, scopeLength } = steering.orders.lookup(address(`${first}.0.0.0`));
-      assert.ok(value !== null);
+      const { value, scopeLength } = steering.map.lookup(address(`${first}.0.0.0`));
       // The default's place is the first site: eu, then us, then jp by distance.
-      assert.equal(value.join(), orderOf(first));
+      const order = orderFor(steering, value);
+      assert.equal(order, orderOf(first));
       const uniform = (length: number): boolean => {
         const start = first & (0xff00 >> length) & 0xff;
-        for (let byte = start; byte < start + 2 ** (8 - length); byte++)
-          if (orderOf(byte) !== value.join()) return false;
+        for (let byte = start; byte < start + 2 ** (8 - length); byte++) if (orderOf(byte) !== order) return false;
         return true;
       };
       assert.ok(scopeLength <= 8 && uniform(scopeLength));
