@@ -2,13 +2,6 @@
 import { LOWER_CASE, labelStarts, lowerName, MAX_LABELS, type Name } from './wire/name.ts';
 import { hashSuffixes } from './wire/query.ts';
 
-interface Entry<V> {
-  /** Lower case. */
-  readonly name: Name;
-  readonly hash: number;
-  readonly value: V;
-}
-
 /** A name hashed for lookups: `hashes[i]` belongs to the suffix that starts at `starts[i]`; the last is the root. */
 export interface HashedName {
   readonly bytes: Uint8Array;
@@ -38,10 +31,14 @@ function hashWhole(name: Name): number {
   return scratchHashes[0];
 }
 
+/** Open addressing over flat arrays: a zone has millions of names, and each object beside them would cost more than the name. */
 export class NameTable<V> {
+  /** Lower case; with `#values` and `#hashes` by the order of arrival. */
+  readonly #names: Name[] = [];
   readonly #values: V[] = [];
-  /** Power of two of short lists. */
-  #buckets: Entry<V>[][] = [[]];
+  #hashes = new Uint32Array(16);
+  /** Power of two; index of a name and 1, 0: free. At most half are taken. */
+  #places = new Uint32Array(32);
 
   get size(): number {
     return this.#values.length;
@@ -57,22 +54,24 @@ export class NameTable<V> {
   }
 
   #lookUp(bytes: Uint8Array, start: number, end: number, hash: number): V | undefined {
-    const bucket = this.#buckets[hash & (this.#buckets.length - 1)];
-    for (let i = 0; i < bucket.length; i++) {
-      const entry = bucket[i];
-      if (entry.hash === hash && equalsAt(entry.name, bytes, start, end)) return entry.value;
+    const mask = this.#places.length - 1;
+    for (let place = hash & mask; ; place = (place + 1) & mask) {
+      const index = this.#places[place] - 1;
+      if (index < 0) return undefined;
+      if (this.#hashes[index] === hash && equalsAt(this.#names[index], bytes, start, end)) return this.#values[index];
     }
-    return undefined;
   }
 
-  /** Adds a name that is not there yet. */
+  /** Adds a name that is not there yet. One in lower case is kept as it is: it must not change. */
   add(name: Name, value: V): void {
     if (this.get(name) !== undefined) throw new Error('the name is in the table already');
+    const index = this.#values.length;
+    if (index === this.#hashes.length) this.#grow();
     const lower = lowerName(name);
-    const hash = hashWhole(lower);
-    this.#buckets[hash & (this.#buckets.length - 1)].push({ name: lower, hash, value });
+    this.#hashes[index] = hashWhole(lower);
+    this.#names.push(lower);
     this.#values.push(value);
-    if (this.#values.length > this.#buckets.length) this.#grow();
+    this.#put(index);
   }
 
   /** In the order in which they were added. */
@@ -80,11 +79,19 @@ export class NameTable<V> {
     return this.#values;
   }
 
+  #put(index: number): void {
+    const mask = this.#places.length - 1;
+    let place = this.#hashes[index] & mask;
+    while (this.#places[place] !== 0) place = (place + 1) & mask;
+    this.#places[place] = index + 1;
+  }
+
   #grow(): void {
-    const buckets: Entry<V>[][] = Array.from({ length: this.#buckets.length * 2 }, () => []);
-    for (const bucket of this.#buckets)
-      for (const entry of bucket) buckets[entry.hash & (buckets.length - 1)].push(entry);
-    this.#buckets = buckets;
+    const hashes = new Uint32Array(this.#hashes.length * 2);
+    hashes.set(this.#hashes);
+    this.#hashes = hashes;
+    this.#places = new Uint32Array(hashes.length * 2);
+    for (let index = 0; index < this.#values.length; index++) this.#put(index);
   }
 }
 

@@ -10,7 +10,7 @@ import { checkNodes } from './zone-check.ts';
 import { createZone, fileOrigin } from './zone-create.ts';
 import type { NodeDraft, Origin, ZoneDraft, ZoneReport } from './zone-draft.ts';
 import { addServices } from './zone-services.ts';
-import { addToSet, deepestZone, ensureNode, type NodeTable } from './zone-tree.ts';
+import { addToSet, deepestZone, ensureNode, type NodeTable, sealNode } from './zone-tree.ts';
 import type { CompiledZone, CompiledZones } from './zones.ts';
 
 export type ZonesResult =
@@ -43,13 +43,15 @@ export function compileZones(config: Config): ZonesResult {
     if (around !== null && around !== zone) ensureNode(parentName(zone.name), around, names);
   }
   for (const draft of zones) {
-    for (const record of draft.source.file?.records ?? []) addFileRecord(draft, record, names, report);
+    const path = [...draft.origin.path, 'file'];
+    for (const record of draft.source.file?.records ?? []) addFileRecord(draft, record, path, names, report);
     for (const record of draft.source.records) addRecord(draft, record, names, report);
   }
   addServices(config, names, report);
   linkNodes(names);
   checkNodes(names, zones, report);
   if (problems.length > 0) return { ok: false, problems, warnings };
+  for (const node of names.values()) sealNode(node);
   return { ok: true, zones: { zones: zones.map((draft) => draft.zone), names }, warnings };
 }
 
@@ -103,11 +105,17 @@ function addWithTtl(
 }
 
 /** The reader of the file has judged the record itself; here is what the zone says to it. */
-function addFileRecord(draft: ZoneDraft, record: ZoneFileRecord, names: NodeTable, report: ZoneReport): void {
+function addFileRecord(
+  draft: ZoneDraft,
+  record: ZoneFileRecord,
+  path: Path,
+  names: NodeTable,
+  report: ZoneReport,
+): void {
   const { zone } = draft;
   const { type } = record;
   if (type === RECORD_TYPE.SOA) return; // made with the zone
-  const origin = fileOrigin(draft.origin.path, record);
+  const origin = fileOrigin(path, record);
   const name = lowerName(record.owner);
   const remedy = REFUSED_TYPES.get(type);
   const node = isAtOrBelow(name, zone.name) ? ensureNode(name, zone, names) : undefined;

@@ -81,12 +81,12 @@ function findAuthority(source: Zone, origin: Origin, report: ZoneReport): Author
     report.error({ ...origin, path, value: source.file?.path }, 'the zone file was not read', 'read it first');
     return null;
   }
-  return { soa: soa.data, ttlSeconds: soa.ttlSeconds, origin: fileOrigin(origin.path, soa), servers: [] };
+  return { soa: soa.data, ttlSeconds: soa.ttlSeconds, origin: fileOrigin([...origin.path, 'file'], soa), servers: [] };
 }
 
-/** Where a record of a zone file stands. */
-export function fileOrigin(zone: Path, { file, line, column }: ZoneFileRecord): Origin {
-  return { path: [...zone, 'file'], value: '', file, line, column };
+/** Where a record of a zone file stands. `path`: of the file in the configuration. */
+export function fileOrigin(path: Path, { file, line, column }: ZoneFileRecord): Origin {
+  return { path, value: '', file, line, column };
 }
 
 /** `user@domain` as SOA wants it (RFC 1035 8): the dots of the first part escaped. Other text is a name already. */

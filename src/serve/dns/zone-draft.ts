@@ -1,6 +1,7 @@
 /** Zones while they are being built, with where everything came from, so that checks can name it. */
 import type { Zone } from '../../config/model.ts';
 import type { Path } from '../../config/problem.ts';
+import type { SetList } from './set-list.ts';
 import type { Name } from './wire/name.ts';
 import type { RecordData } from './wire/record-data.ts';
 import type { CompiledZone, RecordSet, SteeredName, ZoneNode } from './zones.ts';
@@ -22,7 +23,7 @@ export interface ZoneReport {
 
 /** A node while it is being built; it satisfies `ZoneNode`. */
 export interface NodeDraft extends ZoneNode {
-  readonly sets: Map<number, SetDraft>;
+  readonly sets: SetList<SetDraft>;
   cname: ZoneNode['cname'];
   dname: ZoneNode['dname'];
   /** The nearest name above it with a DNAME. */
@@ -36,9 +37,10 @@ export interface NodeDraft extends ZoneNode {
 
 export interface SetDraft extends RecordSet {
   ttlSeconds: number;
-  readonly records: RecordData[];
+  records: RecordData[];
   readonly additionals: { owner: Name; set: RecordSet }[];
-  readonly origins: Origin[];
+  /** Of all records, doubles too; empty once the zones are made. */
+  origins: Origin[];
   /** Data of a set that is large; null: it is not. */
   present: Set<string> | null;
 }

@@ -1,5 +1,6 @@
 /** The tree of names while zones are being built: nodes, their ancestors, their sets. */
 import type { NameTable } from './name-table.ts';
+import { SetList } from './set-list.ts';
 import { labelStarts, type Name, parentName } from './wire/name.ts';
 import type { RecordData } from './wire/record-data.ts';
 import type { NodeDraft, Origin, SetDraft } from './zone-draft.ts';
@@ -9,7 +10,7 @@ export type NodeTable = NameTable<NodeDraft>;
 
 export function createNode(name: Name, zone: CompiledZone): NodeDraft {
   const links = { cname: null, dname: null, redirectedBy: null, cut: null, wildcard: null };
-  return { name, zone, sets: new Map(), ...links, steered: null, steeredOrigin: null };
+  return { name, zone, sets: new SetList(), ...links, steered: null, steeredOrigin: null };
 }
 
 export function addToSet(
@@ -19,15 +20,28 @@ export function addToSet(
   data: RecordData,
   origin: Origin,
 ): SetDraft {
-  let set = node.sets.get(type);
+  const set = node.sets.get(type);
   if (set === undefined) {
-    set = { type, ttlSeconds, records: [], additionals: [], origins: [], present: null };
-    node.sets.set(type, set);
+    const first: SetDraft = { type, ttlSeconds, records: [data], additionals: [], origins: [origin], present: null };
+    node.sets.add(first);
+    return first;
   }
   set.origins.push(origin);
   // A set has no duplicates (RFC 2181 section 5).
   if (!hasData(set, data)) set.records.push(data);
   return set;
+}
+
+const NO_ORIGINS: Origin[] = [];
+
+/** Lets go of what only the checks need, and of arrays' room for more. */
+export function sealNode(node: NodeDraft): void {
+  node.steeredOrigin = null;
+  for (const set of node.sets.values()) {
+    set.origins = NO_ORIGINS;
+    set.present = null;
+    if (set.records.length > 1) set.records = set.records.slice();
+  }
 }
 
 /** Sets above this size are looked up by text. */

@@ -1,6 +1,7 @@
 /** Zones ready for answering: every name of every zone in one table. Made by `zone-compile.ts`, never changed. */
 import type { ServiceSteering } from '../../decide/steer/policy.ts';
 import type { HashedName, NameTable } from './name-table.ts';
+import type { ReadonlySetList } from './set-list.ts';
 import { MAX_NAME_BYTES, type Name } from './wire/name.ts';
 import { RECORD_TYPE } from './wire/numbers.ts';
 import { joinBytes, type RecordData } from './wire/record-data.ts';
@@ -49,7 +50,7 @@ export interface ZoneNode {
   readonly name: Name;
   readonly zone: CompiledZone;
   /** By type. */
-  readonly sets: ReadonlyMap<number, RecordSet>;
+  readonly sets: ReadonlySetList<RecordSet>;
   readonly cname: { readonly set: RecordSet; readonly target: HashedName } | null;
   /** All names below this one stand below another (RFC 6672); null: they do not. */
   readonly dname: RecordSet | null;

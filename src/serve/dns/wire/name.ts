@@ -56,11 +56,17 @@ export function readName(message: Uint8Array, offset: number, end: number, allow
   }
 }
 
-/** A copy in lower case. */
+/** In lower case: a copy, or the name itself if it is. */
 export function lowerName(name: Name): Name {
+  if (isLower(name)) return name;
   const lower = new Uint8Array(name.length);
   for (let i = 0; i < name.length; i++) lower[i] = LOWER_CASE[name[i]];
   return lower;
+}
+
+function isLower(name: Name): boolean {
+  for (let i = 0; i < name.length; i++) if (LOWER_CASE[name[i]] !== name[i]) return false;
+  return true;
 }
 
 export function sameName(a: Name, b: Name): boolean {

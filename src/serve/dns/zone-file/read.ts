@@ -8,6 +8,7 @@ import { formatValue } from '../../../config/problem.ts';
 import { looksLikePeriod, parsePeriod } from '../presentation/period.ts';
 import { parseRecordTokens, readRecordType } from '../presentation/record.ts';
 import { type Name, parseName } from '../wire/name.ts';
+import { BytePool } from './byte-pool.ts';
 import { EntryReader, type PlacedToken } from './entries.ts';
 import { includedPath } from './included-path.ts';
 
@@ -69,6 +70,7 @@ class ZoneFileReader {
   /** Of the last record that had one; counts where there is no $TTL (RFC 1035 5.1). */
   #lastTtl: number | null = null;
   #files = 0;
+  readonly #pool = new BytePool();
 
   constructor(options: ZoneFileOptions) {
     this.#options = options;
@@ -107,7 +109,7 @@ class ZoneFileReader {
         origin = this.#readDirective(tokens, origin, depth, fault);
         continue;
       }
-      if (!entry.isIndented) owner = readOwner(first, origin, fault);
+      if (!entry.isIndented) owner = this.#readRecordOwner(first, origin, fault);
       else if (owner === null) {
         fault(
           first,
@@ -120,6 +122,11 @@ class ZoneFileReader {
       fault(first, `the zone has more than ${MAX_RECORDS} records`, 'split the zone');
       return;
     }
+  }
+
+  #readRecordOwner(token: PlacedToken, origin: Name, fault: Fault): Name | null {
+    const owner = readOwner(token, origin, fault);
+    return owner === null ? null : this.#pool.keep(owner);
   }
 
   /** Returns the origin of what follows. */
@@ -216,11 +223,15 @@ class ZoneFileReader {
     if (owner === null) return; // told already
     const ttlSeconds = ownTtl ?? this.#defaultTtl ?? this.#lastTtl ?? this.#options.ttlSeconds;
     const { line, column } = tokens[0];
-    this.records.push({ owner, type, ttlSeconds, data: parsed.rdata, file, line, column });
+    const { bytes, names } = parsed.rdata;
+    const data = { bytes: this.#pool.keep(bytes), names: names.length === 0 ? NO_NAMES : names };
+    this.records.push({ owner, type, ttlSeconds, data, file, line, column });
   }
 }
 
 const CLASS_NAME = /^(IN|CS|CH|HS|CLASS[0-9]{1,5})$/i;
+
+const NO_NAMES: ZoneFileRecord['data']['names'] = [];
 
 /** A name, relative to the origin; null: none, and that is told. */
 function readOwner(token: PlacedToken, origin: Name, fault: Fault): Name | null {
