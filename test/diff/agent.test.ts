@@ -36,7 +36,7 @@ import {
   type World,
 } from './world.ts';
 
-const PACKETS = Number(process.env.PORTICO_PACKETS ?? 1_000_000) / 4;
+const PACKETS = Number(process.env.PORTICO_PACKETS ?? 400_000) / 4;
 const FIXED_SEED = 20261121;
 const PACKETS_PER_WORLD = 2_000;
 const LOOPBACK = 1;
