@@ -4,7 +4,8 @@
  */
 import type { Config } from '../../config/model.ts';
 import { isHost, type Prefix } from '../../net/address.ts';
-import { buildTrie, type PrefixTrie } from '../../net/trie.ts';
+import type { PrefixMap } from '../../net/prefix-map.ts';
+import { buildPrefixMap } from '../../net/prefix-map-build.ts';
 import { defaultPlace, orderSites, type Place, placeOf } from './nearest.ts';
 import type { Plan } from './plan.ts';
 
@@ -14,7 +15,7 @@ export interface ServiceSteering {
   readonly sites: readonly string[];
   readonly plans: readonly Plan[];
   /** Covers every address of both families; values are indexes of plans. */
-  readonly map: PrefixTrie<number>;
+  readonly map: PrefixMap;
 }
 
 const ALL_ADDRESSES: readonly Prefix[] = [
@@ -59,5 +60,5 @@ function compileMap(config: Config, sites: readonly string[]): Pick<ServiceSteer
   const fallback = planAt(defaultPlace(config));
   for (const prefix of ALL_ADDRESSES) entries.push({ prefix, value: fallback });
   for (const entry of config.networks) entries.push({ prefix: entry.prefix, value: planAt(placeOf(config, entry)) });
-  return { plans, map: buildTrie(entries) };
+  return { plans, map: buildPrefixMap(entries) };
 }

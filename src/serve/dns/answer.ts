@@ -3,7 +3,8 @@
  * anything from one query to the next.
  */
 import { CurrentChoices } from '../../decide/steer/current-choices.ts';
-import type { Address } from '../../net/address.ts';
+import { addressBits } from '../../net/address.ts';
+import { lookupPrefix, prefixScope, prefixValue } from '../../net/prefix-map.ts';
 import { setOfSites } from './choice-sets.ts';
 import { judgeCookie } from './cookie.ts';
 import {
@@ -49,8 +50,6 @@ export class Answerer {
   readonly #query = this.facts.query;
   readonly #writer = new MessageWriter();
   readonly #choices = new CurrentChoices();
-  readonly #ecs4: Address = { family: 4, bytes: new Uint8Array(4) };
-  readonly #ecs6: Address = { family: 6, bytes: new Uint8Array(16) };
   #message: Uint8Array = new Uint8Array(0);
   #asker: Asker = NOBODY;
   #queryFlags = 0;
@@ -342,16 +341,14 @@ export class Answerer {
   #planOf(steered: SteeredName): number {
     const query = this.#query;
     const { map } = steered.steering;
-    if (!query.hasEdns || !query.hasSubnet || query.subnetSourceLength === 0) {
-      return known(map.lookup(this.#asker.client).value);
+    if (!query.hasEdns || !query.hasSubnet || query.subnetFamily === 0 || query.subnetSourceLength === 0) {
+      const { family, bytes } = this.#asker.client;
+      return prefixValue(lookupPrefix(map, family, bytes, 0, addressBits(family)));
     }
-    const address = query.subnetFamily === 4 ? this.#ecs4 : this.#ecs6;
-    // Bits beyond the source are left from earlier queries: the lookup does not read them.
     const start = query.subnetStart + 4;
-    for (let i = start; i < query.subnetStart + query.subnetBytes; i++) address.bytes[i - start] = this.#message[i];
-    const match = map.lookup(address, query.subnetSourceLength);
-    this.facts.scopeLength = match.scopeLength;
-    return known(match.value);
+    const found = lookupPrefix(map, query.subnetFamily, this.#message, start, query.subnetSourceLength);
+    this.facts.scopeLength = prefixScope(found);
+    return prefixValue(found);
   }
 
   #refer(cut: ZoneNode): void {
@@ -419,9 +416,4 @@ function hashOf(name: HashedName, ancestor: Name): number {
   while (name.end - name.starts[label] > ancestor.length) label++;
   // Signed: a number above 2^31 would be an object of its own.
   return name.hashes[label] | 0;
-}
-
-function known(plan: number | null): number {
-  if (plan === null) throw new Error('a client has no plan');
-  return plan;
 }

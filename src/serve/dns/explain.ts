@@ -18,6 +18,7 @@ import {
   type Prefix,
   prefixContains,
 } from '../../net/address.ts';
+import { lookupPrefix, prefixValue } from '../../net/prefix-map.ts';
 import { Answerer } from './answer.ts';
 import { MAX_TCP_BYTES } from './exchange.ts';
 import { hashName } from './name-table.ts';
@@ -170,7 +171,8 @@ function explainSteering(options: ExplainDnsOptions, steered: SteeredName): Expl
   const client = bySubnet ? ecs.address : from;
   const sourceLength = bySubnet ? ecs.length : addressBits(from.family);
   const { steering, service } = steered;
-  const plan = steering.plans[steering.map.lookup(client, sourceLength).value ?? 0];
+  const found = lookupPrefix(steering.map, client.family, client.bytes, 0, sourceLength);
+  const plan = steering.plans[prefixValue(found)];
   const order = plan.kind === 'first' ? plan.sites : [];
   const match = matchNetwork(config.networks, client, sourceLength);
   const hasOrder = (each: NetworkEntry | null) => {
