@@ -48,6 +48,7 @@ export function buildConfig(values: FileValues, lineOf: (path: Path) => number):
         site: network.site ?? null,
       })),
     ),
+    clients: null,
     defaultLocation: buildLocation(dns.defaultLocation),
     api: { host: formatAddress(api.address), port: api.port },
     stateFolder: given(values.state),

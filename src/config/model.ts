@@ -3,6 +3,8 @@
  * `parseConfig` in `parse.ts` is the only maker of these values; they are never changed afterwards.
  */
 import type { Address, Prefix } from '../net/address.ts';
+import type { AddressSegments } from '../net/address-segments.ts';
+import type { PrefixMap } from '../net/prefix-map.ts';
 
 export type TrafficClass = 'latency' | 'throughput' | 'batch';
 export const SCHEDULERS = [
@@ -230,6 +232,33 @@ export interface NetworkEntry {
   readonly site: string | null;
 }
 
+/** What is known of the clients in some prefixes; null: nobody says. */
+export interface ClientGroup {
+  /** The operator's entry that covers them, where that has more to say than a place: a name, its own demand. */
+  readonly entry: NetworkEntry | null;
+  /** Where they are; of an entry with a site, null: at the site. */
+  readonly location: Location | null;
+  /** The site that the operator's list gives them. */
+  readonly site: string | null;
+  /** Two letters: AF, AN, AS, EU, NA, OC, SA. */
+  readonly continent: string | null;
+  /** ISO 3166-1 alpha-2. */
+  readonly country: string | null;
+  /** Number of the autonomous system. */
+  readonly asn: number | null;
+}
+
+/** All addresses and what is known of their users: the operator's lists laid over databases. */
+export interface ClientPlaces {
+  /** No two are the same; the first is that of which nothing is known. */
+  readonly groups: readonly ClientGroup[];
+  /** Values are indexes of groups. */
+  readonly ipv4: AddressSegments;
+  readonly ipv6: AddressSegments;
+  /** Maps to plans that were made of this already: making one anew may take seconds. */
+  readonly maps: { readonly planOfGroup: Uint32Array; readonly map: PrefixMap }[];
+}
+
 export interface StaticRecord {
   /** Absolute, lower case, no trailing dot; may begin with `*.`. */
   readonly name: string;
@@ -336,6 +365,8 @@ export interface Config {
   readonly zones: readonly Zone[];
   readonly dnsProtocol: DnsProtocol;
   readonly networks: readonly NetworkEntry[];
+  /** `networks` with what files say; null: there are no files, or they were not read (`parseConfig` reads none). */
+  readonly clients: ClientPlaces | null;
   /** For clients that no network entry covers; null: the first site. */
   readonly defaultLocation: Location | null;
   readonly api: { readonly host: string; readonly port: number };

@@ -133,12 +133,8 @@ function weighSegments(list: PrefixColumns, row: SegmentRow): AddressSegments {
   const densities = new Float64Array(count);
   for (let i = 0; i < count; i++) {
     const entry = row.entries[i];
-    if (entry === NO_ENTRY) {
-      values[i] = NO_VALUE;
-      continue;
-    }
-    values[i] = list.values[entry];
-    const weight = list.weights[entry];
+    const weight = entry === NO_ENTRY ? Number.NaN : list.weights[entry];
+    values[i] = entry === NO_ENTRY ? NO_VALUE : list.values[entry];
     densities[i] = Number.isNaN(weight) ? UNWEIGHTED_DENSITY : weight / shares[entry];
   }
   return { family, count, starts: row.starts.slice(0, count * wordsOf(family)), values, densities };

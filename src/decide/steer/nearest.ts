@@ -1,5 +1,5 @@
 /** Where clients are and which sites are near: the operator's network list says the place, the sites of a service follow by distance. */
-import type { Config, Location, NetworkEntry, Site } from '../../config/model.ts';
+import type { ClientGroup, Config, Location, NetworkEntry, Site } from '../../config/model.ts';
 import { type Address, prefixContains } from '../../net/address.ts';
 import { distanceKm } from './distance.ts';
 
@@ -35,6 +35,11 @@ export function placeOf(config: Config, entry: NetworkEntry): Place {
   if (entry.site !== null) return { location: entry.location ?? siteOf(config, entry.site).location, site: entry.site };
   if (entry.location === null) throw new Error('a network entry has neither site nor location');
   return { location: entry.location, site: null };
+}
+
+export function placeOfGroup(config: Config, { site, location }: ClientGroup): Place {
+  if (site !== null) return { location: location ?? siteOf(config, site).location, site };
+  return location === null ? defaultPlace(config) : { location, site: null };
 }
 
 /** Of clients that no network entry covers: the default location, or else the first site. */

@@ -34,6 +34,7 @@ function configWith(networks: readonly NetworkEntry[], vipSites = ['eu', 'us', '
     sites: new Map([site('eu', amsterdam), site('us', newYork), site('jp', tokyo)]),
     services: new Map([['www', { name: 'www', vips }]]),
     networks,
+    clients: null,
     defaultLocation: null,
   } as unknown as Config;
 }

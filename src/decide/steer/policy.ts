@@ -2,11 +2,11 @@
  * Policies of services, compiled: which plan holds for which clients. A plan's index stands in the map; plans that say the same are one, so
  * that neighbours with the same plan merge and scopes (RFC 7871) are as wide as they can be.
  */
-import type { Config } from '../../config/model.ts';
-import { isHost, type Prefix } from '../../net/address.ts';
+import type { ClientPlaces, Config } from '../../config/model.ts';
+import { isHost } from '../../net/address.ts';
 import type { PrefixMap } from '../../net/prefix-map.ts';
-import { buildPrefixMap } from '../../net/prefix-map-build.ts';
-import { defaultPlace, orderSites, type Place, placeOf } from './nearest.ts';
+import { clientsOf, mapPlans } from './clients.ts';
+import { orderSites, type Place, placeOfGroup } from './nearest.ts';
 import type { Plan } from './plan.ts';
 
 export interface ServiceSteering {
@@ -18,15 +18,11 @@ export interface ServiceSteering {
   readonly map: PrefixMap;
 }
 
-const ALL_ADDRESSES: readonly Prefix[] = [
-  { address: { family: 4, bytes: new Uint8Array(4) }, length: 0 },
-  { address: { family: 6, bytes: new Uint8Array(16) }, length: 0 },
-];
-
-/** Steering of each service that has addresses, by its name. Cost: a plan for each network and service, and the map. */
+/** Steering of each service that has addresses, by its name. Cost: a plan for each group of clients and service, and the map. */
 export function compileSteering(config: Config): ReadonlyMap<string, ServiceSteering> {
   const compiled = new Map<string, Pick<ServiceSteering, 'plans' | 'map'>>();
   const steering = new Map<string, ServiceSteering>();
+  const clients = clientsOf(config);
   for (const service of config.services.values()) {
     const sites = [...config.sites.keys()].filter((site) => service.vips.get(site)?.some(isHost));
     if (sites.length === 0) continue;
@@ -34,7 +30,7 @@ export function compileSteering(config: Config): ReadonlyMap<string, ServiceStee
     const key = JSON.stringify(sites);
     let parts = compiled.get(key);
     if (parts === undefined) {
-      parts = compileMap(config, sites);
+      parts = compileMap(config, sites, clients);
       compiled.set(key, parts);
     }
     steering.set(service.name, { service: service.name, sites, ...parts });
@@ -42,7 +38,11 @@ export function compileSteering(config: Config): ReadonlyMap<string, ServiceStee
   return steering;
 }
 
-function compileMap(config: Config, sites: readonly string[]): Pick<ServiceSteering, 'plans' | 'map'> {
+function compileMap(
+  config: Config,
+  sites: readonly string[],
+  clients: ClientPlaces,
+): Pick<ServiceSteering, 'plans' | 'map'> {
   const plans: Plan[] = [];
   const indexOf = new Map<string, number>();
   const planAt = (place: Place): number => {
@@ -55,10 +55,6 @@ function compileMap(config: Config, sites: readonly string[]): Pick<ServiceSteer
     }
     return index;
   };
-  const entries: { prefix: Prefix; value: number }[] = [];
-  // Listed as /0, so that networks with the default's plan merge with their surroundings.
-  const fallback = planAt(defaultPlace(config));
-  for (const prefix of ALL_ADDRESSES) entries.push({ prefix, value: fallback });
-  for (const entry of config.networks) entries.push({ prefix: entry.prefix, value: planAt(placeOf(config, entry)) });
-  return { plans, map: buildPrefixMap(entries) };
+  const planOfGroup = Uint32Array.from(clients.groups, (group) => planAt(placeOfGroup(config, group)));
+  return { plans, map: mapPlans(clients, planOfGroup) };
 }

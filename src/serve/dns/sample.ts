@@ -184,6 +184,7 @@ export function testConfig(changes: Partial<Config> = {}): Config {
       zone('shop.test', [record('shop.test', 'TXT', '"apex"')]),
     ],
     dnsProtocol: testProtocol(),
+    clients: null,
     networks: [
       network('10.0.0.0/8', NEW_YORK),
       // A hole in it, and in the hole a network as around.
