@@ -14,6 +14,7 @@ import {
   type Location,
   type NameServer,
   type NetworkEntry,
+  NO_STEERING_STATE,
   type QuicIds,
   type Service,
   type ServiceRecord,
@@ -22,6 +23,7 @@ import {
   type TrackingMode,
   type Zone,
 } from './model.ts';
+import { readPolicyOf } from './policy.ts';
 import type { Path } from './problem.ts';
 import { backendsAt, createRoster, entriesOf, type Roster } from './roster.ts';
 import type { BackendValues, BalancerValues, Entry, FileValues, ServiceValues, ZoneValues } from './schema.ts';
@@ -37,19 +39,23 @@ export function buildConfig(values: FileValues, lineOf: (path: Path) => number):
     sites: mapOf(values.sites, buildSite),
     balancers: mapOf(values.balancers, (name, balancer) => buildBalancer(name, balancer, siteMtu(balancer.site))),
     backends: mapOf(values.backends, (name, backend) => buildBackend(name, backend, siteMtu(backend.site))),
-    services: mapOf(values.services, (name, service) => buildService(name, service, roster)),
+    services: mapOf(values.services, (name, service) => buildService(name, service, roster, values)),
     nameServers: mapOf(dns.servers, (name, server): NameServer => ({ name, listen: given(server.listen).map(given) })),
     zones: entriesOf(dns.zones).map(([key, zone]) => buildZone(key, zone, lineOf)),
     dnsProtocol: buildProtocol(dns),
-    networks: entriesOf(dns.networks).flatMap(([, network]): NetworkEntry[] =>
+    networks: entriesOf(dns.networks).flatMap(([name, network]): NetworkEntry[] =>
       given(network.prefixes).map((prefix) => ({
+        name,
         prefix: given(prefix),
         location: buildLocation(network.location),
         site: network.site ?? null,
+        demand: network.demand === undefined ? null : network.demand / given(network.prefixes).length,
       })),
     ),
     clients: null,
     defaultLocation: buildLocation(dns.defaultLocation),
+    steering: { splitShare: given(dns.steering?.splitAbove), maxMovedShare: given(dns.steering?.maxMoved) },
+    steeringState: NO_STEERING_STATE,
     api: { host: formatAddress(api.address), port: api.port },
     stateFolder: given(values.state),
   };
@@ -142,12 +148,14 @@ function buildBackend(name: string, values: BackendValues, siteMtu: number | und
   };
 }
 
-function buildService(name: string, values: ServiceValues, roster: Roster): Service {
+function buildService(name: string, values: ServiceValues, roster: Roster, file: FileValues): Service {
   const vips = entriesOf(values.vips);
   const tracking = given(values.tracking);
   return {
     name,
     dnsName: values.dnsName ?? null,
+    policy: given(readPolicyOf(name, values, file, null) ?? undefined),
+    nothingHealthy: given(values.nothingHealthy),
     https:
       values.https === undefined
         ? null

@@ -20,9 +20,10 @@ export interface FieldChange {
 export function diffConfigs(before: Config, after: Config): ConfigChange[] {
   const zones = (config: Config) => new Map(config.zones.map((zone) => [zone.name, describeZone(zone)]));
   const networks = (config: Config) => new Map(config.networks.map((entry) => [formatPrefix(entry.prefix), entry]));
-  const settings = ({ name, defaultLocation, api, stateFolder, dnsProtocol }: Config) =>
+  const settings = ({ name, defaultLocation, api, stateFolder, dnsProtocol, steering }: Config) =>
     new Map<string, object>([
       ...Object.entries({ name, defaultLocation, api, stateFolder }).map(([key, value]) => [key, { value }] as const),
+      ['steering', steering],
       ['dnsProtocol', { ...dnsProtocol, cookies: describeCookies(dnsProtocol) }],
     ]);
   return [

@@ -5,6 +5,7 @@ import { checkForwarding } from './check-forwarding.ts';
 import { checkMachines } from './check-machines.ts';
 import { checkMtu } from './check-mtu.ts';
 import { checkNat } from './check-nat.ts';
+import { checkPolicies } from './check-policies.ts';
 import { checkPromise } from './check-promise.ts';
 import { checkQuic } from './check-quic.ts';
 import { checkScheduling } from './check-scheduling.ts';
@@ -60,6 +61,7 @@ export function parseConfig(text: string, file: string): ParseResult {
     checkVips(values, roster, findings);
     checkServices(values, roster, findings);
     checkServiceRecords(values, findings);
+    checkPolicies(values, findings);
     checkScheduling(values, roster, findings);
     checkForwarding(values, roster, findings);
     checkNat(values, roster, findings);

@@ -1,7 +1,8 @@
 /** The shape of a service in the operator's file: how connections are spread, forwarded, tracked and probed. */
 import { readDomainName } from './dns-names.ts';
 import { DURATION_NOTE, type SchemaBuilder } from './fields.ts';
-import { FORWARDING_MODES, SCHEDULERS, TRACKING_MODES, WITHOUT_BACKENDS } from './model.ts';
+import { FORWARDING_MODES, NOTHING_HEALTHY, SCHEDULERS, TRACKING_MODES, WITHOUT_BACKENDS } from './model.ts';
+import { readPolicyShape } from './policy.ts';
 import {
   readAlpn,
   readBoolean,
@@ -270,6 +271,36 @@ function recordsShape(build: SchemaBuilder) {
   };
 }
 
+/** How DNS chooses among the sites, and for how long. */
+function policyShape(build: SchemaBuilder) {
+  return {
+    ttl: build.optional(
+      { ...DURATION_NOTE, description: 'how long resolvers may keep such an answer', examples: ['30s'] },
+      (raw) => readSeconds(raw, 0, 86_400),
+      '30s',
+    ),
+    policy: build.optional(
+      {
+        type: ['string', 'object'],
+        description:
+          'which sites DNS answers with: steered, all, a site, or one of { weighted, failover, geo, all, steered }',
+        examples: ['steered', { weighted: { eu: 60, us: 40 } }],
+      },
+      readPolicyShape,
+      'steered',
+    ),
+    nothingHealthy: build.optional(
+      {
+        enum: [...NOTHING_HEALTHY],
+        description: 'what DNS answers when no site is up: as if all were, or what was answered last',
+        examples: ['all'],
+      },
+      (raw) => readChoice(raw, NOTHING_HEALTHY),
+      'all',
+    ),
+  };
+}
+
 export function serviceSchema(build: SchemaBuilder) {
   const vip = build.field(
     {
@@ -284,12 +315,8 @@ export function serviceSchema(build: SchemaBuilder) {
       { type: 'string', description: 'name that DNS answers with VIPs; default: none', examples: ['www.example.net'] },
       readDomainName,
     ),
+    ...policyShape(build),
     ...recordsShape(build),
-    ttl: build.optional(
-      { ...DURATION_NOTE, description: 'how long resolvers may keep such an answer', examples: ['30s'] },
-      (raw) => readSeconds(raw, 0, 86_400),
-      '30s',
-    ),
     class: build.optional(
       { enum: ['latency', 'throughput', 'batch'], description: 'what the service wants', examples: ['latency'] },
       (raw) => readChoice(raw, ['latency', 'throughput', 'batch'] as const),

@@ -20,7 +20,7 @@ import {
 } from './readers.ts';
 import { protocolShape } from './schema-protocol.ts';
 import { serviceSchema } from './schema-services.ts';
-import { readBandwidth, readInteger, readNumber, readRate, readSeconds } from './units.ts';
+import { readBandwidth, readInteger, readNumber, readRate, readSeconds, readShare } from './units.ts';
 
 /** RFC 2181 section 8. */
 const MAX_TTL_SECONDS = 2 ** 31 - 1;
@@ -323,9 +323,37 @@ function dnsSchema(build: SchemaBuilder) {
           { type: 'string', description: 'the site that these users get', examples: ['eu'] },
           readName,
         ),
+        demand: build.optional(
+          {
+            type: 'number',
+            description: 'predicted demand of these users, in a unit that all networks share: weights are kept in it',
+            examples: [1200],
+          },
+          (raw) => readNumber(raw, 0, 1e15, true),
+        ),
       }),
       null,
     ),
+    steering: build.optionalObject('bounds of how DNS moves demand', {
+      splitAbove: build.optional(
+        {
+          type: 'string',
+          description: 'a unit of a weighted policy with a larger share of the demand is split',
+          examples: ['5%'],
+        },
+        (raw) => readShare(raw, true),
+        '5%',
+      ),
+      maxMoved: build.optional(
+        {
+          type: 'string',
+          description: 'largest share of the demand of a service that a reload may move; 100%: no limit',
+          examples: ['20%'],
+        },
+        (raw) => readShare(raw, true),
+        '100%',
+      ),
+    }),
     defaultLocation: build.object(place.description, place.shape).optional(),
     ...protocolShape(build),
     zones: build.names('zones by name', zoneSchema(build), null),

@@ -23,7 +23,7 @@ function address(text: string): Address {
 function network(prefix: string, where: { location?: typeof london; site?: string }): NetworkEntry {
   const parsed = parsePrefix(prefix);
   assert.ok(parsed !== null);
-  return { prefix: parsed, location: where.location ?? null, site: where.site ?? null };
+  return { name: prefix, prefix: parsed, location: where.location ?? null, site: where.site ?? null, demand: null };
 }
 
 /** Only what steering reads. */

@@ -1,6 +1,14 @@
 /** For tests: a small configuration with one of everything that DNS answers. */
 import assert from 'node:assert/strict';
-import type { Config, DnsProtocol, NetworkEntry, Service, StaticRecord, Zone } from '../../config/model.ts';
+import {
+  type Config,
+  type DnsProtocol,
+  type NetworkEntry,
+  NO_STEERING_STATE,
+  type Service,
+  type StaticRecord,
+  type Zone,
+} from '../../config/model.ts';
 import type { SteeringView } from '../../decide/steer/nearest.ts';
 import { type Address, hostPrefix, parseAddress, parsePrefix } from '../../net/address.ts';
 
@@ -17,7 +25,7 @@ export function address(text: string): Address {
 export function network(prefix: string, location: typeof AMSTERDAM): NetworkEntry {
   const parsed = parsePrefix(prefix);
   assert.ok(parsed !== null, prefix);
-  return { prefix: parsed, location, site: null };
+  return { name: prefix, prefix: parsed, location, site: null, demand: null };
 }
 
 export function record(name: string, type: string, data: string, ttlSeconds = 3600): StaticRecord {
@@ -45,6 +53,8 @@ export function service(name: string, dnsName: string, vips: Record<string, stri
   return {
     name,
     dnsName,
+    policy: { kind: 'steered', sites: null },
+    nothingHealthy: 'all',
     https: null,
     srv: [],
     trafficClass: 'latency',
@@ -194,6 +204,8 @@ export function testConfig(changes: Partial<Config> = {}): Config {
       network('2001:db8:f::/48', NEW_YORK),
     ],
     defaultLocation: AMSTERDAM,
+    steering: { splitShare: 0.05, maxMovedShare: 1 },
+    steeringState: NO_STEERING_STATE,
     api: { host: '127.0.0.1', port: 0 },
     stateFolder: '/nonexistent',
     ...changes,
