@@ -22,12 +22,6 @@ const EXAMPLES: Readonly<Record<PolicyKind, string>> = {
   all: '{ all: [eu, us] }',
 };
 
-/** What a policy looks like from outside; the rest is `readPolicyOf`'s. */
-export function readPolicyShape(raw: unknown): Reading<unknown> {
-  if ((typeof raw === 'string' && raw !== '') || isMap(raw)) return { ok: true, value: raw };
-  return wrong('this is not a policy', `write steered, all, a site, or a policy like ${EXAMPLES.weighted}`);
-}
-
 function isMap(raw: unknown): raw is Readonly<Record<string, unknown>> {
   return typeof raw === 'object' && raw !== null && !Array.isArray(raw);
 }

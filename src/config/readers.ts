@@ -237,3 +237,10 @@ export function readRecordData(raw: unknown): Reading<readonly string[]> {
     return wrong('the data is too long', 'write at most 65535 characters');
   return right(texts);
 }
+
+/** What a policy looks like from outside: a word or a map. The rest is read by `policy.ts`. */
+export function readPolicyShape(raw: unknown): Reading<unknown> {
+  if (typeof raw === 'string' && raw !== '') return right(raw);
+  if (typeof raw === 'object' && raw !== null && !Array.isArray(raw)) return right(raw);
+  return wrong('this is not a policy', 'write steered, all, a site, or a policy like { weighted: { eu: 60, us: 40 } }');
+}

@@ -2,13 +2,13 @@
 import { readDomainName } from './dns-names.ts';
 import { DURATION_NOTE, type SchemaBuilder } from './fields.ts';
 import { FORWARDING_MODES, NOTHING_HEALTHY, SCHEDULERS, TRACKING_MODES, WITHOUT_BACKENDS } from './model.ts';
-import { readPolicyShape } from './policy.ts';
 import {
   readAlpn,
   readBoolean,
   readChoice,
   readHttpPath,
   readNamesOrAll,
+  readPolicyShape,
   readScheduler,
   readServiceLabels,
   readServicePort,
