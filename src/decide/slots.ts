@@ -60,6 +60,15 @@ export function createSlotTable(slots: number): SlotTable {
   };
 }
 
+/** The unsettled slots, ascending. */
+export function unsettledSlots({ unsettled }: SlotTable): number[] {
+  const slots: number[] = [];
+  const first = unsettled.indexOf(1);
+  if (first < 0) return slots;
+  for (let slot = first; slot < unsettled.length; slot++) if (unsettled[slot] !== 0) slots.push(slot);
+  return slots;
+}
+
 /** The distinct backends that flows of slot `i` may be on: `previous`, `current`, `third`, without 0. */
 export function candidates(table: SlotTable, i: number): number[] {
   const current = table.current[i] as number;
@@ -122,7 +131,8 @@ export function switchSlot(table: SlotTable, i: number, want: number): void {
 
 /**
  * Takes the dead backend out of every slot, at once and in one phase. `alive` says who may take over; `desired` is
- * the lookup table of those who live (0: nobody). Returns the slots that changed, ascending. Cost O(slots).
+ * the lookup table of those who live (0: nobody). Returns the slots that changed, ascending. Cost O(slots), or that of `among`:
+ * slots, ascending, beside which none names it.
  * With several deaths at a time call it once for each; `alive` must be false for all of them from the first call on.
  */
 export function killBackend(
@@ -130,10 +140,13 @@ export function killBackend(
   dead: number,
   alive: (index: number) => boolean,
   desired: Uint16Array,
+  among: ArrayLike<number> | null = null,
 ): number[] {
   const changed: number[] = [];
   if (dead === 0) return changed;
-  for (let i = 0; i < table.current.length; i++) {
+  const count = among === null ? table.current.length : among.length;
+  for (let n = 0; n < count; n++) {
+    const i = among === null ? n : (among[n] as number);
     if (table.current[i] === dead) {
       if (table.unsettled[i] === 0) table.current[i] = desired[i] as number;
       else replaceDeadCurrent(table, i, dead, alive, desired[i] as number);
@@ -196,20 +209,23 @@ export function settleSlot(table: SlotTable, i: number): SettleResult {
 /**
  * Which slots of `table` can go towards `desired` now; changes nothing. Slots whose `desired` is 0 stay as they are.
  * At most `limit` slots are named in `mark` and `ready` together; those beyond it are in neither and not waiting.
- * `weights`: only weights have changed.
+ * `weights`: only weights have changed. `among`: slots, ascending, beside which all have what is desired.
  */
 export function planChange(
   table: SlotTable,
   desired: Uint16Array,
   limit = Number.POSITIVE_INFINITY,
   weights: WeightLimit | null = null,
+  among: ArrayLike<number> | null = null,
 ): ChangePlan {
   const mark: number[] = [];
   const ready: number[] = [];
   let waiting = 0;
   let held = 0;
   let room = weights?.room ?? 0;
-  for (let i = 0; i < desired.length; i++) {
+  const count = among === null ? desired.length : among.length;
+  for (let n = 0; n < count; n++) {
+    const i = among === null ? n : (among[n] as number);
     const want = desired[i] as number;
     if (want === 0 || want === table.current[i]) continue;
     if (weights?.serves(table.current[i] as number) && (table.unsettled[i] !== 0 || --room < 0)) {

@@ -1,5 +1,5 @@
 /** Who of a service's backends at a site gets new flows, who may keep those it has, and who is to leave at once. Pure. */
-import { usableBackends, type Verdict } from '../decide/health.ts';
+import { isPanic, type Verdict } from '../decide/health.ts';
 import type { TableMember } from './table-target.ts';
 
 export interface Candidate {
@@ -26,11 +26,9 @@ export interface Choice {
 }
 
 export function chooseMembers(candidates: readonly Candidate[], panicShare: number): Choice {
-  const { usable: names, panic } = usableBackends(
-    new Map(candidates.map(({ name, verdict }) => [name, verdict])),
-    panicShare,
-  );
-  const usable = names.flatMap((name) => candidates.find((one) => one.name === name) ?? []);
+  const living = candidates.filter(({ verdict }) => verdict !== 'unhealthy');
+  const panic = isPanic(candidates.length - living.length, candidates.length, panicShare);
+  const usable = panic ? candidates : living;
   // Somebody new gets flows only when a probe has found it healthy. Whoever has flows keeps them until probes say no: a process that has
   // just started knows of nobody yet, and must not move what an earlier one left.
   const proven = usable.filter(({ verdict, serving }) => panic || verdict === 'healthy' || serving);
@@ -40,6 +38,7 @@ export function chooseMembers(candidates: readonly Candidate[], panicShare: numb
   // Where all are drained nobody is: a VIP that answers is better than one that does not.
   const members = wanted.length > 0 ? wanted : able;
   const alive = usable.filter((one) => !one.givenUp || members.includes(one)).map(({ index }) => index);
-  const dead = new Set(candidates.map(({ index }) => index).filter((index) => !alive.includes(index)));
+  const dead = new Set(candidates.map(({ index }) => index));
+  for (const index of alive) dead.delete(index);
   return { members: members.map(({ name, index, weight }) => ({ name, index, weight })), alive, dead, panic };
 }

@@ -4,7 +4,7 @@ import { MAX_BACKENDS } from '../serve/vip/layout.gen.ts';
 import type { Allocation } from './allocation.ts';
 import { type Choice, chooseMembers } from './choose-members.ts';
 import type { HealthBook } from './health-book.ts';
-import { tracksAll } from './scheduling.ts';
+import { canSettleByReports, tracksAll } from './scheduling.ts';
 import type { SiteDrains } from './site-drains.ts';
 import type { PlannedBackend } from './site-plan.ts';
 import type { TableIndices } from './slot-counts.ts';
@@ -23,9 +23,24 @@ export interface ServiceChoice extends Choice {
   readonly canServe: boolean;
 }
 
+interface NamedBackend {
+  readonly name: string;
+  readonly index: number;
+  readonly weight: number;
+}
+
+interface NamedBackends {
+  readonly backends: readonly NamedBackend[];
+  readonly canSettleByReports: boolean;
+}
+
 export class ServiceChoices {
   readonly #options: ChoicesOptions;
   readonly #choices = new Map<string, ServiceChoice>();
+  /** Whom each service names, as the configuration says; made when it is asked for. */
+  readonly #named = new Map<string, NamedBackends>();
+  /** By index: how many services count the backend as alive. */
+  readonly #living = new Uint16Array(MAX_BACKENDS);
   /** Of services that track every flow: who is no candidate any more, and whom entries may name whatever the slots say. */
   readonly #followed = new Map<string, Set<number>>();
   #known: ReadonlyMap<number, PlannedBackend> = new Map();
@@ -37,8 +52,10 @@ export class ServiceChoices {
 
   setConfig(config: Config, services: ReadonlySet<string>): void {
     this.#config = config;
+    this.#named.clear();
     for (const name of [...this.#choices.keys(), ...this.#followed.keys()]) {
       if (services.has(name)) continue;
+      this.#countLiving(this.#choices.get(name), -1);
       this.#choices.delete(name);
       this.#followed.delete(name);
     }
@@ -57,28 +74,23 @@ export class ServiceChoices {
 
   /** Who serves a service now; `table`: whom its slots name. */
   choose(service: Service, table: TableIndices): ServiceChoice {
-    const { site, health, indices, drains } = this.#options;
-    const candidates = (service.backends.get(site) ?? []).flatMap((name) => {
-      const index = indices.numberOf(name);
-      if (index === undefined) return [];
-      return {
-        name,
-        index,
-        weight: this.#config?.backends.get(name)?.weight ?? 1,
-        verdict: health.backend(service.name, name).verdict,
-        drained: drains.isDrained(name),
-        givenUp: drains.isGivenUp(name),
-        serving: table.serving.has(index),
-      };
-    });
+    const { health, drains } = this.#options;
+    const candidates = this.#namedBy(service).backends.map(({ name, index, weight }) => ({
+      name,
+      index,
+      weight,
+      verdict: health.verdict(service.name, name),
+      drained: drains.isDrained(name),
+      givenUp: drains.isGivenUp(name),
+      serving: table.serving.has(index),
+    }));
     const own = new Set(candidates.map(({ index }) => index));
     this.#noteFollowed(service, own);
     const choice = chooseMembers(candidates, service.panicShare);
     const [gone, going]: [number[], number[]] = [[], []];
     // Who leaves takes no new flows, and is given up when probes say so.
     for (const { backend, index } of this.leaving(service, table, own)) {
-      const isOver =
-        health.backend(service.name, backend.name).verdict === 'unhealthy' || drains.isGivenUp(backend.name);
+      const isOver = health.verdict(service.name, backend.name) === 'unhealthy' || drains.isGivenUp(backend.name);
       (isOver ? gone : going).push(index);
     }
     const live = candidates.filter(({ verdict }) => verdict !== 'unhealthy').length;
@@ -89,8 +101,14 @@ export class ServiceChoices {
       candidates: own,
       canServe: choice.panic || live >= Math.max(1, service.need),
     };
+    this.#countLiving(this.#choices.get(service.name), -1);
+    this.#countLiving(done, 1);
     this.#choices.set(service.name, done);
     return done;
+  }
+
+  #countLiving(choice: Choice | undefined, by: 1 | -1): void {
+    for (const index of choice?.alive ?? []) this.#living[index] = (this.#living[index] as number) + by;
   }
 
   /** Entries outlive the place in the service. */
@@ -108,14 +126,32 @@ export class ServiceChoices {
 
   /** Backends that flows of the service may be on although it does not name them any more; `own`: those that it names. */
   leaving(service: Service, table: TableIndices, own = this.#candidatesOf(service)): PlannedBackend[] {
-    const found = new Set(table.named);
-    for (const index of this.#followed.get(service.name) ?? []) found.add(index);
-    return [...found].flatMap((index) => (own.has(index) ? [] : (this.#known.get(index) ?? [])));
+    const found = new Set<number>();
+    for (const index of table.named) if (!own.has(index)) found.add(index);
+    for (const index of this.#followed.get(service.name) ?? []) if (!own.has(index)) found.add(index);
+    return [...found].flatMap((index) => this.#known.get(index) ?? []);
   }
 
-  #candidatesOf({ backends }: Service): Set<number> {
+  #candidatesOf(service: Service): Set<number> {
+    return new Set(this.#namedBy(service).backends.map(({ index }) => index));
+  }
+
+  #namedBy(service: Service): NamedBackends {
+    const known = this.#named.get(service.name);
+    if (known !== undefined) return known;
     const { site, indices } = this.#options;
-    return new Set((backends.get(site) ?? []).flatMap((name) => indices.numberOf(name) ?? []));
+    const config = this.#config;
+    const backends = (service.backends.get(site) ?? []).flatMap((name): NamedBackend[] => {
+      const index = indices.numberOf(name);
+      return index === undefined ? [] : [{ name, index, weight: config?.backends.get(name)?.weight ?? 1 }];
+    });
+    const named = { backends, canSettleByReports: config !== null && canSettleByReports(site, service, config) };
+    this.#named.set(service.name, named);
+    return named;
+  }
+
+  canSettleByReports(service: Service): boolean {
+    return this.#namedBy(service).canSettleByReports;
   }
 
   /**
@@ -141,8 +177,8 @@ export class ServiceChoices {
 
   /** Whom no service counts as alive. */
   dead(): Set<number> {
-    const alive = new Uint8Array(MAX_BACKENDS);
-    for (const choice of this.#choices.values()) for (const index of choice.alive) alive[index] = 1;
-    return new Set([...this.#known.keys()].filter((index) => alive[index] === 0));
+    const dead = new Set<number>();
+    for (const index of this.#known.keys()) if (this.#living[index] === 0) dead.add(index);
+    return dead;
   }
 }

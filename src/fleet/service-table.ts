@@ -1,6 +1,6 @@
 /** One service's lookup table at a site, with what is known of it; what can be read from it. Changes go through `site-tables.ts`. */
-import { markResult, type SlotTable, type WeightLimit } from '../decide/slots.ts';
-import { indicesIn, type TableIndices } from './slot-counts.ts';
+import { markResult, type SlotTable, unsettledSlots, type WeightLimit } from '../decide/slots.ts';
+import type { TableIndices } from './slot-counts.ts';
 import type { TableMember } from './table-target.ts';
 
 /** Share of a service's slots that may be unsettled because weights changed. */
@@ -15,6 +15,8 @@ export interface ServiceTable {
   members: readonly TableMember[];
   /** Every slot stands as the members want it. */
   isDone: boolean;
+  /** Slots, ascending, beside which `current` is what is desired in all; null: that is not known. */
+  differing: ArrayLike<number> | null;
   /** Null: to be found out anew. */
   indices: TableIndices | null;
   settleAfterMs: number;
@@ -31,8 +33,8 @@ export interface ServiceTable {
   picks: Uint16Array | null;
   /** Slots that a change of weights alone waits for. */
   held: number;
-  /** 1: a change of weights made the slot unsettled; means nothing once it is settled. */
-  readonly movedByWeight: Uint8Array;
+  /** 1: a change of weights made the slot unsettled; means nothing once it is settled. Null: there was none yet. */
+  movedByWeight: Uint8Array | null;
   /** Slots in the closing step, with the balancers that have not taken it yet: nothing else is done with them until then. */
   readonly closing: Map<number, Set<string>>;
 }
@@ -53,31 +55,41 @@ export function waitingSlots({ table, desired }: ServiceTable): Uint8Array {
   });
 }
 
-export function indicesOf(entry: ServiceTable): TableIndices {
-  entry.indices ??= indicesIn(entry.table);
-  return entry.indices;
-}
-
-export function sameMembers(some: readonly TableMember[], others: readonly TableMember[]): boolean {
-  return (
-    some.length === others.length &&
-    some.every(({ name, index, weight }, i) => {
-      const other = others[i] as TableMember;
-      return other.name === name && other.index === index && other.weight === weight;
-    })
-  );
-}
-
 /** What a change of weights may still make unsettled. */
 export function weightLimit({ table, members, movedByWeight }: ServiceTable): WeightLimit {
-  let moved = 0;
-  for (let slot = 0; slot < movedByWeight.length; slot++)
-    if (movedByWeight[slot] !== 0 && table.unsettled[slot] !== 0) moved++;
+  const moved = movedByWeight === null ? 0 : unsettledSlots(table).filter((slot) => movedByWeight[slot] !== 0).length;
   const serving = new Set(members.map(({ index }) => index));
   return {
-    room: Math.floor(UNSETTLED_BY_WEIGHT * movedByWeight.length) - moved,
+    room: Math.floor(UNSETTLED_BY_WEIGHT * table.unsettled.length) - moved,
     serves: (index) => serving.has(index),
   };
+}
+
+/** Notes why the slot becomes unsettled. */
+export function noteMarked(entry: ServiceTable, slot: number, limit: WeightLimit | null): void {
+  const isByWeight = limit?.serves(entry.table.current[slot] as number) === true;
+  if (isByWeight) entry.movedByWeight ??= new Uint8Array(entry.table.unsettled.length);
+  if (entry.movedByWeight !== null) entry.movedByWeight[slot] = isByWeight ? 1 : 0;
+}
+
+/** Slots, ascending, beside which none can name a backend that nobody wants; null: any may. */
+export function slotsToBury({ table, differing }: ServiceTable): ArrayLike<number> | null {
+  return differing === null ? null : mergeSlots(differing, unsettledSlots(table));
+}
+
+/** Both ascending, and so is what is in either. */
+function mergeSlots(some: ArrayLike<number>, others: ArrayLike<number>): ArrayLike<number> {
+  if (some.length === 0 || others.length === 0) return some.length === 0 ? others : some;
+  const merged: number[] = [];
+  let [i, j] = [0, 0];
+  while (i < some.length || j < others.length) {
+    const a = some[i] ?? Number.POSITIVE_INFINITY;
+    const b = others[j] ?? Number.POSITIVE_INFINITY;
+    merged.push(Math.min(a, b));
+    if (a <= b) i++;
+    if (b <= a) j++;
+  }
+  return merged;
 }
 
 /** Kept by size: services mostly have the same. */

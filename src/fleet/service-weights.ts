@@ -46,7 +46,10 @@ export interface WeightStatus {
 interface MemberState {
   /** When it began to get new flows, for slow start; -Infinity: long ago. */
   beganMs: number;
+  index: number;
   weight: number;
+  /** Slow start is over. */
+  hasStarted: boolean;
   factor: number;
   effective: number;
   /** Since the last round. */
@@ -65,7 +68,7 @@ interface ServiceState {
   /** Factors of those that were members, and since when they are not; the oldest first. */
   readonly absent: Map<string, { readonly factor: number; readonly sinceMs: number }>;
   prediction: Prediction | null;
-  /** Members, weights and who has started: while it is the same, only factors change. */
+  /** Where weights follow load: members, weights and who has started. While it is the same, only factors change. */
   key: string;
   roundMs: number;
 }
@@ -113,6 +116,7 @@ export class ServiceWeights {
     const now = this.#options.nowMs();
     const state = this.#stateOf(service);
     const isNew = state.members.size === 0;
+    let isSame = state.members.size === members.length;
     const names = new Set(members.map(({ name }) => name));
     for (const [name, { factor }] of state.members) {
       if (names.has(name)) continue;
@@ -120,7 +124,6 @@ export class ServiceWeights {
       state.absent.set(name, { factor, sinceMs: now });
     }
     forgetAbsent(state.absent, now);
-    const parts: string[] = [];
     const weighted = members.map((member): TableMember => {
       let its = state.members.get(member.name);
       if (its === undefined) {
@@ -129,16 +132,20 @@ export class ServiceWeights {
         if (service.load !== null) its.factor = state.absent.get(member.name)?.factor ?? 1;
         state.absent.delete(member.name);
         state.members.set(member.name, its);
+        isSame = false;
       }
-      its.weight = member.weight;
+      const { index, weight, hasStarted } = its;
       const started = slowStartShare(now - its.beganMs, service.slowStartMs);
+      its.index = member.index;
+      its.weight = member.weight;
+      its.hasStarted = started === 1;
+      isSame &&= its.index === index && its.weight === weight && its.hasStarted === hasStarted;
       its.effective = effectiveWeight(member.weight, started * its.factor);
-      parts.push(`${member.name} ${member.index} ${member.weight} ${started === 1}`);
-      return { ...member, weight: its.effective };
+      return { name: member.name, index: member.index, weight: its.effective };
     });
-    const key = parts.sort().join('\n');
-    const weightsOnly = key === state.key || (adopted && state.key === '' && service.load !== null);
-    state.key = key;
+    const { key } = state;
+    state.key = service.load === null ? '' : keyOf(state.members);
+    const weightsOnly = service.load === null ? isSame : key === state.key || (adopted && key === '');
     return { members: weighted, weightsOnly };
   }
 
@@ -316,6 +323,14 @@ function keptOf({ key, members, absent, prediction }: ServiceState): KeptService
   };
 }
 
+function keyOf(members: ServiceState['members']): string {
+  const parts = Array.from(
+    members,
+    ([name, { index, weight, hasStarted }]) => `${name} ${index} ${weight} ${hasStarted}`,
+  );
+  return parts.sort().join('\n');
+}
+
 function forgetAbsent(absent: ServiceState['absent'], now: number): void {
   for (const [name, { sinceMs }] of absent)
     if (now - sinceMs > ABSENT_MS || absent.size > ABSENT_MOST) absent.delete(name);
@@ -324,7 +339,9 @@ function forgetAbsent(absent: ServiceState['absent'], now: number): void {
 function newMember(now: number, isOld: boolean): MemberState {
   return {
     beganMs: isOld ? Number.NEGATIVE_INFINITY : now,
+    index: 0,
     weight: 1,
+    hasStarted: false,
     factor: 1,
     effective: 1,
     sum: 0,

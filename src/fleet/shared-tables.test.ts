@@ -15,6 +15,17 @@ test('services with the same backends share a table, in whatever order they are 
   assert.ok(tables.of(101, []).every((index) => index === 0));
 });
 
+test('whom a table names, and where two differ', () => {
+  const tables = new SharedTables();
+  const [before, after] = [tables.of(101, members(1, 2, 3)), tables.of(101, members(1, 2))];
+  const both = [...tables.difference(before, after), ...tables.difference(before, after)];
+  const due = [...before.keys()].filter((slot) => before[slot] !== after[slot]);
+  assert.deepEqual(both, [...due, ...due]);
+  assert.deepEqual([...tables.difference(after, before)], due);
+  assert.deepEqual([...tables.serving(after)], [1, 2]);
+  assert.deepEqual([...tables.serving(tables.of(101, []))], []);
+});
+
 test('only the tables that were used last are kept', () => {
   const tables = new SharedTables();
   const first = tables.of(7, members(1));

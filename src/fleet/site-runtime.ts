@@ -13,7 +13,7 @@ import type { HealthBook } from './health-book.ts';
 import type { WeightStore } from './kept-weights.ts';
 import type { Log } from './log.ts';
 import { ReachWatch } from './reach.ts';
-import { canSettleByReports, changesAtOnce, turnsOf } from './scheduling.ts';
+import { changesAtOnce, turnsOf } from './scheduling.ts';
 import { type ServiceChoice, ServiceChoices } from './service-choices.ts';
 import { ServiceWeights } from './service-weights.ts';
 import { SiteDrains } from './site-drains.ts';
@@ -252,8 +252,8 @@ export class SiteRuntime {
     const steps: Step[] = [];
     for (const planned of this.#plan.services) {
       const { service, subject } = planned;
+      if (stale !== null && !stale.has(service.name) && this.tables.table(service.name) !== undefined) continue;
       const indices = this.tables.indices(service.name);
-      if (stale !== null && !stale.has(service.name) && indices !== undefined) continue;
       const adopted = indices === undefined ? this.#adoptedTable(subject) : null;
       const table = indices ?? (adopted === null ? NOBODY_NAMED : indicesIn(adopted));
       steps.push({ planned, adopted, serving: table.serving, choice: this.#choices.choose(service, table) });
@@ -292,8 +292,7 @@ export class SiteRuntime {
       settleAfterMs: service.tracking.settleAfterMs,
       adopted,
       weightsOnly,
-      settlesByReports:
-        this.#elsewhere.length === 0 && this.#config !== null && canSettleByReports(this.name, service, this.#config),
+      settlesByReports: this.#elsewhere.length === 0 && this.#choices.canSettleByReports(service),
       othersUnheard: this.#elsewhere.length > 0,
       immediate: changesAtOnce(service),
       turns: turnsOf(service),
@@ -371,7 +370,7 @@ export class SiteRuntime {
   /** Whether the site has as many live backends as the service needs, at least one. */
   canServe(service: Service): boolean {
     const names = service.backends.get(this.name) ?? [];
-    const live = names.filter((name) => this.#health.backend(service.name, name).verdict !== 'unhealthy').length;
+    const live = names.filter((name) => this.#health.verdict(service.name, name) !== 'unhealthy').length;
     return this.panicking.has(service.name) || live >= Math.max(1, service.need);
   }
 

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { SlotTable } from '../decide/slots.ts';
+import fc from 'fast-check';
+import { populateTable } from '../decide/maglev.ts';
+import { markResult, type SlotTable } from '../decide/slots.ts';
 import { SiteTables } from './site-tables.ts';
 import { LISTING_WAIT_MS, LISTINGS_APART_MS, SlotListings } from './slot-listings.ts';
 import type { SlotChange, TableMember, TableTarget } from './table-target.ts';
@@ -412,4 +414,45 @@ test('round robin publishes turns by weight or one each, to those who join too',
   assert.deepEqual(joined.picks, [1, 2]);
   await tables.setMembers('web', { ...options, turns: 'equal' }, members(2), new Set([1]));
   assert.deepEqual(joined.picks, [2]);
+});
+
+test('after any change each slot has what its members want, or waits for it, and names nobody who is dead', async () => {
+  const change = fc.record({
+    live: fc.subarray([1, 2, 3, 4, 5, 6, 7]),
+    kills: fc.boolean(),
+    settles: fc.integer({ min: 0, max: 3 }),
+  });
+  await fc.assert(
+    fc.asyncProperty(fc.array(change, { maxLength: 12 }), async (changes) => {
+      const { tables, targets, set, pass } = await site('x');
+      await set(members(1, 2, 3));
+      for (const { live, kills, settles } of changes) {
+        const dead = kills ? [1, 2, 3, 4, 5, 6, 7].filter((index) => !live.includes(index)) : [];
+        await set(members(...live), dead);
+        const table = tables.table('web') as SlotTable;
+        const want = populateTable(SLOTS, members(...live));
+        let waiting = 0;
+        for (let slot = 0; slot < SLOTS; slot++) {
+          if (live.length > 0 && markResult(table, slot, want[slot] as number) === 'waits') waiting++;
+          else assert.equal(table.current[slot], want[slot]);
+        }
+        const summary = tables.summary('web');
+        if (live.length > 0) assert.equal(summary?.waiting, waiting);
+        const named = new Set([...table.current, ...table.previous, ...table.third]);
+        named.delete(0);
+        for (const index of dead) assert.ok(!named.has(index));
+        const indices = tables.indices('web');
+        assert.deepEqual(
+          [...(indices?.serving ?? [])].sort(),
+          [...(summary?.slotsByIndex.keys() ?? [])].filter(Boolean).sort(),
+        );
+        assert.deepEqual([...(indices?.named ?? [])].sort(), [...named].sort());
+        const { current, previous, third } = table;
+        assert.deepEqual(targets[0]?.copy, { current, previous, third });
+        pass(SETTLE_MS + 20_000);
+        for (let step = 0; step < settles; step++) await tables.settle();
+      }
+    }),
+    { numRuns: 200 },
+  );
 });

@@ -17,15 +17,15 @@ import { MAX_PICKS } from '../serve/vip/layout.gen.ts';
 import { Breath } from './breath.ts';
 import {
   allSlots,
-  indicesOf,
   mayHaveKeyed,
+  noteMarked,
   type ServiceTable,
-  sameMembers,
+  slotsToBury,
   waitingSlots,
   weightLimit,
 } from './service-table.ts';
-import { SharedTables } from './shared-tables.ts';
-import type { TableIndices } from './slot-counts.ts';
+import { SharedTables, sameMembers } from './shared-tables.ts';
+import { indicesIn, type TableIndices } from './slot-counts.ts';
 import { LISTING_WAIT_MS } from './slot-listings.ts';
 import type {
   IsReportedEmpty,
@@ -119,12 +119,14 @@ export class SiteTables {
       entry.settlesByReports = options.settlesByReports === true;
       entry.othersUnheard = options.othersUnheard === true;
       if (!sameMembers(entry.members, members)) {
+        const before = entry.desired;
         entry.desired = this.#shared.of(entry.table.current.length, members);
+        entry.differing = entry.isDone ? this.#shared.difference(before, entry.desired) : null;
         entry.isDone = false;
       }
       entry.members = members;
       // Where nobody serves no old table does: whoever the slots name leaves, be it alive.
-      await this.#bury(entry, members.length > 0 ? dead : new Set(indicesOf(entry).named));
+      await this.#bury(entry, members.length > 0 ? dead : new Set(this.#indicesOf(entry).named));
       if (members.length > 0 && !entry.isDone) await this.#change(entry);
       await this.#setPicks(entry, options, members);
     });
@@ -195,7 +197,8 @@ export class SiteTables {
   /** True while any slot names the backend, or shall. */
   refersTo(index: number): boolean {
     for (const entry of this.#services.values())
-      if (indicesOf(entry).named.has(index) || entry.members.some((member) => member.index === index)) return true;
+      if (this.#indicesOf(entry).named.has(index) || entry.members.some((member) => member.index === index))
+        return true;
     return false;
   }
 
@@ -211,7 +214,12 @@ export class SiteTables {
   /** Whom its slots name; undefined: it has no table. */
   indices(service: string): TableIndices | undefined {
     const entry = this.#services.get(service);
-    return entry === undefined ? undefined : indicesOf(entry);
+    return entry === undefined ? undefined : this.#indicesOf(entry);
+  }
+
+  #indicesOf(entry: ServiceTable): TableIndices {
+    entry.indices ??= indicesIn(entry.table, entry.isDone ? this.#shared.serving(entry.desired) : undefined);
+    return entry.indices;
   }
 
   /** Slots that a change of weights alone waits for. */
@@ -251,6 +259,7 @@ export class SiteTables {
       desired,
       members,
       isDone: options.adopted === null,
+      differing: options.adopted === null ? [] : null,
       indices: null,
       settleAfterMs: options.settleAfterMs,
       settlesByReports: options.settlesByReports === true,
@@ -263,7 +272,7 @@ export class SiteTables {
       picks: null,
       held: 0,
       // Nobody knows why an earlier process's slots are unsettled.
-      movedByWeight: table.unsettled.slice(),
+      movedByWeight: options.adopted === null ? null : table.unsettled.slice(),
       closing: new Map(),
     };
   }
@@ -271,27 +280,32 @@ export class SiteTables {
   async #bury(entry: ServiceTable, dead: ReadonlySet<number>): Promise<void> {
     const { table, desired } = entry;
     const alive = (index: number): boolean => index !== 0 && !dead.has(index);
-    const changed = new Set<number>();
-    const { named } = indicesOf(entry);
-    for (const index of dead)
-      if (named.has(index)) for (const slot of killBackend(table, index, alive, desired)) changed.add(slot);
-    for (const slot of changed) entry.closing.delete(slot);
-    if (changed.size > 0) entry.isDone = false;
-    if (changed.size > 0) await this.#publish(entry, [...changed], 'death');
+    const { named } = this.#indicesOf(entry);
+    const leaving = [...dead].filter((index) => named.has(index));
+    if (leaving.length === 0) return;
+    // `current` of a slot falls to what is desired, or to another candidate, so no slot but these differs from then on.
+    entry.differing = slotsToBury(entry);
+    const changes = leaving.map((index) => killBackend(table, index, alive, desired, entry.differing));
+    const changed = changes.length === 1 ? (changes[0] as number[]) : [...new Set(changes.flat())];
+    if (changed.length === 0) return;
+    if (entry.closing.size > 0) for (const slot of changed) entry.closing.delete(slot);
+    entry.isDone = false;
+    await this.#publish(entry, changed, 'death');
   }
 
   async #change(entry: ServiceTable): Promise<void> {
     if (entry.immediate) await this.#replace(entry);
     const { table, desired } = entry;
     const limit = entry.weightsOnly ? weightLimit(entry) : null;
-    const plan = planChange(table, desired, undefined, limit);
-    const isFree = (slot: number): boolean => !entry.closing.has(slot);
-    const mark = plan.mark.filter(isFree);
-    const ready = plan.ready.filter(isFree);
+    const plan = planChange(table, desired, undefined, limit, entry.differing);
+    const free = (slots: readonly number[]): readonly number[] =>
+      entry.closing.size === 0 ? slots : slots.filter((slot) => !entry.closing.has(slot));
+    const mark = free(plan.mark);
+    const ready = free(plan.ready);
     entry.held = plan.held;
     entry.waiting = plan.waiting + plan.mark.length + plan.ready.length - mark.length - ready.length;
     for (const slot of mark) {
-      if (table.unsettled[slot] === 0) entry.movedByWeight[slot] = limit?.serves(table.current[slot]) ? 1 : 0;
+      if (table.unsettled[slot] === 0) noteMarked(entry, slot, limit);
       markSlot(table, slot, desired[slot] as number);
     }
     if (mark.length > 0) await this.#publish(entry, mark, 'mark');
@@ -299,13 +313,16 @@ export class SiteTables {
     for (const slot of slots) switchSlot(table, slot, desired[slot] as number);
     if (slots.length > 0) await this.#publish(entry, slots, 'switch');
     entry.isDone = entry.waiting + entry.held === 0;
+    if (entry.isDone) entry.differing = [];
   }
 
   /** Settled slots go over at once. One that is unsettled, from a time when flows were tracked otherwise, keeps its phases. */
   async #replace(entry: ServiceTable): Promise<void> {
     const { table, desired, subject } = entry;
     const slots: number[] = [];
-    for (let slot = 0; slot < desired.length; slot++) {
+    const among = entry.differing ?? allSlots(desired.length);
+    for (let n = 0; n < among.length; n++) {
+      const slot = among[n] as number;
       const want = desired[slot] as number;
       if (want === table.current[slot] || want === 0 || table.unsettled[slot] !== 0) continue;
       table.current[slot] = want;
@@ -430,7 +447,7 @@ export class SiteTables {
    */
   doubtSilence(passedOn: ReadonlySet<number>): void {
     for (const entry of this.#services.values()) {
-      const { named } = indicesOf(entry);
+      const { named } = this.#indicesOf(entry);
       if ([...passedOn].some((index) => named.has(index) && mayHaveKeyed(entry, index)))
         entry.doubtedMs = this.#nowMs();
     }

@@ -1,5 +1,5 @@
 /** What a lookup table says of its backends. Cost O(slots) each. */
-import type { SlotTable } from '../decide/slots.ts';
+import { type SlotTable, unsettledSlots } from '../decide/slots.ts';
 import { MAX_BACKENDS } from '../serve/vip/layout.gen.ts';
 
 /** Whom a table names. */
@@ -12,19 +12,28 @@ export interface TableIndices {
 
 export const NOBODY_NAMED: TableIndices = { serving: new Set(), named: new Set() };
 
-export function indicesIn({ current, previous, third }: SlotTable): TableIndices {
-  const [serves, others] = [new Uint8Array(MAX_BACKENDS), new Uint8Array(MAX_BACKENDS + 1)];
-  for (let slot = 0; slot < current.length; slot++) {
-    serves[current[slot] as number] = 1;
+/** `serving`: who is `current` somewhere, where that is known. Settled slots name nobody else. */
+export function indicesIn(table: SlotTable, serving: ReadonlySet<number> = distinctIn(table.current)): TableIndices {
+  const slots = unsettledSlots(table);
+  if (slots.length === 0) return { serving, named: serving };
+  const { previous, third } = table;
+  const others = new Uint8Array(MAX_BACKENDS);
+  for (const slot of slots) {
     others[previous[slot] as number] = 1;
     others[third[slot] as number] = 1;
   }
-  const [serving, named] = [new Set<number>(), new Set<number>()];
-  for (let index = 1; index < serves.length; index++) {
-    if (serves[index] === 1) serving.add(index);
-    if (serves[index] === 1 || others[index] === 1) named.add(index);
-  }
+  const named = new Set(serving);
+  for (let index = 1; index < others.length; index++) if (others[index] === 1) named.add(index);
   return { serving, named };
+}
+
+/** Indices that are there, ascending, but for 0. */
+export function distinctIn(indices: Uint16Array): Set<number> {
+  const found = new Uint8Array(MAX_BACKENDS);
+  for (let slot = 0; slot < indices.length; slot++) found[indices[slot] as number] = 1;
+  const distinct = new Set<number>();
+  for (let index = 1; index < found.length; index++) if (found[index] === 1) distinct.add(index);
+  return distinct;
 }
 
 /** Slots in which flows of the backend may be. */
