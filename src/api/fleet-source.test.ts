@@ -18,7 +18,7 @@ test('a drain that not every table takes is in force, and kept for the next proc
   const runtime = {
     config: fixtureConfig(),
     sites: new Map([['eu', site]]),
-    health: { backend: () => ({ verdict: 'healthy' }) },
+    health: { verdict: () => 'healthy' },
     keepDrains: () => void kept.push([...drains.byOperator]),
   };
   const silent = { info: () => {}, warn: () => {}, error: () => {} };
