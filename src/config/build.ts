@@ -25,6 +25,7 @@ import {
 } from './model.ts';
 import { readPolicyOf } from './policy.ts';
 import type { Path } from './problem.ts';
+import { buildQueryLogs } from './build-query-logs.ts';
 import { backendsAt, createRoster, entriesOf, type Roster } from './roster.ts';
 import type { BackendValues, BalancerValues, Entry, FileValues, ServiceValues, ZoneValues } from './schema.ts';
 
@@ -43,6 +44,7 @@ export function buildConfig(values: FileValues, lineOf: (path: Path) => number):
     nameServers: mapOf(dns.servers, (name, server): NameServer => ({ name, listen: given(server.listen).map(given) })),
     zones: entriesOf(dns.zones).map(([key, zone]) => buildZone(key, zone, lineOf)),
     dnsProtocol: buildProtocol(dns),
+    queryLog: buildQueryLogs(given(dns.log)),
     networks: entriesOf(dns.networks).flatMap(([name, network]): NetworkEntry[] =>
       given(network.prefixes).map((prefix) => ({
         name,

@@ -1,6 +1,7 @@
 /** Checks of name servers, networks and what names services have. Zones' records: `check-records.ts`. */
 import { formatAddress, formatPrefix, type Prefix } from '../net/address.ts';
 import { checkReference } from './check-machines.ts';
+import { checkQueryLog } from './check-query-log.ts';
 import { checkZoneRecords } from './check-records.ts';
 import { absoluteName, isWithin, readDomainName, zoneOf } from './dns-names.ts';
 import { nearestName } from './nearest.ts';
@@ -13,6 +14,7 @@ export function checkDns(values: FileValues, report: Report): void {
   if (dns === undefined) return;
   const zones = checkZoneNames(dns.zones, report);
   checkServers(values, report);
+  checkQueryLog(values, report);
   checkNetworks(values, report);
   const steered = checkServiceNames(values, zones, report);
   for (const [key, zone] of entriesOf(dns.zones)) {

@@ -433,6 +433,40 @@ export interface DnsProtocol {
   };
 }
 
+export const TAP_MESSAGES = ['query', 'response'] as const;
+export type TapMessageKind = (typeof TAP_MESSAGES)[number];
+
+/** A log of queries as dnstap messages. */
+export interface TapLog {
+  /** Unix socket of a receiver; null: files in `folder`. */
+  readonly socket: string | null;
+  readonly folder: string | null;
+  /** One query in so many. */
+  readonly every: number;
+  readonly messages: readonly TapMessageKind[];
+  readonly maxBytes: number;
+  /** Files besides the one that is written. */
+  readonly keep: number;
+}
+
+/** A log of queries as lines of JSON, in files. */
+export interface JsonLog {
+  readonly folder: string;
+  /** One query in so many; 0: only those below. */
+  readonly every: number;
+  /** All with these, besides. */
+  readonly rcodes: readonly number[];
+  /** All of these, besides. */
+  readonly clients: readonly Prefix[];
+  readonly maxBytes: number;
+  readonly keep: number;
+}
+
+export interface QueryLogs {
+  readonly dnstap: TapLog | null;
+  readonly json: JsonLog | null;
+}
+
 export interface Config {
   readonly name: string;
   readonly sites: ReadonlyMap<string, Site>;
@@ -442,6 +476,7 @@ export interface Config {
   readonly nameServers: ReadonlyMap<string, NameServer>;
   readonly zones: readonly Zone[];
   readonly dnsProtocol: DnsProtocol;
+  readonly queryLog: QueryLogs;
   readonly networks: readonly NetworkEntry[];
   /** `networks` with what files say; null: there are no files, or they were not read (`parseConfig` reads none). */
   readonly clients: ClientPlaces | null;

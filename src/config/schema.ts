@@ -19,6 +19,7 @@ import {
   readServerId,
 } from './readers.ts';
 import { protocolShape } from './schema-protocol.ts';
+import { queryLogSchema } from './schema-query-log.ts';
 import { serviceSchema } from './schema-services.ts';
 import { readBandwidth, readInteger, readNumber, readRate, readSeconds, readShare } from './units.ts';
 
@@ -356,6 +357,7 @@ function dnsSchema(build: SchemaBuilder) {
     }),
     defaultLocation: build.object(place.description, place.shape).optional(),
     ...protocolShape(build),
+    log: queryLogSchema(build),
     zones: build.names('zones by name', zoneSchema(build), null),
   });
 }

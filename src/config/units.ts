@@ -22,6 +22,9 @@ const BANDWIDTH_UNITS: Readonly<Record<string, number>> = {
   'Tbit/s': 1e12,
 };
 
+/** Bytes. */
+const SIZE_UNITS: Readonly<Record<string, number>> = { KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40 };
+
 /** Events per second. */
 const RATE_UNITS: Readonly<Record<string, number>> = { '/s': 1, 'k/s': 1e3, 'M/s': 1e6 };
 
@@ -87,6 +90,22 @@ export function readBandwidth(raw: unknown): Reading<number> {
   return reading.ok && reading.value <= 0
     ? wrong('a bandwidth is above 0', 'write a bandwidth like 10Gbit/s')
     : reading;
+}
+
+/** `64MiB`: bytes, at least `min`, at most `max`. */
+export function readBytes(raw: unknown, min: number, max: number): Reading<number> {
+  const reading = readQuantity(raw, SIZE_UNITS, 'size', '64MiB');
+  if (!reading.ok || (reading.value >= min && reading.value <= max)) {
+    return reading.ok ? right(Math.floor(reading.value)) : reading;
+  }
+  return wrong('the size is out of range', `write a size from ${formatBytes(min)} to ${formatBytes(max)}`);
+}
+
+/** In the largest unit that has no fraction; whole KiB. */
+function formatBytes(bytes: number): string {
+  let best = '';
+  for (const [unit, size] of Object.entries(SIZE_UNITS)) if (bytes >= size && bytes % size === 0) best = `${bytes / size}${unit}`;
+  return best;
 }
 
 /** `20000/s`, `20k/s`: events per second, above 0. */

@@ -195,6 +195,7 @@ export function testConfig(changes: Partial<Config> = {}): Config {
     ],
     dnsProtocol: testProtocol(),
     clients: null,
+    queryLog: { dnstap: null, json: null },
     networks: [
       network('10.0.0.0/8', NEW_YORK),
       // A hole in it, and in the hole a network as around.
