@@ -1,5 +1,6 @@
 /** Complete values of the file to a `Config`. Only called when there is no error: what is missing here is our fault. */
 import { formatAddress } from '../net/address.ts';
+import { buildQueryLogs } from './build-query-logs.ts';
 import { ownTtlSeconds, recordsOf } from './check-records.ts';
 import { absoluteName, readDomainName } from './dns-names.ts';
 import {
@@ -25,7 +26,6 @@ import {
 } from './model.ts';
 import { readPolicyOf } from './policy.ts';
 import type { Path } from './problem.ts';
-import { buildQueryLogs } from './build-query-logs.ts';
 import { backendsAt, createRoster, entriesOf, type Roster } from './roster.ts';
 import type { BackendValues, BalancerValues, Entry, FileValues, ServiceValues, ZoneValues } from './schema.ts';
 

@@ -16,7 +16,11 @@ export function checkQueryLog(values: FileValues, report: Report): void {
   }
   const { every, rcodes } = log?.json ?? {};
   if (every === 0 && rcodes === undefined && clients.length === 0) {
-    report.error([...path, 'json', 'every'], 'nothing would be logged', 'write 1 or more, or rcodes or clients beside it');
+    report.error(
+      [...path, 'json', 'every'],
+      'nothing would be logged',
+      'write 1 or more, or rcodes or clients beside it',
+    );
   }
 }
 

@@ -78,7 +78,10 @@ export function queryLogSchema(build: SchemaBuilder) {
           { type: 'string', description: 'unix socket of the receiver', examples: ['/run/dnstap/dnstap.sock'] },
           readSocketPath,
         ),
-        folder: build.optional({ ...folder, description: 'instead of a socket: folder of files SERVER.dnstap' }, readFolder),
+        folder: build.optional(
+          { ...folder, description: 'instead of a socket: folder of files SERVER.dnstap' },
+          readFolder,
+        ),
         every: build.optional(...every('one query in so many', 1)),
         messages: build.optional(
           { type: ['array', 'string'], description: 'queries, responses or both', examples: [['query', 'response']] },
@@ -92,7 +95,9 @@ export function queryLogSchema(build: SchemaBuilder) {
       .object('lines of JSON, in files SERVER.jsonl', {
         folder: build.field(folder, readFolder),
         every: build.optional(...every('one query in so many, 0 for none; default: 1, beside rcodes or clients 0')),
-        rcodes: build.list('also all with these codes', build.field(rcode, readRcode), '[servfail, refused]').optional(),
+        rcodes: build
+          .list('also all with these codes', build.field(rcode, readRcode), '[servfail, refused]')
+          .optional(),
         clients: build.list('also all of these clients', build.field(clients, readPrefix), '[192.0.2.0/24]').optional(),
         ...fileShape(build),
       })

@@ -104,7 +104,8 @@ export function readBytes(raw: unknown, min: number, max: number): Reading<numbe
 /** In the largest unit that has no fraction; whole KiB. */
 function formatBytes(bytes: number): string {
   let best = '';
-  for (const [unit, size] of Object.entries(SIZE_UNITS)) if (bytes >= size && bytes % size === 0) best = `${bytes / size}${unit}`;
+  for (const [unit, size] of Object.entries(SIZE_UNITS))
+    if (bytes >= size && bytes % size === 0) best = `${bytes / size}${unit}`;
   return best;
 }
 

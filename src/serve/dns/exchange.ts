@@ -29,6 +29,8 @@ export interface Asker {
   readonly transport: Transport;
   /** Unix time. */
   readonly nowMs: number;
+  /** Index of the pair of sockets that it came by; default 0. */
+  readonly listener?: number;
   /** How long a client by TCP may be silent, for those who want to know (RFC 7828), in tenths of a second. */
   readonly keepaliveTenths: number;
 }

@@ -2,6 +2,7 @@
 import type { Answerer } from './answer.ts';
 import { countSite, type DnsCounters, responseCodeName, typeClass } from './counters.ts';
 import type { Asker } from './exchange.ts';
+import type { QueryRecorder } from './query-log/ring.ts';
 import type { RateLimiter } from './rate-limit.ts';
 import { RCODE } from './wire/numbers.ts';
 import { HEADER_BYTES } from './wire/query.ts';
@@ -18,11 +19,13 @@ export class Responder {
   readonly answerer: Answerer;
   readonly #limiter: RateLimiter;
   readonly #counters: DnsCounters;
+  readonly #recorder: QueryRecorder | null;
 
-  constructor(answerer: Answerer, limiter: RateLimiter, counters: DnsCounters) {
+  constructor(answerer: Answerer, limiter: RateLimiter, counters: DnsCounters, recorder: QueryRecorder | null = null) {
     this.answerer = answerer;
     this.#limiter = limiter;
     this.#counters = counters;
+    this.#recorder = recorder;
   }
 
   /** As `Answerer.answer`; `port`: the source port. 0: nothing is to be sent. */
@@ -48,6 +51,7 @@ export class Responder {
     const sent = isUdp ? this.#limit(answered, asker, out) : answered;
     if (!isUdp) this.#limiter.prove(asker);
     if (sent > 0) this.#count();
+    this.#record(message, length, out, sent, asker, port, !isUdp);
     return sent;
   }
 
@@ -64,6 +68,19 @@ export class Responder {
     // Who knows cookies and proves itself by one need not come by TCP (RFC 7873 section 5.2.3).
     const hasCookie = cookie === 'client' || cookie === 'bad';
     return this.answerer.shorten(hasCookie ? 'bad-cookie' : 'truncated', out);
+  }
+
+  #record(
+    message: Uint8Array,
+    length: number,
+    out: Uint8Array,
+    sent: number,
+    { client, listener = 0, nowMs }: Asker,
+    port: number,
+    isTcp: boolean,
+  ): void {
+    const { rcode } = this.answerer.facts;
+    this.#recorder?.record(message, 0, length, out, 0, sent, client, port, isTcp, listener, rcode, nowMs);
   }
 
   #count(): void {

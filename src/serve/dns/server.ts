@@ -7,6 +7,7 @@ import { sipHashKey } from '../../model/siphash.ts';
 import { Answerer } from './answer.ts';
 import { createDnsCounters, type DnsCounters } from './counters.ts';
 import type { AnswerSources } from './exchange.ts';
+import { QueryLog } from './query-log/query-log.ts';
 import { RateLimiter } from './rate-limit.ts';
 import { Responder } from './respond.ts';
 import { createIdentity, type ServerIdentity } from './server-record.ts';
@@ -47,6 +48,7 @@ export interface DnsServer {
   /** Answers from another configuration from the next query on; with problems the old one stays. Sockets stay as they are. */
   reload(config: Config, epoch?: string): ReloadResult;
   readonly counters: DnsCounters;
+  readonly queryLog: QueryLog;
   /** Where it listens while it runs, in the order of `sockets`. */
   bound(): readonly { readonly udp: BoundAddress; readonly tcp: BoundAddress }[];
 }
@@ -54,12 +56,7 @@ export interface DnsServer {
 /** Throws when the configuration's zones have problems (`compileZones` names them) or an address is a wildcard. */
 export function createDnsServer(options: DnsServerOptions): DnsServer {
   const counters = createDnsCounters();
-  const compiled = compileZones(options.config);
-  if (!compiled.ok) {
-    throw new Error(
-      `the zones have problems: ${compiled.problems.map(({ path, message }) => `${path}: ${message}`).join('; ')}`,
-    );
-  }
+  const zones = zonesOf(options.config);
   refuseWildcards(options);
   let epoch = options.epoch ?? null;
   const ownSecret = randomBytes(16);
@@ -67,18 +64,19 @@ export function createDnsServer(options: DnsServerOptions): DnsServer {
     const identity = identityOf(config, options.serverName ?? null, epoch);
     return { zones, view: options.steering, identity, cookieKeys: cookieKeysOf(config, ownSecret) };
   };
-  const answerer = new Answerer(sourcesOf(options.config, compiled.zones));
+  const answerer = new Answerer(sourcesOf(options.config, zones));
   const limiter = new RateLimiter(
     options.config.dnsProtocol.rateLimit,
     randomBytes(4).readUInt32LE(0),
     counters.limits,
   );
-  const responder = new Responder(answerer, limiter, counters);
+  const running: { udp: BoundAddress; tcp: BoundAddress }[] = [];
+  const queryLog = openQueryLog(options, () => answerer.sources.zones);
+  const responder = new Responder(answerer, limiter, counters, queryLog.addRecorder());
   const limitsOf = ({ dnsProtocol }: Config): TcpLimits => {
     return { ...dnsProtocol.tcp, maxUnreadBytes: MAX_UNREAD_BYTES, ...options.tcpLimits };
   };
   const connections = new TcpConnections(responder, counters, limitsOf(options.config));
-  const running: { udp: BoundAddress; tcp: BoundAddress }[] = [];
   let closers: (() => Promise<void>)[] = [];
 
   async function stop(): Promise<void> {
@@ -87,18 +85,21 @@ export function createDnsServer(options: DnsServerOptions): DnsServer {
     running.length = 0;
     await Promise.all(closing.map((close) => close()));
     await connections.finish();
+    await queryLog.close();
   }
 
   async function start(): Promise<void> {
     if (closers.length > 0) throw new Error('the name server runs already');
     connections.start();
+    queryLog.start();
     try {
-      for (const pair of options.sockets) {
-        const udp = await listenUdp(pair.udp, responder, counters);
+      for (const [index, pair] of options.sockets.entries()) {
+        const udp = await listenUdp(pair.udp, responder, counters, index);
         closers.push(udp.close);
-        const tcp = await listenTcp(pair.tcp, connections);
+        const tcp = await listenTcp(pair.tcp, connections, index);
         closers.push(tcp.close);
         running.push({ udp: udp.bound, tcp: tcp.bound });
+        queryLog.listeners[index] = udp.bound;
         options.log?.info({ udp: udp.bound, tcp: tcp.bound }, 'DNS listens');
       }
     } catch (error) {
@@ -117,10 +118,24 @@ export function createDnsServer(options: DnsServerOptions): DnsServer {
     answerer.sources = sourcesOf(config, result.zones);
     limiter.limits = config.dnsProtocol.rateLimit;
     connections.limits = limitsOf(config);
+    queryLog.reload(config);
     return { ok: true, warnings: result.warnings };
   }
 
-  return { start, stop, reload, counters, bound: () => [...running] };
+  return { start, stop, reload, counters, queryLog, bound: () => [...running] };
+}
+
+function zonesOf(config: Config): CompiledZones {
+  const compiled = compileZones(config);
+  if (compiled.ok) return compiled.zones;
+  const problems = compiled.problems.map(({ path, message }) => `${path}: ${message}`);
+  throw new Error(`the zones have problems: ${problems.join('; ')}`);
+}
+
+const SILENT: DnsLog = { info: () => {}, warn: () => {} };
+
+function openQueryLog({ config, serverName, log }: DnsServerOptions, zones: () => CompiledZones): QueryLog {
+  return new QueryLog({ config, server: serverName ?? 'portico', zones, log: log ?? SILENT });
 }
 
 function refuseWildcards({ sockets }: DnsServerOptions): void {

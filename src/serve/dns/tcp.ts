@@ -33,10 +33,10 @@ export interface TcpListener {
 }
 
 /** Binds and serves until closed. Rejects when the socket cannot be bound or is bound to a wildcard address. */
-export async function listenTcp(source: SocketSource, connections: TcpConnections): Promise<TcpListener> {
+export async function listenTcp(source: SocketSource, connections: TcpConnections, listener = 0): Promise<TcpListener> {
   const highWaterMark = connections.limits.maxUnreadBytes;
   const server = createServer({ allowHalfOpen: true, noDelay: true, highWaterMark }, (socket) =>
-    connections.accept(socket),
+    connections.accept(socket, listener),
   );
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
@@ -103,7 +103,7 @@ export class TcpConnections {
     this.#timer.unref();
   }
 
-  accept(socket: Socket): void {
+  accept(socket: Socket, listener = 0): void {
     const { remoteAddress, remotePort } = socket;
     // Gone already.
     if (remoteAddress === undefined || remotePort === undefined) {
@@ -129,7 +129,7 @@ export class TcpConnections {
     this.#perPrefix.add(prefix, 1);
     const connection = new TcpConnection(
       socket,
-      (message) => this.#answer(message, client, remotePort, connection),
+      (message) => this.#answer(message, client, remotePort, listener, connection),
       () => this.#touch(connection),
     );
     this.#touch(connection);
@@ -140,10 +140,16 @@ export class TcpConnections {
     });
   }
 
-  #answer(message: Uint8Array, client: Address, port: number, connection: TcpConnection): Uint8Array | null {
+  #answer(
+    message: Uint8Array,
+    client: Address,
+    port: number,
+    listener: number,
+    connection: TcpConnection,
+  ): Uint8Array | null {
     const keepaliveMs = this.#isStopping ? 0 : this.#idleMs(this.limits.keepaliveMs);
     const keepaliveTenths = Math.min(0xffff, Math.floor(keepaliveMs / 100));
-    const asker: Asker = { client, transport: 'tcp', nowMs: Date.now(), keepaliveTenths };
+    const asker: Asker = { client, transport: 'tcp', nowMs: Date.now(), listener, keepaliveTenths };
     const length = this.#responder.respond(message, message.length, asker, port, this.#answerOut);
     if (length === 0) return null;
     const { query } = this.#responder.answerer.facts;

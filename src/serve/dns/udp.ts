@@ -24,6 +24,7 @@ export async function listenUdp(
   source: SocketSource,
   responder: Responder,
   counters: DnsCounters,
+  listener = 0,
 ): Promise<UdpListener> {
   const socket = createUdpSocket(source);
   await new Promise<void>((resolve, reject) => {
@@ -44,7 +45,7 @@ export async function listenUdp(
   socket.removeAllListeners('error');
   // ICMP errors of earlier answers arrive here; the socket stays good.
   socket.on('error', () => counters.unsent++);
-  serveSocket(socket, responder, counters);
+  serveSocket(socket, responder, counters, listener);
   return { bound: { address, port }, close };
 }
 
@@ -69,14 +70,14 @@ function createUdpSocket(source: SocketSource): Socket {
   });
 }
 
-function serveSocket(socket: Socket, responder: Responder, counters: DnsCounters): void {
+function serveSocket(socket: Socket, responder: Responder, counters: DnsCounters, listener: number): void {
   const out = new Uint8Array(MAX_UDP_BYTES);
   const onSent = (error: Error | null) => {
     if (error !== null) counters.unsent++;
   };
   socket.on('message', (message, from) => {
     const client = clientAddress(from.address);
-    const asker: Asker = { client, transport: 'udp', nowMs: Date.now(), keepaliveTenths: 0 };
+    const asker: Asker = { client, transport: 'udp', nowMs: Date.now(), listener, keepaliveTenths: 0 };
     const length = responder.respond(message, message.length, asker, from.port, out);
     if (length === 0) return;
     if (socket.getSendQueueSize() > MAX_QUEUED_BYTES) {

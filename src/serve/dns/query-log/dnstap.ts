@@ -70,7 +70,12 @@ export function tapFrameLimit(message: TapMessage, { identity, version }: TapIde
 }
 
 /** Writes the frame, with its length, to `at` of `out`, which has room; gives where it ends. */
-export function writeTapFrame(out: Buffer, at: number, message: TapMessage, { identity, version }: TapIdentity): number {
+export function writeTapFrame(
+  out: Buffer,
+  at: number,
+  message: TapMessage,
+  { identity, version }: TapIdentity,
+): number {
   const writer = new ProtobufWriter(out, at + 4);
   writer.bytes(DNSTAP.identity, identity);
   writer.bytes(DNSTAP.version, version);

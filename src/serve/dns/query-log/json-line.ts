@@ -8,7 +8,12 @@ import type { RecordedQuery } from './ring.ts';
 const CLASS_NAMES: Readonly<Record<number, string>> = { 1: 'IN', 3: 'CH', 4: 'HS', 255: 'ANY' };
 
 /** `question` has read it, or found none. */
-export function jsonLine(server: string, record: RecordedQuery, question: QuestionReader, hasQuestion: boolean): string {
+export function jsonLine(
+  server: string,
+  record: RecordedQuery,
+  question: QuestionReader,
+  hasQuestion: boolean,
+): string {
   const { bytes, queryStart, queryBytes, answerBytes } = record;
   const { query } = question;
   const answer = queryStart + queryBytes;

@@ -4,14 +4,24 @@
  */
 import { join } from 'node:path';
 import type { Config, JsonLog, TapLog } from '../../../config/model.ts';
+import { parseAddress } from '../../../net/address.ts';
 import { type HashedName, hashName } from '../name-table.ts';
+import type { BoundAddress } from '../sockets.ts';
 import { type CompiledZones, findClosest } from '../zones.ts';
 import { type TapIdentity, type TapMessage, tapFrameLimit, writeTapFrame } from './dnstap.ts';
-import { CONTROL, controlFrame, DNSTAP_CONTENT } from './frame-stream.ts';
 import { FrameSocket } from './frame-socket.ts';
+import { CONTROL, controlFrame, DNSTAP_CONTENT } from './frame-stream.ts';
 import { jsonLine } from './json-line.ts';
 import { clientOf, QuestionReader } from './question.ts';
-import { createRing, QueryRecorder, type RecordedQuery, type RecordingSettings, RingReader, setRecording, WANTED } from './ring.ts';
+import {
+  createRing,
+  QueryRecorder,
+  type RecordedQuery,
+  type RecordingSettings,
+  RingReader,
+  setRecording,
+  WANTED,
+} from './ring.ts';
 import { RotatedFile } from './rotated-file.ts';
 import type { LogSink, SinkLog, SinkStatus } from './sink.ts';
 import { type DnsTop, QueryStatistics } from './statistics.ts';
@@ -20,8 +30,6 @@ export interface QueryLogOptions {
   readonly config: Config;
   /** Machine name: in the log, and in the names of its files. */
   readonly server: string;
-  /** Where listener number such-and-such answers. */
-  readonly listenerOf: (index: number) => { readonly address: Uint8Array; readonly port: number } | null;
   readonly zones: () => CompiledZones;
   readonly log: SinkLog;
 }
@@ -51,7 +59,11 @@ interface Producer {
 }
 
 export class QueryLog {
+  /** Where the server answers, by the number that recorders are told. */
+  readonly listeners: BoundAddress[] = [];
   readonly #options: QueryLogOptions;
+  /** Of `listeners`, as wire bytes. */
+  readonly #addresses = new Map<string, Uint8Array | null>();
   readonly #producers: Producer[] = [];
   readonly #question = new QuestionReader();
   readonly #statistics = new QueryStatistics(() => performance.now());
@@ -135,7 +147,7 @@ export class QueryLog {
 
   #tap(record: RecordedQuery, hasQuestion: boolean): void {
     const messages = this.#config.dnstap?.messages ?? [];
-    const listener = this.#options.listenerOf(record.listener);
+    const listener = this.listeners[record.listener];
     const queryTime = { seconds: record.seconds, nanoseconds: record.microseconds * 1000 };
     const micros = record.microseconds + record.tookMicroseconds;
     const responseTime = {
@@ -147,7 +159,7 @@ export class QueryLog {
       transport: record.isTcp ? ('tcp' as const) : ('udp' as const),
       clientAddress: clientOf(record).bytes,
       clientPort: record.port,
-      serverAddress: listener?.address ?? null,
+      serverAddress: listener === undefined ? null : this.#addressBytes(listener.address),
       serverPort: listener?.port ?? 0,
       queryTime,
       responseTime,
@@ -159,6 +171,15 @@ export class QueryLog {
       this.#frame({ ...common, kind: 'query', bytes: bytes.subarray(queryStart, answerStart) });
     if (answerBytes > 0 && messages.includes('response'))
       this.#frame({ ...common, kind: 'response', bytes: bytes.subarray(answerStart, answerStart + answerBytes) });
+  }
+
+  #addressBytes(text: string): Uint8Array | null {
+    let bytes = this.#addresses.get(text);
+    if (bytes === undefined) {
+      bytes = parseAddress(text)?.bytes ?? null;
+      this.#addresses.set(text, bytes);
+    }
+    return bytes;
   }
 
   #zone(): Uint8Array | null {

@@ -44,6 +44,8 @@ const DNSTAP_EVERY = 5;
 const JSON_EVERY = 6;
 const JSON_RCODES = 7;
 const PREFIX_COUNT = 8;
+/** Not 0: there are codes or prefixes to look for. */
+const FILTERS = 9;
 const PREFIXES = 16;
 /** Family, length, four words of address. */
 const PREFIX_WORDS = 6;
@@ -94,6 +96,7 @@ export function setRecording(ring: SharedArrayBuffer, settings: RecordingSetting
     new Uint8Array(ring, (start + 2) * 4, 16).set(address.bytes);
   }
   Atomics.store(control, PREFIX_COUNT, prefixes.length);
+  Atomics.store(control, FILTERS, prefixes.length + settings.jsonRcodes.length);
   Atomics.store(control, STATISTICS_EVERY, settings.statisticsEvery);
   Atomics.store(control, DNSTAP_EVERY, settings.dnstapEvery);
   Atomics.store(control, JSON_EVERY, settings.jsonEvery);
@@ -118,6 +121,10 @@ export class QueryRecorder {
   #statisticsIn = 1;
   #dnstapIn = 1;
   #jsonIn = 1;
+  /** Queries until one is looked at, counted from `#step`. With filters each is. */
+  #untilNext = 1;
+  #step = 1;
+  #weight = 1;
 
   constructor(ring: SharedArrayBuffer) {
     this.#control = new Int32Array(ring, 0, CONTROL_WORDS);
@@ -147,21 +154,9 @@ export class QueryRecorder {
     rcode: number,
     nowMs: number,
   ): void {
-    const control = this.#control;
-    let wanted = 0;
-    let weight = 1;
-    if (--this.#statisticsIn <= 0) {
-      weight = this.#statisticsIn = Math.max(1, control[STATISTICS_EVERY]);
-      // Beyond half of the room logs only: statistics can do without.
-      if (this.#hasRoom(this.#mask >> 1)) wanted = WANTED.statistics;
-      else Atomics.add(control, DROPPED_STATISTICS, 1);
-    }
-    if (control[DNSTAP_EVERY] !== 0 && --this.#dnstapIn <= 0) {
-      this.#dnstapIn = control[DNSTAP_EVERY];
-      wanted |= WANTED.dnstap;
-    }
+    if (--this.#untilNext > 0 && this.#control[FILTERS] === 0) return;
     const reason = this.#jsonReason(client, rcode);
-    if (reason >= 0) wanted |= WANTED.json;
+    const wanted = this.#choose() | (reason >= 0 ? WANTED.json : 0);
     if (wanted === 0) return;
     if (wanted === WANTED.statistics) {
       queryBytes = Math.min(queryBytes, STATISTICS_BYTES);
@@ -175,14 +170,41 @@ export class QueryRecorder {
       (client.family === 6 ? IPV6_BIT : 0) |
       (Math.max(reason, 0) << REASON_SHIFT) |
       (rcode << RCODE_SHIFT);
-    this.#writeHead(at, kind, weight, client, port, listener, nowMs);
+    this.#writeHead(at, kind, this.#weight, client, port, listener, nowMs);
     const word = at >> 2;
     this.#words[word + QUERY_BYTES] = queryBytes;
     this.#words[word + ANSWER_BYTES] = answerBytes;
     this.#copy(query, queryStart, queryBytes, at + HEAD_BYTES);
     this.#copy(answer, answerStart, answerBytes, at + HEAD_BYTES + queryBytes);
     this.#written = (this.#written + this.#words[word + LENGTH]) | 0;
-    Atomics.store(control, WRITTEN, this.#written);
+    Atomics.store(this.#control, WRITTEN, this.#written);
+  }
+
+  /** Whose turn it is to see this one, but for the log of JSON lines, whose own count is brought forward only. */
+  #choose(): number {
+    const control = this.#control;
+    const passed = this.#step - this.#untilNext;
+    this.#weight = 1;
+    let wanted = 0;
+    this.#statisticsIn -= passed;
+    if (this.#statisticsIn <= 0) {
+      this.#weight = this.#statisticsIn = Math.max(1, control[STATISTICS_EVERY]);
+      // Beyond half of the room logs only: statistics can do without.
+      if (this.#hasRoom(this.#mask >> 1)) wanted = WANTED.statistics;
+      else Atomics.add(control, DROPPED_STATISTICS, 1);
+    }
+    let next = this.#statisticsIn;
+    if (control[DNSTAP_EVERY] !== 0) {
+      this.#dnstapIn -= passed;
+      if (this.#dnstapIn <= 0) {
+        this.#dnstapIn = control[DNSTAP_EVERY];
+        wanted |= WANTED.dnstap;
+      }
+      next = Math.min(next, this.#dnstapIn);
+    }
+    if (control[JSON_EVERY] !== 0) next = Math.min(next, this.#jsonIn);
+    this.#step = this.#untilNext = next;
+    return wanted;
   }
 
   /** For so many bytes more. */
@@ -196,11 +218,15 @@ export class QueryRecorder {
   /** Index of the reason; -1: none. */
   #jsonReason(client: Address, rcode: number): number {
     const control = this.#control;
+    let isSampled = false;
+    if (control[JSON_EVERY] !== 0) {
+      this.#jsonIn -= this.#step - this.#untilNext;
+      isSampled = this.#jsonIn <= 0;
+      if (isSampled) this.#jsonIn = control[JSON_EVERY];
+    }
     if (rcode < 32 && (control[JSON_RCODES] & (1 << rcode)) !== 0) return 1;
     if (control[PREFIX_COUNT] !== 0 && this.#isLoggedClient(client)) return 2;
-    if (control[JSON_EVERY] === 0 || --this.#jsonIn > 0) return -1;
-    this.#jsonIn = control[JSON_EVERY];
-    return 0;
+    return isSampled ? 0 : -1;
   }
 
   #isLoggedClient({ family, bytes }: Address): boolean {

@@ -67,7 +67,8 @@ export class RotatedFile implements LogSink {
 
   async #append(chunk: Buffer): Promise<void> {
     const { head, maxBytes } = this.#options;
-    if (this.#file !== null && this.#fileBytes + chunk.length > maxBytes && this.#fileBytes > head.length) await this.#end();
+    if (this.#file !== null && this.#fileBytes + chunk.length > maxBytes && this.#fileBytes > head.length)
+      await this.#end();
     this.#file ??= await this.#begin();
     await this.#file.appendFile(chunk);
     this.#fileBytes += chunk.length;
@@ -125,7 +126,8 @@ export class RotatedFile implements LogSink {
   #fail(reason: string): void {
     this.#failedMs = performance.now();
     this.#reason = reason;
-    if (!this.#isTold) this.#options.log.warn({ file: this.#options.path, reason }, 'query log: the file cannot be written');
+    if (!this.#isTold)
+      this.#options.log.warn({ file: this.#options.path, reason }, 'query log: the file cannot be written');
     this.#isTold = true;
     void this.#file?.close().catch(() => {});
     this.#file = null;

@@ -91,7 +91,8 @@ export class QueryStatistics {
   /** Of the users: by client subnet, else by who asks. */
   #group(record: RecordedQuery, question: QuestionReader, hasQuestion: boolean): string {
     const subnet = hasQuestion ? question.subnet() : null;
-    const match = subnet === null ? this.#groupOf.lookup(clientOf(record)) : this.#groupOf.lookup(subnet.address, subnet.length);
+    const match =
+      subnet === null ? this.#groupOf.lookup(clientOf(record)) : this.#groupOf.lookup(subnet.address, subnet.length);
     return match.value ?? OTHER_GROUP;
   }
 
