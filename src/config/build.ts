@@ -67,6 +67,7 @@ function buildProtocol(dns: NonNullable<FileValues['dns']>): DnsProtocol {
   const [cookies, rateLimit, tcp, tell] = [given(dns.cookies), given(dns.rateLimit), given(dns.tcp), given(dns.tell)];
   const version = given(tell.version);
   return {
+    workers: dns?.workers ?? null,
     cookies: { isEnabled: given(cookies.enabled), secrets: (cookies.secrets ?? []).map(given) },
     rateLimit: {
       perSecond: given(rateLimit.answers),

@@ -402,6 +402,8 @@ export interface NameServer {
 
 /** How name servers speak, the same on all of them. */
 export interface DnsProtocol {
+  /** Threads that answer by UDP on each; null: half of the machine's CPUs. */
+  readonly workers: number | null;
   readonly cookies: {
     readonly isEnabled: boolean;
     /** 16 bytes each: the first makes cookies, all are accepted. None: each server makes one at its start. */

@@ -1,4 +1,4 @@
-/** Keys of `dns` about the protocol, the same for all name servers: cookies, limits, and what servers tell about themselves. */
+/** Keys of `dns` about the protocol, the same for all name servers: threads, cookies, limits, and what servers tell about themselves. */
 import type { SchemaBuilder } from './fields.ts';
 import { readBoolean, readHashKey, readPrefix, readText } from './readers.ts';
 import { type Reading, readDuration, readInteger, readRate } from './units.ts';
@@ -92,5 +92,15 @@ function tell(build: SchemaBuilder) {
 
 /** Keys of the section `dns`. */
 export function protocolShape(build: SchemaBuilder) {
-  return { cookies: cookies(build), rateLimit: rateLimit(build), tcp: tcp(build), tell: tell(build) };
+  const workers = build
+    .field(
+      {
+        type: 'integer',
+        description: 'threads that answer by UDP on each name server; default: half of its CPUs, 1 to 8',
+        examples: [2],
+      },
+      (raw) => readInteger(raw, 1, 64),
+    )
+    .optional();
+  return { workers, cookies: cookies(build), rateLimit: rateLimit(build), tcp: tcp(build), tell: tell(build) };
 }

@@ -3,6 +3,8 @@ import { closeSync } from 'node:fs';
 import type { Config, NameServer } from '../config/model.ts';
 import type { SteeringView } from '../decide/steer/nearest.ts';
 import { createDnsServer, type DnsServer } from '../serve/dns/server.ts';
+import { RECEIVE_BUFFER_BYTES } from '../serve/dns/sockets.ts';
+import { workerCount } from '../serve/dns/udp-workers.ts';
 import { openTcpListener, openUdpSocket } from '../serve/vip/netns.ts';
 import type { Log } from './log.ts';
 import type { Machine } from './machine.ts';
@@ -12,12 +14,9 @@ export interface DnsRole {
   readonly machine: Machine;
   readonly server: DnsServer;
   /** Answers from the new configuration from the next query on; a listen address cannot change without a restart. */
-  apply(config: Config): void;
+  apply(config: Config): Promise<void>;
   close(): Promise<void>;
 }
-
-/** UDP queries wait here while the process does something else: about 3,000 of them. */
-const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024;
 
 export async function startDns(
   config: Config,
@@ -33,13 +32,17 @@ export async function startDns(
   };
   let server: DnsServer;
   try {
-    const sockets = nameServer.listen.map(({ address, port }) => ({
-      udp: {
-        family: address.family,
-        fd: keep(openUdpSocket(machine.netns, address, port, { receiveBufferBytes: RECEIVE_BUFFER_BYTES })),
-      },
-      tcp: { family: address.family, fd: keep(openTcpListener(machine.netns, address, port)) },
-    }));
+    const workers = workerCount(config);
+    const options = { receiveBufferBytes: RECEIVE_BUFFER_BYTES, reusePort: workers > 1 };
+    const sockets = nameServer.listen.map(({ address, port }) => {
+      const { family } = address;
+      const openUdp = () => ({ family, fd: keep(openUdpSocket(machine.netns, address, port, options)) });
+      return {
+        udp: openUdp(),
+        moreUdp: Array.from({ length: workers - 1 }, openUdp),
+        tcp: { family, fd: keep(openTcpListener(machine.netns, address, port)) },
+      };
+    });
     server = createDnsServer({ config, sockets, steering, log, serverName: nameServer.name, epoch: '1' });
   } catch (error) {
     for (const fd of fds) closeSync(fd);
@@ -52,8 +55,8 @@ export async function startDns(
     name: nameServer.name,
     machine,
     server,
-    apply(next: Config): void {
-      const result = server.reload(next, String(epoch + 1));
+    async apply(next: Config): Promise<void> {
+      const result = await server.reload(next, String(epoch + 1));
       if (!result.ok)
         throw new Error(result.problems.map((problem) => `${problem.path}: ${problem.message}`).join('; '));
       epoch++;

@@ -301,7 +301,7 @@ export class Runtime {
       await Promise.allSettled([...machines.backends, ...machines.balancers].map((role) => role.close(role.adopted)));
       throw error;
     }
-    for (const role of this.nameServers.values()) role.apply(config);
+    await Promise.all([...this.nameServers.values()].map((role) => role.apply(config)));
     for (const { name, address } of this.config.backends.values()) {
       const next = config.backends.get(name);
       if (next === undefined || !sameAddress(next.address, address)) this.health.forgetBackend(name);

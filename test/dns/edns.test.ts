@@ -133,7 +133,7 @@ test('a reload brings new secrets and what is told', async () => {
   const made = cookieOf((await ask(`www.example.test +cookie=${CLIENT}`, other.port)).text);
   const cookies = { isEnabled: true, secrets: [new Uint8Array(16).fill(9)] };
   const tell = { version: null, server: false, epoch: false };
-  assert.ok(other.server.reload(testConfig({ dnsProtocol: testProtocol({ cookies, tell }) })).ok);
+  assert.ok((await other.server.reload(testConfig({ dnsProtocol: testProtocol({ cookies, tell }) }))).ok);
   await ask(`www.example.test +cookie=${made}`, other.port);
   assert.equal(other.server.counters.cookies.bad, 1);
   for (const name of ['version.bind', 'version.server', 'id.server', 'hostname.bind', 'epoch.portico']) {

@@ -58,7 +58,7 @@ test('a fragment of a header, or an answer, ends the connection', async () => {
   const empty = open(port);
   empty.write(Uint8Array.of(0, 0));
   await closed(empty);
-  assert.deepEqual(server.counters.dropped, { short: 2, response: 1, port: 0, loop: 0, limited: 0 });
+  assert.deepEqual(server.counters.dropped, { short: 2, response: 1, port: 0, loop: 0, limited: 0, failed: 0 });
   assert.equal(server.counters.tcp.closed, 3);
 });
 
@@ -188,11 +188,11 @@ test('a reload answers from the new zones at once; one with problems changes not
       zones: [zone('new.test', [record('new.test', 'A', text)], ['ns.x.test'])],
     };
   };
-  const bad = server.reload(withRecords('no address'));
+  const bad = await server.reload(withRecords('no address'));
   assert.ok(!bad.ok && bad.problems.length === 1);
   assert.equal((await dig(port, 'www.example.test')).status, 'NOERROR');
   assert.equal((await dig(port, 'new.test')).status, 'REFUSED');
-  assert.ok(server.reload(withRecords('192.0.2.99'), '8').ok);
+  assert.ok((await server.reload(withRecords('192.0.2.99'), '8')).ok);
   assert.deepEqual((await dig(port, 'new.test')).answer, ['new.test. 3600 IN A 192.0.2.99']);
   assert.equal((await dig(port, 'www.example.test')).status, 'REFUSED');
   assert.deepEqual((await dig(port, 'epoch.portico CH TXT')).answer, ['epoch.portico. 0 CH TXT "8"']);

@@ -11,6 +11,8 @@ export interface SteeringView {
   siteFull(service: string, site: string): boolean;
   /** For services that answer `last` when nothing is healthy: was up when last a site of the service was. Absent: nobody knows. */
   siteWasUp?(service: string, site: string): boolean;
+  /** Told after each change; without it, who keeps copies looks from time to time. Gives what ends it. */
+  onChange?(listener: () => void): () => void;
 }
 
 /** All sites up and none full. */

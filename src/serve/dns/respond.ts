@@ -20,12 +20,21 @@ export class Responder {
   readonly #limiter: RateLimiter;
   readonly #counters: DnsCounters;
   readonly #recorder: QueryRecorder | null;
+  readonly #countSite: (service: string, site: string) => void;
 
-  constructor(answerer: Answerer, limiter: RateLimiter, counters: DnsCounters, recorder: QueryRecorder | null = null) {
+  /** `countSiteAnswer`: told of answers with addresses of a service, in place of `counters.sites`. */
+  constructor(
+    answerer: Answerer,
+    limiter: RateLimiter,
+    counters: DnsCounters,
+    recorder: QueryRecorder | null = null,
+    countSiteAnswer = (service: string, site: string): void => countSite(counters, service, site),
+  ) {
     this.answerer = answerer;
     this.#limiter = limiter;
     this.#counters = counters;
     this.#recorder = recorder;
+    this.#countSite = countSiteAnswer;
   }
 
   /** As `Answerer.answer`; `port`: the source port. 0: nothing is to be sent. */
@@ -95,6 +104,6 @@ export class Responder {
     if (isTruncated) counters.truncated++;
     if (steered === null) return;
     counters.choices[reason]++;
-    countSite(counters, steered.service, steered.steering.sites[site]);
+    this.#countSite(steered.service, steered.steering.sites[site]);
   }
 }

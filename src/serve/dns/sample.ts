@@ -154,6 +154,7 @@ const RECORDS: readonly StaticRecord[] = [
 /** No rate limit: tests ask much from one address. */
 export function testProtocol(changes: Partial<DnsProtocol> = {}): DnsProtocol {
   return {
+    workers: 1,
     cookies: { isEnabled: true, secrets: [Uint8Array.from({ length: 16 }, (_, i) => i)] },
     rateLimit: { perSecond: 0, provedPerSecond: 10_000, slip: 2, exempt: [] },
     tcp: { maxConnections: 1000, maxPerAddress: 50, maxPerPrefix: 200, idleMs: 10_000, keepaliveMs: 30_000 },
@@ -215,7 +216,47 @@ export function testConfig(changes: Partial<Config> = {}): Config {
 
 /** Sites that are down or full, to be changed by tests. */
 export function mutableView(): SteeringView & { readonly down: Set<string>; readonly full: Set<string> } {
-  const down = new Set<string>();
-  const full = new Set<string>();
-  return { down, full, siteUp: (_, site) => !down.has(site), siteFull: (_, site) => full.has(site) };
+  const listeners = new Set<() => void>();
+  const tell = () => {
+    for (const listener of listeners) listener();
+  };
+  const down = new ToldSet(tell);
+  const full = new ToldSet(tell);
+  return {
+    down,
+    full,
+    siteUp: (_, site) => !down.has(site),
+    siteFull: (_, site) => full.has(site),
+    onChange(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+  };
+}
+
+/** Tells when something was added or taken away. */
+class ToldSet extends Set<string> {
+  readonly #tell: () => void;
+
+  constructor(tell: () => void) {
+    super();
+    this.#tell = tell;
+  }
+
+  override add(value: string): this {
+    super.add(value);
+    this.#tell();
+    return this;
+  }
+
+  override delete(value: string): boolean {
+    const had = super.delete(value);
+    this.#tell();
+    return had;
+  }
+
+  override clear(): void {
+    super.clear();
+    this.#tell();
+  }
 }

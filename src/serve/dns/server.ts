@@ -3,19 +3,18 @@ import { randomBytes } from 'node:crypto';
 import type { Config } from '../../config/model.ts';
 import type { ConfigProblem } from '../../config/problem.ts';
 import type { SteeringView } from '../../decide/steer/nearest.ts';
-import { sipHashKey } from '../../model/siphash.ts';
+import { closeFd } from '../vip/libc.ts';
 import { Answerer } from './answer.ts';
-import { createDnsCounters, type DnsCounters } from './counters.ts';
+import { addCounters, createDnsCounters, type DnsCounters } from './counters.ts';
 import type { AnswerSources } from './exchange.ts';
 import { QueryLog } from './query-log/query-log.ts';
-import { RateLimiter } from './rate-limit.ts';
+import { LIMIT_REGION_BYTES, RateLimiter } from './rate-limit.ts';
 import { Responder } from './respond.ts';
-import { createIdentity, type ServerIdentity } from './server-record.ts';
-import { type BoundAddress, isWildcardAddress, type SocketSource } from './sockets.ts';
+import { compileServed, type Served } from './served.ts';
+import { type BoundAddress, isWildcardAddress, openUdp, type SocketSource, type UdpSocket } from './sockets.ts';
 import { listenTcp, MAX_UNREAD_BYTES, TcpConnections, type TcpLimits } from './tcp.ts';
-import { listenUdp } from './udp.ts';
-import { compileZones } from './zone-compile.ts';
-import type { CompiledZones } from './zones.ts';
+import { STOP } from './udp-worker-shared.ts';
+import { UdpWorkers } from './udp-workers.ts';
 
 export interface DnsLog {
   info(fields: object, message: string): void;
@@ -24,8 +23,12 @@ export interface DnsLog {
 
 export interface DnsServerOptions {
   readonly config: Config;
-  /** One pair for each address that is answered on. */
-  readonly sockets: readonly { readonly udp: SocketSource; readonly tcp: SocketSource }[];
+  /** One entry for each address that is answered on. `moreUdp`: further sockets there (SO_REUSEPORT), so that each thread has its own. */
+  readonly sockets: readonly {
+    readonly udp: SocketSource;
+    readonly tcp: SocketSource;
+    readonly moreUdp?: readonly SocketSource[];
+  }[];
   readonly steering: SteeringView;
   readonly log?: DnsLog;
   /** Told to who asks for it (NSID, `id.server`), if the configuration lets it; at most 64 bytes of UTF-8. */
@@ -41,12 +44,16 @@ export type ReloadResult =
   | { readonly ok: false; readonly problems: readonly ConfigProblem[]; readonly warnings: readonly ConfigProblem[] };
 
 export interface DnsServer {
-  /** Binds all sockets, or none: then it rejects. */
+  /** Binds all sockets, or none: then it rejects. What arrives by UDP before the threads run waits in the sockets. */
   start(): Promise<void>;
   /** Answers what has arrived, then closes sockets and connections. Descriptors that were handed in are closed too. */
   stop(): Promise<void>;
-  /** Answers from another configuration from the next query on; with problems the old one stays. Sockets stay as they are. */
-  reload(config: Config, epoch?: string): ReloadResult;
+  /**
+   * Resolves when every query that arrives is answered from the other configuration; with problems the old one stays. Sockets stay as they
+   * are, and no query waits meanwhile.
+   */
+  reload(config: Config, epoch?: string): Promise<ReloadResult>;
+  /** Of now; a new object each time. */
   readonly counters: DnsCounters;
   readonly queryLog: QueryLog;
   /** Where it listens while it runs, in the order of `sockets`. */
@@ -55,103 +62,137 @@ export interface DnsServer {
 
 /** Throws when the configuration's zones have problems (`compileZones` names them) or an address is a wildcard. */
 export function createDnsServer(options: DnsServerOptions): DnsServer {
-  const counters = createDnsCounters();
-  const zones = zonesOf(options.config);
+  const served: Served = {
+    config: options.config,
+    serverName: options.serverName ?? null,
+    epoch: options.epoch ?? null,
+    ownSecret: randomBytes(16),
+  };
+  const compiled = compileServed(served, options.steering);
+  if (!compiled.ok) {
+    throw new Error(
+      `the zones have problems: ${compiled.problems.map(({ path, message }) => `${path}: ${message}`).join('; ')}`,
+    );
+  }
   refuseWildcards(options);
-  let epoch = options.epoch ?? null;
-  const ownSecret = randomBytes(16);
-  const sourcesOf = (config: Config, zones: CompiledZones): AnswerSources => {
-    const identity = identityOf(config, options.serverName ?? null, epoch);
-    return { zones, view: options.steering, identity, cookieKeys: cookieKeysOf(config, ownSecret) };
-  };
-  const answerer = new Answerer(sourcesOf(options.config, zones));
-  const limiter = new RateLimiter(
-    options.config.dnsProtocol.rateLimit,
-    randomBytes(4).readUInt32LE(0),
-    counters.limits,
-  );
-  const running: { udp: BoundAddress; tcp: BoundAddress }[] = [];
-  const queryLog = openQueryLog(options, () => answerer.sources.zones);
-  const responder = new Responder(answerer, limiter, counters, queryLog.addRecorder());
-  const limitsOf = ({ dnsProtocol }: Config): TcpLimits => {
-    return { ...dnsProtocol.tcp, maxUnreadBytes: MAX_UNREAD_BYTES, ...options.tcpLimits };
-  };
-  const connections = new TcpConnections(responder, counters, limitsOf(options.config));
-  let closers: (() => Promise<void>)[] = [];
-
-  async function stop(): Promise<void> {
-    const closing = closers;
-    closers = [];
-    running.length = 0;
-    await Promise.all(closing.map((close) => close()));
-    await connections.finish();
-    await queryLog.close();
-  }
-
-  async function start(): Promise<void> {
-    if (closers.length > 0) throw new Error('the name server runs already');
-    connections.start();
-    queryLog.start();
-    try {
-      for (const [index, pair] of options.sockets.entries()) {
-        const udp = await listenUdp(pair.udp, responder, counters, index);
-        closers.push(udp.close);
-        const tcp = await listenTcp(pair.tcp, connections, index);
-        closers.push(tcp.close);
-        running.push({ udp: udp.bound, tcp: tcp.bound });
-        queryLog.listeners[index] = udp.bound;
-        options.log?.info({ udp: udp.bound, tcp: tcp.bound }, 'DNS listens');
-      }
-    } catch (error) {
-      await stop();
-      throw error;
-    }
-  }
-
-  function reload(config: Config, nextEpoch?: string): ReloadResult {
-    const result = compileZones(config);
-    if (!result.ok) {
-      options.log?.warn({ problems: result.problems }, 'DNS keeps its zones: the new ones have problems');
-      return result;
-    }
-    epoch = nextEpoch ?? epoch;
-    answerer.sources = sourcesOf(config, result.zones);
-    limiter.limits = config.dnsProtocol.rateLimit;
-    connections.limits = limitsOf(config);
-    queryLog.reload(config);
-    return { ok: true, warnings: result.warnings };
-  }
-
-  return { start, stop, reload, counters, queryLog, bound: () => [...running] };
-}
-
-function zonesOf(config: Config): CompiledZones {
-  const compiled = compileZones(config);
-  if (compiled.ok) return compiled.zones;
-  const problems = compiled.problems.map(({ path, message }) => `${path}: ${message}`);
-  throw new Error(`the zones have problems: ${problems.join('; ')}`);
-}
-
-const SILENT: DnsLog = { info: () => {}, warn: () => {} };
-
-function openQueryLog({ config, serverName, log }: DnsServerOptions, zones: () => CompiledZones): QueryLog {
-  return new QueryLog({ config, server: serverName ?? 'portico', zones, log: log ?? SILENT });
+  return new SocketsServer(options, served, compiled.sources);
 }
 
 function refuseWildcards({ sockets }: DnsServerOptions): void {
-  for (const source of sockets.flatMap(({ udp, tcp }) => [udp, tcp])) {
+  for (const source of sockets.flatMap(({ udp, tcp, moreUdp = [] }) => [udp, tcp, ...moreUdp])) {
     if ('address' in source && isWildcardAddress(source.address))
       throw new Error('DNS listens on single addresses only, so that replies leave from the address asked');
   }
 }
 
-function identityOf({ dnsProtocol }: Config, server: string | null, epoch: string | null): ServerIdentity {
-  const { tell } = dnsProtocol;
-  return createIdentity(tell.version, tell.server ? server : null, tell.epoch ? epoch : null);
-}
+const SILENT: DnsLog = { info: () => {}, warn: () => {} };
 
-function cookieKeysOf({ dnsProtocol }: Config, ownSecret: Uint8Array): Uint32Array[] {
-  const { isEnabled, secrets } = dnsProtocol.cookies;
-  if (!isEnabled) return [];
-  return secrets.length === 0 ? [sipHashKey(ownSecret)] : secrets.map(sipHashKey);
+/** TCP is served by the thread that made it, UDP by threads of their own. */
+class SocketsServer implements DnsServer {
+  readonly #options: DnsServerOptions;
+  /** Of TCP. */
+  readonly #own = createDnsCounters();
+  /** Of threads that were stopped. */
+  readonly #past = createDnsCounters();
+  readonly #limits = { memory: new SharedArrayBuffer(LIMIT_REGION_BYTES), seed: randomBytes(4).readUInt32LE(0) };
+  readonly #limiter: RateLimiter;
+  readonly #answerer: Answerer;
+  readonly #connections: TcpConnections;
+  readonly queryLog: QueryLog;
+  #served: Served;
+  #workers: UdpWorkers | null = null;
+  /** By entry of `options.sockets`. */
+  #udp: UdpSocket[][] = [];
+  #tcp: { readonly bound: BoundAddress; close(): Promise<void> }[] = [];
+  #reloading: Promise<unknown> = Promise.resolve();
+
+  constructor(options: DnsServerOptions, served: Served, sources: AnswerSources) {
+    this.#options = options;
+    this.#served = served;
+    const { memory, seed } = this.#limits;
+    this.#limiter = new RateLimiter(served.config.dnsProtocol.rateLimit, seed, this.#own.limits, memory);
+    this.#answerer = new Answerer(sources);
+    this.queryLog = new QueryLog({
+      config: served.config,
+      server: served.serverName ?? 'portico',
+      zones: () => this.#answerer.sources.zones,
+      log: options.log ?? SILENT,
+    });
+    const responder = new Responder(this.#answerer, this.#limiter, this.#own, this.queryLog.addRecorder());
+    this.#connections = new TcpConnections(responder, this.#own, this.#tcpLimits());
+  }
+
+  #tcpLimits(): TcpLimits {
+    const { tcp } = this.#served.config.dnsProtocol;
+    return { ...tcp, maxUnreadBytes: MAX_UNREAD_BYTES, ...this.#options.tcpLimits };
+  }
+
+  async start(): Promise<void> {
+    if (this.#workers !== null) throw new Error('the name server runs already');
+    this.#connections.start();
+    this.queryLog.start();
+    try {
+      for (const [index, { udp, tcp, moreUdp = [] }] of this.#options.sockets.entries()) {
+        const sockets: UdpSocket[] = [];
+        this.#udp.push(sockets);
+        for (const source of [udp, ...moreUdp]) sockets.push(openUdp(source));
+        this.#tcp.push(await listenTcp(tcp, this.#connections, index));
+        this.queryLog.listeners[index] = sockets[0].bound;
+      }
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+    const { steering: view, log } = this.#options;
+    const addRing = () => this.queryLog.addRing();
+    this.#workers = new UdpWorkers(this.#served, { sockets: this.#udp, view, limits: this.#limits, addRing, log });
+    for (const pair of this.bound()) log?.info(pair, 'DNS listens');
+  }
+
+  async stop(): Promise<void> {
+    await this.#reloading;
+    const [workers, tcp, udp] = [this.#workers, this.#tcp, this.#udp.flat()];
+    this.#workers = null;
+    this.#tcp = [];
+    this.#udp = [];
+    await Promise.all([workers?.stop(STOP.finish), ...tcp.map(({ close }) => close())]);
+    workers?.addCounters(this.#past);
+    for (const { fd } of udp) closeFd(fd);
+    await this.#connections.finish();
+    await this.queryLog.close();
+  }
+
+  reload(config: Config, epoch?: string): Promise<ReloadResult> {
+    const result = this.#reloading.then(() => this.#reloadNow(config, epoch));
+    this.#reloading = result.catch(() => undefined);
+    return result;
+  }
+
+  async #reloadNow(config: Config, epoch: string | undefined): Promise<ReloadResult> {
+    const served = { ...this.#served, config, epoch: epoch ?? this.#served.epoch };
+    const compiled = compileServed(served, this.#options.steering);
+    if (!compiled.ok) {
+      this.#options.log?.warn({ problems: compiled.problems }, 'DNS keeps its zones: the new ones have problems');
+      return compiled;
+    }
+    await this.#workers?.replace(served);
+    this.#served = served;
+    this.#answerer.sources = compiled.sources;
+    this.#limiter.limits = config.dnsProtocol.rateLimit;
+    this.#connections.limits = this.#tcpLimits();
+    this.queryLog.reload(config);
+    return { ok: true, warnings: compiled.warnings };
+  }
+
+  get counters(): DnsCounters {
+    const counters = createDnsCounters();
+    addCounters(counters, this.#own);
+    addCounters(counters, this.#past);
+    this.#workers?.addCounters(counters);
+    return counters;
+  }
+
+  bound(): readonly { readonly udp: BoundAddress; readonly tcp: BoundAddress }[] {
+    return this.#tcp.map(({ bound }, index) => ({ udp: this.#udp[index][0].bound, tcp: bound }));
+  }
 }

@@ -1,5 +1,8 @@
 /** What a server listens on, and whom it hears there. */
-import { type Address, parseAddress } from '../../net/address.ts';
+import { type Address, formatAddress, parseAddress } from '../../net/address.ts';
+import { boundSocketAddress, closeFd } from '../vip/libc.ts';
+import { openUdpSocket } from '../vip/netns.ts';
+import { read16 } from './wire/query.ts';
 
 /**
  * An address and port, or the descriptor of a bound socket that somebody else opened (in another network namespace, or from a
@@ -31,4 +34,30 @@ export async function nextTurn(): Promise<void> {
   // The first may come before the sockets of the turn in hand.
   await new Promise((resolve) => setImmediate(resolve));
   await new Promise((resolve) => setImmediate(resolve));
+}
+
+export interface UdpSocket {
+  readonly family: 4 | 6;
+  readonly fd: number;
+  readonly bound: BoundAddress;
+}
+
+/** Asked of the kernel, which gives at most net.core.rmem_max: room for a burst while no thread looks. */
+export const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024;
+
+/** Opens and binds what is not open yet. Throws, and closes it, when it is bound to a wildcard address. */
+export function openUdp(source: SocketSource): UdpSocket {
+  const { family } = source;
+  const fd = 'fd' in source ? source.fd : openAt(source);
+  const socket = boundSocketAddress(fd);
+  const address = formatAddress({ family, bytes: family === 4 ? socket.slice(4, 8) : socket.slice(8, 24) });
+  if (isWildcardAddress(address)) {
+    closeFd(fd);
+    throw new Error(`DNS does not listen on ${address}: replies must leave from the address that was asked`);
+  }
+  return { family, fd, bound: { address, port: read16(socket, 2) } };
+}
+
+function openAt({ address, port }: Extract<SocketSource, { address: string }>): number {
+  return openUdpSocket(null, clientAddress(address), port, { receiveBufferBytes: RECEIVE_BUFFER_BYTES });
 }

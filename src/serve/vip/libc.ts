@@ -14,6 +14,7 @@ const cMmap = libc.func('void *mmap(void *address, size_t length, int protection
 const cMunmap = libc.func('int munmap(void *address, size_t length)');
 const cSocket = libc.func('int socket(int family, int type, int protocol)');
 const cBind = libc.func('int bind(int fd, void *address, uint32_t length)');
+const cGetsockname = libc.func('int getsockname(int fd, void *address, _Inout_ uint32_t *addressLength)');
 const cListen = libc.func('int listen(int fd, int backlog)');
 const cSendto = libc.func(
   'long sendto(int fd, void *bytes, size_t length, int flags, void *address, uint32_t addressLength)',
@@ -31,6 +32,8 @@ const CLONE_NEWNET = 0x40000000;
 const PROT_READ = 1;
 const PROT_WRITE = 2;
 const MAP_SHARED = 1;
+const MAP_PRIVATE = 2;
+const MAP_ANONYMOUS = 0x20;
 const MSG_DONTWAIT = 0x40;
 const MAP_FAILED = 0xffffffffffffffffn;
 const CLOCK_MONOTONIC_COARSE = 6;
@@ -63,6 +66,8 @@ export function setNetworkNamespace(fd: number, name: string): void {
 
 export interface MappedMemory {
   readonly buffer: ArrayBuffer;
+  /** Of its first byte. */
+  readonly address: bigint;
   /** Takes the memory away. Views over `buffer` then have length 0 instead of pointing to nothing. */
   unmap(): void;
 }
@@ -73,12 +78,31 @@ export interface MappedMemory {
  */
 export function mapMemory(fd: number, lengthBytes: number, what: string, readOnly = false, offset = 0): MappedMemory {
   const pages = Math.ceil(lengthBytes / PAGE_BYTES) * PAGE_BYTES;
-  const address: bigint = cMmap(null, pages, readOnly ? PROT_READ : PROT_READ | PROT_WRITE, MAP_SHARED, fd, offset);
+  return mapPages(pages, lengthBytes, readOnly ? PROT_READ : PROT_READ | PROT_WRITE, MAP_SHARED, fd, offset, what);
+}
+
+/** Memory of this process alone, all zero, that stays where it is: for structures with addresses in them. */
+export function allocateMemory(lengthBytes: number, what: string): MappedMemory {
+  const pages = Math.ceil(lengthBytes / PAGE_BYTES) * PAGE_BYTES;
+  return mapPages(pages, lengthBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, what);
+}
+
+function mapPages(
+  pages: number,
+  lengthBytes: number,
+  protection: number,
+  flags: number,
+  fd: number,
+  offset: number,
+  what: string,
+): MappedMemory {
+  const address: bigint = cMmap(null, pages, protection, flags, fd, offset);
   if (address === MAP_FAILED) throw systemError(`map ${pages} bytes of ${what}`, koffi.errno());
   const buffer = koffi.view(address, lengthBytes);
   let mapped = true;
   return {
     buffer,
+    address,
     unmap() {
       if (!mapped) return;
       mapped = false;
@@ -94,6 +118,13 @@ export function makeSocket(family: number, type: number, protocol: number): numb
 
 export function bindSocket(fd: number, address: Uint8Array, what: string): void {
   check(cBind(fd, address, address.length), `bind ${what}`);
+}
+
+/** The address that a socket is bound to: `struct sockaddr_in` or `sockaddr_in6`, 28 bytes. */
+export function boundSocketAddress(fd: number): Uint8Array {
+  const address = new Uint8Array(28);
+  check(cGetsockname(fd, address, [address.length]), 'get the address of a socket');
+  return address;
 }
 
 export function listenSocket(fd: number, backlog: number, what: string): void {

@@ -1,0 +1,137 @@
+/**
+ * A thread that serves UDP sockets. While it runs it has no event loop: it is blocked in a call, or answers. It hears of things by shared
+ * memory, and tells by messages and counters.
+ */
+import { parentPort, workerData } from 'node:worker_threads';
+import { Answerer } from './answer.ts';
+import { CounterPublisher, createDnsCounters } from './counters.ts';
+import { DatagramBatch, Waiter } from './datagram-batch.ts';
+import type { Asker } from './exchange.ts';
+import { QueryRecorder } from './query-log/ring.ts';
+import { RateLimiter } from './rate-limit.ts';
+import { Responder } from './respond.ts';
+import { compileServed } from './served.ts';
+import { SharedView, SiteLayout } from './shared-view.ts';
+import { CONTROL, STOP, type UdpWorkerStart, type WorkerNews } from './udp-worker-shared.ts';
+
+/** Also bounds how long a worker lives on when the process ends without stopping it. */
+const WAIT_MS = 500;
+/** For what has arrived when it stops. */
+const FINISH_MS = 1000;
+const FAILURE_NEWS_MS = 1000;
+
+function tell(news: WorkerNews): void {
+  parentPort?.postMessage(news);
+}
+
+/** One socket's messages in hand at a time. */
+class UdpWorker {
+  readonly #start: UdpWorkerStart;
+  readonly #control: Int32Array;
+  readonly #counters = createDnsCounters();
+  readonly #publisher: CounterPublisher;
+  readonly #responder: Responder;
+  readonly #batches = new Map<4 | 6, DatagramBatch>();
+  /** The client is set for each message. */
+  readonly #asker: { -readonly [K in keyof Asker]: Asker[K] } = {
+    client: { family: 4, bytes: new Uint8Array(4) },
+    transport: 'udp',
+    nowMs: 0,
+    listener: 0,
+    keepaliveTenths: 0,
+  };
+  #failureToldMs = Number.NEGATIVE_INFINITY;
+
+  constructor(start: UdpWorkerStart) {
+    this.#start = start;
+    this.#control = new Int32Array(start.control);
+    this.#publisher = new CounterPublisher(this.#counters, start.counters);
+    const layout = new SiteLayout(start.served.config);
+    const view = new SharedView(layout, start.view);
+    const compiled = compileServed(start.served, view);
+    if (!compiled.ok) throw new Error('the configuration of a DNS worker has problems');
+    const { memory, seed } = start.limits;
+    const limits = start.served.config.dnsProtocol.rateLimit;
+    const limiter = new RateLimiter(limits, seed, this.#counters.limits, memory);
+    const siteAnswers = new Float64Array(start.siteAnswers);
+    const countSite = (service: string, site: string) => {
+      siteAnswers[layout.numberOf(service, site)]++;
+    };
+    const answerer = new Answerer(compiled.sources);
+    const recorder = new QueryRecorder(start.ring);
+    this.#responder = new Responder(answerer, limiter, this.#counters, recorder, countSite);
+    for (const { family } of start.sockets) {
+      if (!this.#batches.has(family)) this.#batches.set(family, new DatagramBatch(family));
+    }
+  }
+
+  /** Until it is told to stop. */
+  run(): void {
+    const { sockets, wakeFd } = this.#start;
+    const waiter = new Waiter([...sockets.map(({ fd }) => fd), wakeFd]);
+    while (this.#stopping() === 0) {
+      if (!this.#serveAll()) waiter.wait(WAIT_MS);
+    }
+    if (this.#stopping() === STOP.finish) {
+      const deadlineMs = performance.now() + FINISH_MS;
+      while (performance.now() < deadlineMs && this.#serveAll());
+    }
+    for (const batch of this.#batches.values()) batch.close();
+  }
+
+  #stopping(): number {
+    return Atomics.load(this.#control, CONTROL.stop);
+  }
+
+  /** One batch of each socket; whether there was anything. */
+  #serveAll(): boolean {
+    let isBusy = false;
+    for (const { family, fd, listener } of this.#start.sockets) {
+      const batch = this.#batches.get(family);
+      if (batch === undefined) throw new Error(`no batch for IPv${family}`);
+      const received = batch.receive(fd);
+      if (received === 0) continue;
+      this.#asker.nowMs = Date.now();
+      this.#asker.listener = listener;
+      for (let i = 0; i < received; i++) this.#answer(batch, i);
+      // Before anybody can see the answers.
+      this.#publisher.publish();
+      const unsent = batch.send(fd);
+      if (unsent > 0) {
+        this.#counters.unsent += unsent;
+        this.#publisher.publish();
+      }
+      isBusy = true;
+    }
+    return isBusy;
+  }
+
+  #answer(batch: DatagramBatch, i: number): void {
+    this.#asker.client = batch.clients[i];
+    try {
+      const length = this.#responder.respond(
+        batch.messages[i],
+        batch.lengthOf(i),
+        this.#asker,
+        batch.portOf(i),
+        batch.answers[i],
+      );
+      if (length > 0) batch.reply(i, length);
+    } catch (error) {
+      // One query must not be able to stop the service for all.
+      this.#counters.dropped.failed++;
+      this.#tellFailure(error);
+    }
+  }
+
+  #tellFailure(error: unknown): void {
+    const nowMs = performance.now();
+    if (nowMs - this.#failureToldMs < FAILURE_NEWS_MS) return;
+    this.#failureToldMs = nowMs;
+    tell({ kind: 'failed', error: error instanceof Error ? (error.stack ?? error.message) : String(error) });
+  }
+}
+
+const worker = new UdpWorker(workerData as UdpWorkerStart);
+tell({ kind: 'ready' });
+worker.run();
