@@ -68,6 +68,9 @@ function createWatchdog(timeoutMs: number): (event: TestEvent) => void {
 
 const root = join(import.meta.dirname, '..');
 
+// Each file is a process of its own, and some start threads: what was compiled once need not be again.
+process.env.NODE_COMPILE_CACHE ??= join(root, 'build', 'compile-cache');
+
 function filesOf(group: Group, long: boolean): string[] {
   const files = globSync([...group.include], { cwd: root, exclude: [...group.exclude] });
   return files.filter((file) => long || !file.endsWith('.long.test.ts')).sort();

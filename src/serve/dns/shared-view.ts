@@ -42,7 +42,8 @@ export function publishView(layout: SiteLayout, view: SteeringView, memory: Shar
   let changed = false;
   for (const [number, { service, site }] of layout.pairs.entries()) {
     const wasUp = view.siteWasUp?.(service, site) ?? false;
-    const word = (view.siteUp(service, site) ? UP : 0) | (view.siteFull(service, site) ? FULL : 0) | (wasUp ? WAS_UP : 0);
+    const word =
+      (view.siteUp(service, site) ? UP : 0) | (view.siteFull(service, site) ? FULL : 0) | (wasUp ? WAS_UP : 0);
     changed ||= words[number + 1] !== word;
     words[number + 1] = word;
   }

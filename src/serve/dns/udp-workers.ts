@@ -159,7 +159,9 @@ class Generation {
     this.#layout = new SiteLayout(served.config);
     this.#view = createViewMemory(this.#layout);
     this.publish();
-    const numbered = options.sockets.map((sockets, listener) => sockets.map(({ family, fd }) => ({ family, fd, listener })));
+    const numbered = options.sockets.map((sockets, listener) =>
+      sockets.map(({ family, fd }) => ({ family, fd, listener })),
+    );
     const threads = shareSockets(numbered, workerCount(served.config));
     this.ready = Promise.all(threads.map((sockets) => this.#startThread(sockets))).then(() => undefined);
     // Who waits for it hears of it; a first generation's threads are restarted.
