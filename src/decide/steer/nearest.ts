@@ -5,6 +5,8 @@ import { distanceKm } from './distance.ts';
 
 /** What is true of sites now; the runtime changes it behind this face. Asked once or twice for each answer: it must be cheap. */
 export interface SteeringView {
+  /** Another number than before: an answer may be another. Absent: ask each time. */
+  readonly version?: number;
   /** Enough of the service's backends at the site are healthy. */
   siteUp(service: string, site: string): boolean;
   /** The site takes no more new clients. */

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import type { SteeringView } from './nearest.ts';
 import { type Choice, choices, MAX_CYCLE, type Plan, spreadOrder } from './plan.ts';
 
-const SERVICE = { service: 'www', sites: ['a', 'b', 'c', 'd'] };
+const SERVICE = { service: 'www', sites: ['a', 'b', 'c', 'd'], nothingHealthy: 'last' } as const;
 const first = (...sites: number[]): Plan => ({ kind: 'first', sites });
 
 function view(down: string[] = [], full: string[] = [], was: string[] = []): SteeringView {
@@ -35,6 +35,8 @@ test('with nothing healthy, all sites count as up, or those that were when the l
   assert.equal(resolved(plan, view(['a', 'b', 'c'])), 'c static');
   assert.equal(resolved(plan, view(['a', 'b', 'c'], [], ['b'])), 'b static');
   assert.equal(resolved(first(2), view(['a', 'b', 'c'], [], ['b'])), 'c static', 'none of the plan was up');
+  const { cycle } = choices({ ...SERVICE, nothingHealthy: 'all' }, plan, view(['a', 'b', 'c'], [], ['b']));
+  assert.deepEqual(told(cycle), ['c']);
 });
 
 test('a failover leaves a part only when none of its sites is open', () => {

@@ -2,6 +2,7 @@
  * Plans: what a policy becomes for one group of clients. A plan says which sites may be told and in which preference; health and capacity of
  * now resolve it to a cycle of choices. The map from prefixes to plans is cut once; health never touches it.
  */
+import type { NothingHealthy } from '../../config/model.ts';
 import type { SteeringView } from './nearest.ts';
 
 /** Sites are indexes into `ServiceSteering.sites`. */
@@ -43,18 +44,22 @@ export const MAX_CYCLE = 1024;
 /** Below it, `bestLength` could find no length with a small error for many sites. */
 const MIN_CYCLE = 512;
 
+/** What of `ServiceSteering` a plan means something by. */
+export interface PlannedService {
+  readonly service: string;
+  readonly sites: readonly string[];
+  readonly nothingHealthy: NothingHealthy;
+}
+
 /** What a plan gives as things are. Cost: some microseconds, more for spread plans; `CurrentChoices` keeps it. */
-export function choices(
-  { service, sites }: { readonly service: string; readonly sites: readonly string[] },
-  plan: Plan,
-  view: SteeringView,
-): Choices {
+export function choices({ service, sites, nothingHealthy }: PlannedService, plan: Plan, view: SteeringView): Choices {
   const isUp = (site: number) => view.siteUp(service, sites[site]);
   const free = resolve(plan, (site) => isUp(site) && !view.siteFull(service, sites[site]));
   if (free !== null) return { cycle: cycleOf(free), reason: 'free' };
   const full = resolve(plan, isUp);
   if (full !== null) return { cycle: cycleOf(full), reason: 'full' };
-  const last = resolve(plan, (site) => view.siteWasUp?.(service, sites[site]) ?? false);
+  const wasUp = (site: number) => view.siteWasUp?.(service, sites[site]) ?? false;
+  const last = nothingHealthy === 'last' ? resolve(plan, wasUp) : null;
   const any = last ?? resolve(plan, () => true);
   if (any === null) throw new Error('a plan has no site');
   return { cycle: cycleOf(any), reason: 'static' };

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import type { Config, NetworkEntry } from '../../config/model.ts';
+import { type Config, type NetworkEntry, NO_STEERING_STATE, type Policy } from '../../config/model.ts';
 import { type Address, addressBits, hostPrefix, parseAddress, parsePrefix } from '../../net/address.ts';
 import { lookupPrefix, prefixScope, prefixValue } from '../../net/prefix-map.ts';
 import { distanceKm } from './distance.ts';
@@ -26,16 +26,20 @@ function network(prefix: string, where: { location?: typeof london; site?: strin
   return { name: prefix, prefix: parsed, location: where.location ?? null, site: where.site ?? null, demand: null };
 }
 
+const STEERED: Policy = { kind: 'steered', sites: null };
+
 /** Only what steering reads. */
-function configWith(networks: readonly NetworkEntry[], vipSites = ['eu', 'us', 'jp']): Config {
+function configWith(networks: readonly NetworkEntry[], vipSites = ['eu', 'us', 'jp'], policy = STEERED): Config {
   const site = (name: string, location: typeof london) => [name, { name, location }] as const;
   const vips = new Map(vipSites.map((name) => [name, [hostPrefix(address('192.0.2.1'))]]));
   return {
     sites: new Map([site('eu', amsterdam), site('us', newYork), site('jp', tokyo)]),
-    services: new Map([['www', { name: 'www', vips }]]),
+    services: new Map([['www', { name: 'www', vips, policy, nothingHealthy: 'all' }]]),
     networks,
     clients: null,
     defaultLocation: null,
+    steering: { splitShare: 0.05, maxMovedShare: 1 },
+    steeringState: NO_STEERING_STATE,
   } as unknown as Config;
 }
 

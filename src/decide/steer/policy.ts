@@ -2,51 +2,77 @@
  * Policies of services, compiled: which plan holds for which clients. A plan's index stands in the map; plans that say the same are one, so
  * that neighbours with the same plan merge and scopes (RFC 7871) are as wide as they can be.
  */
-import type { ClientPlaces, Config } from '../../config/model.ts';
+import type { Config, KeptAssignments, NothingHealthy, PolicyKind, Service, SteeringPin } from '../../config/model.ts';
 import { isHost } from '../../net/address.ts';
 import type { PrefixMap } from '../../net/prefix-map.ts';
 import { clientsOf, mapPlans } from './clients.ts';
-import { orderSites, type Place, placeOfGroup } from './nearest.ts';
+import { hasWeights, type LayeredClients, layerClients } from './layers.ts';
 import type { Plan } from './plan.ts';
+import { type DemandUnit, PolicyPlans, type WeightedOutcome } from './policy-plans.ts';
 
 export interface ServiceSteering {
   readonly service: string;
   /** Names of the sites that have VIPs of the service, in the configuration's order. */
   readonly sites: readonly string[];
+  /** At the top; a single site counts as `steered`. */
+  readonly policy: PolicyKind;
+  readonly nothingHealthy: NothingHealthy;
   readonly plans: readonly Plan[];
   /** Covers every address of both families; values are indexes of plans. */
   readonly map: PrefixMap;
+  readonly weighted: readonly WeightedOutcome[];
 }
+
+type CompiledMap = Pick<ServiceSteering, 'plans' | 'map' | 'weighted'>;
 
 /** Steering of each service that has addresses, by its name. Cost: a plan for each group of clients and service, and the map. */
 export function compileSteering(config: Config): ReadonlyMap<string, ServiceSteering> {
-  const compiled = new Map<string, Pick<ServiceSteering, 'plans' | 'map'>>();
+  const compiled = new Map<string, CompiledMap>();
   const steering = new Map<string, ServiceSteering>();
-  const clients = clientsOf(config);
+  const clients = layerClients(clientsOf(config), config);
+  const units = unitsOf(clients);
   for (const service of config.services.values()) {
     const sites = [...config.sites.keys()].filter((site) => service.vips.get(site)?.some(isHost));
     if (sites.length === 0) continue;
-    // Services with the same policy and sites share a map.
-    const key = JSON.stringify(sites);
-    let parts = compiled.get(key);
-    if (parts === undefined) {
-      parts = compileMap(config, sites, clients);
-      compiled.set(key, parts);
+    const key = sharedKey(config, service, sites);
+    let map = compiled.get(key);
+    if (map === undefined) {
+      map = compileMap(config, service, sites, clients, units);
+      compiled.set(key, map);
     }
-    steering.set(service.name, { service: service.name, sites, ...parts });
+    const { name, nothingHealthy } = service;
+    const policy = service.policy.kind === 'site' ? 'steered' : service.policy.kind;
+    steering.set(name, { service: name, sites, policy, nothingHealthy, ...map });
   }
   return steering;
 }
 
+/** Services with the same have the same plans. Units of two services are spread in different ways, and pins may be of one. */
+function sharedKey({ steeringState }: Config, { name, policy }: Service, sites: readonly string[]): string {
+  const isOwn = hasWeights(policy) || steeringState.pins.some(({ service }) => service === name);
+  return JSON.stringify([sites, policy, isOwn ? name : null]);
+}
+
+function unitsOf({ of }: LayeredClients): DemandUnit[] {
+  const units = new Map<string, DemandUnit>();
+  for (const { group, unit, demand } of of) {
+    if (unit !== null && demand > 0 && !units.has(unit)) units.set(unit, { key: unit, demand, group });
+  }
+  return [...units.values()];
+}
+
 function compileMap(
   config: Config,
+  service: Service,
   sites: readonly string[],
-  clients: ClientPlaces,
-): Pick<ServiceSteering, 'plans' | 'map'> {
+  { ground, of }: LayeredClients,
+  units: readonly DemandUnit[],
+): CompiledMap {
+  const policy = new PolicyPlans(config, service, sites, units);
   const plans: Plan[] = [];
   const indexOf = new Map<string, number>();
-  const planAt = (place: Place): number => {
-    const plan: Plan = { kind: 'first', sites: orderSites(config, sites, place) };
+  const planOfGroup = Uint32Array.from(of, ({ group, unit, pins }) => {
+    const plan = pinned(policy.planFor(group, unit), service.name, sites, pins);
     const key = JSON.stringify(plan);
     let index = indexOf.get(key);
     if (index === undefined) {
@@ -54,7 +80,23 @@ function compileMap(
       indexOf.set(key, index);
     }
     return index;
-  };
-  const planOfGroup = Uint32Array.from(clients.groups, (group) => planAt(placeOfGroup(config, group)));
-  return { plans, map: mapPlans(clients, planOfGroup) };
+  });
+  return { plans, map: mapPlans(ground, planOfGroup), weighted: policy.outcomes() };
+}
+
+/** The site of the pin first, then what the policy says: a pin holds as long as its site is open. */
+function pinned(plan: Plan, service: string, sites: readonly string[], pins: readonly SteeringPin[]): Plan {
+  const pin = pins.find((each) => (each.service ?? service) === service && sites.includes(each.site));
+  if (pin === undefined) return plan;
+  return { kind: 'failover', parts: [{ kind: 'first', sites: [sites.indexOf(pin.site)] }, plan] };
+}
+
+/** Where units are, to be kept over a restart and given back in `Config.steeringState`. */
+export function assignmentsOf(steering: ReadonlyMap<string, ServiceSteering>): KeptAssignments {
+  const kept = new Map<string, ReadonlyMap<string, ReadonlyMap<string, readonly string[]>>>();
+  for (const { service, weighted } of steering.values()) {
+    const known = weighted.filter(({ units }) => units.size > 0);
+    if (known.length > 0) kept.set(service, new Map(known.map(({ place, units }) => [place, units])));
+  }
+  return kept;
 }

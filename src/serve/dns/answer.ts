@@ -1,11 +1,8 @@
 /**
- * Query bytes to response bytes. Given the same sources, query and asker the answer is the same; nothing here waits, reads a clock or keeps
- * anything from one query to the next.
+ * Query bytes to response bytes. Given the same sources, query and asker the answer is the same, but where a policy gives clients turns;
+ * nothing else is kept from one query to the next, and nothing here waits or reads a clock.
  */
-import { CurrentChoices } from '../../decide/steer/current-choices.ts';
-import { addressBits } from '../../net/address.ts';
-import { lookupPrefix, prefixScope, prefixValue } from '../../net/prefix-map.ts';
-import { setOfSites } from './choice-sets.ts';
+import { Chooser } from './chooser.ts';
 import { judgeCookie } from './cookie.ts';
 import {
   type AnswerSources,
@@ -49,7 +46,7 @@ export class Answerer {
   readonly facts = createFacts();
   readonly #query = this.facts.query;
   readonly #writer = new MessageWriter();
-  readonly #choices = new CurrentChoices();
+  readonly #chooser = new Chooser();
   #message: Uint8Array = new Uint8Array(0);
   #asker: Asker = NOBODY;
   #queryFlags = 0;
@@ -71,7 +68,7 @@ export class Answerer {
 
   set sources(sources: AnswerSources) {
     this.#sources = sources;
-    this.#choices.clear();
+    this.#chooser.clear();
   }
 
   /**
@@ -309,23 +306,24 @@ export class Answerer {
 
   /** The addresses of the chosen sites: of these fewer do too, when all do not fit. */
   #addSteered(owner: Name, steered: SteeredName, sets: readonly RecordSet[]): void {
-    const plan = this.#planOf(steered);
-    const { cycle, reason } = this.#choices.of(steered.steering, plan, this.sources.view);
-    const { sites } = cycle[0];
+    const chooser = this.#chooser;
+    chooser.choose(steered, this.#query, this.#message, this.#asker, this.#sources);
+    const { facts } = this;
+    const [first] = chooser.choice.sites;
+    facts.scopeLength = chooser.scopeLength;
     const begin = this.#writer.position;
-    const set = setOfSites(sets, sites);
-    if (!this.#addSome(owner, set)) {
+    if (!this.#addSome(owner, chooser.setOf(sets))) {
       // One record with the hints of several sites may be too long where that of one is not.
       this.#writer.rewind(begin);
-      if (sites.length === 1 || !this.#addSome(owner, sets[sites[0]])) {
+      if (!this.#addSome(owner, sets[first])) {
         this.#truncate();
         return;
       }
     }
-    if (reason === 'static') this.facts.explanation = EXPLANATION.nothingHealthy;
-    this.facts.steered = steered;
-    this.facts.site = sites[0];
-    this.facts.reason = reason;
+    if (chooser.reason === 'static') facts.explanation = EXPLANATION.nothingHealthy;
+    facts.steered = steered;
+    facts.site = first;
+    facts.reason = chooser.reason;
   }
 
   /** As many records as fit; false: not even one. */
@@ -335,20 +333,6 @@ export class Answerer {
       this.#answers++;
     }
     return true;
-  }
-
-  /** By client subnet if there is one with an address, else by whom the query came from. Sets the scope. */
-  #planOf(steered: SteeredName): number {
-    const query = this.#query;
-    const { map } = steered.steering;
-    if (!query.hasEdns || !query.hasSubnet || query.subnetFamily === 0 || query.subnetSourceLength === 0) {
-      const { family, bytes } = this.#asker.client;
-      return prefixValue(lookupPrefix(map, family, bytes, 0, addressBits(family)));
-    }
-    const start = query.subnetStart + 4;
-    const found = lookupPrefix(map, query.subnetFamily, this.#message, start, query.subnetSourceLength);
-    this.facts.scopeLength = prefixScope(found);
-    return prefixValue(found);
   }
 
   #refer(cut: ZoneNode): void {

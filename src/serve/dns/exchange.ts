@@ -4,6 +4,7 @@ import type { ChoiceReason } from '../../decide/steer/plan.ts';
 import type { Address } from '../../net/address.ts';
 import type { CookieState } from './cookie.ts';
 import type { Transport } from './counters.ts';
+import type { Draws } from './draws.ts';
 import type { Explanation } from './extended-error.ts';
 import type { ServerIdentity } from './server-record.ts';
 import { createQuery, type Query } from './wire/query.ts';
@@ -16,6 +17,8 @@ export const MIN_UDP_BYTES = 512;
 export const MAX_TCP_BYTES = 65535;
 
 export interface AnswerSources {
+  /** Of clients that get turns of a cycle; absent: the answerer has its own. */
+  readonly draws?: Draws;
   readonly zones: CompiledZones;
   readonly view: SteeringView;
   readonly identity: ServerIdentity;

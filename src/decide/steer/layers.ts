@@ -1,0 +1,136 @@
+/**
+ * Pins and units that are cut, laid over what is known of clients: both are prefixes, so they cut the ground on which maps are made.
+ */
+import type { ClientGroup, ClientPlaces, Config, NetworkEntry, Policy, SteeringPin } from '../../config/model.ts';
+import { formatPrefix, type Prefix, prefixCovers, samePrefix } from '../../net/address.ts';
+import { type AddressSegments, flattenPrefixes, PrefixColumns } from '../../net/address-segments.ts';
+import { NO_VALUE } from '../../net/prefix-map.ts';
+import { overlaySegments } from '../../net/segment-overlay.ts';
+
+/** Finer ones hardly come: RFC 7871 section 11.1. */
+const FINEST_BITS = { 4: 24, 6: 48 } as const;
+/** A unit is cut into 256 at most. */
+const MAX_CUTS = 8;
+
+/** Part of a unit that was cut. */
+export interface UnitCut {
+  readonly prefix: Prefix;
+  /** Of the unit's demand. */
+  readonly share: number;
+}
+
+/** `ground`, cut where pins and cuts begin and end. */
+export interface LayeredClients {
+  readonly ground: ClientPlaces;
+  /** By group of `ground`. */
+  readonly of: readonly LayeredGroup[];
+}
+
+export interface LayeredGroup {
+  readonly group: ClientGroup;
+  /** The longest prefix first. */
+  readonly pins: readonly SteeringPin[];
+  /** The unit of demand that it belongs to; null: none is known. */
+  readonly unit: string | null;
+  /** Of the unit. */
+  readonly demand: number;
+}
+
+export function layerClients(clients: ClientPlaces, config: Config): LayeredClients {
+  const { pins } = config.steeringState;
+  const cuts = cutUnits(config);
+  if (pins.length === 0 && cuts.length === 0) {
+    return { ground: clients, of: clients.groups.map((group) => layered(group, [], null)) };
+  }
+  const pinRows = pinnedPrefixes(pins);
+  const cutPrefixes = cuts.map(({ prefix }) => prefix);
+  const of: LayeredGroup[] = [];
+  const groups: ClientGroup[] = [];
+  const indexOf = new Map<string, number>();
+  const combine = (values: Uint32Array): number => {
+    const key = values.join();
+    let index = indexOf.get(key);
+    if (index === undefined) {
+      const [group, pin, cut] = values;
+      const its = clients.groups[group];
+      const entry = layered(its, pin === NO_VALUE ? [] : pinRows[pin].pins, cut === NO_VALUE ? null : cuts[cut]);
+      index = of.push(entry) - 1;
+      groups.push(its);
+      indexOf.set(key, index);
+    }
+    return index;
+  };
+  const over = (family: 4 | 6, segments: AddressSegments) => {
+    const layers = [pinRows.map(({ prefix }) => prefix), cutPrefixes].map((list) => rowOf(family, list));
+    return overlaySegments([segments, ...layers], combine);
+  };
+  const ground = { groups, ipv4: over(4, clients.ipv4), ipv6: over(6, clients.ipv6), maps: [] };
+  return { ground, of };
+}
+
+function rowOf(family: 4 | 6, prefixes: readonly Prefix[]): AddressSegments {
+  const columns = new PrefixColumns(family);
+  for (const [index, { address, length }] of prefixes.entries()) {
+    if (address.family === family) columns.add(address.bytes, 0, length, index);
+  }
+  return flattenPrefixes(columns);
+}
+
+function layered(group: ClientGroup, pins: readonly SteeringPin[], cut: UnitCut | null): LayeredGroup {
+  const { entry } = group;
+  if (entry === null || entry.demand === null) return { group, pins, unit: null, demand: 0 };
+  // A cut belongs to the innermost unit only; inside it, others may have demand of their own.
+  const isCut = cut !== null && prefixCovers(entry.prefix, cut.prefix);
+  const unit = formatPrefix(isCut ? cut.prefix : entry.prefix);
+  return { group, pins, unit, demand: isCut ? entry.demand * cut.share : entry.demand };
+}
+
+const EVERYWHERE: readonly Prefix[] = [
+  { address: { family: 4, bytes: new Uint8Array(4) }, length: 0 },
+  { address: { family: 6, bytes: new Uint8Array(16) }, length: 0 },
+];
+
+function pinnedPrefixes(pins: readonly SteeringPin[]): { prefix: Prefix; pins: SteeringPin[] }[] {
+  const prefixesOf = ({ prefix }: SteeringPin) => (prefix === null ? EVERYWHERE : [prefix]);
+  const rows: { prefix: Prefix; pins: SteeringPin[] }[] = [];
+  for (const prefix of pins.flatMap(prefixesOf)) {
+    if (rows.some((row) => samePrefix(row.prefix, prefix))) continue;
+    const covering = pins.filter((pin) => prefixesOf(pin).some((outer) => prefixCovers(outer, prefix)));
+    covering.sort((a, b) => (b.prefix?.length ?? -1) - (a.prefix?.length ?? -1));
+    rows.push({ prefix, pins: covering });
+  }
+  return rows;
+}
+
+/** Units that are too large for one site and wide enough to be cut. */
+export function cutUnits(config: Config): UnitCut[] {
+  if (![...config.services.values()].some(({ policy }) => hasWeights(policy))) return [];
+  const total = config.networks.reduce((sum, { demand }) => sum + (demand ?? 0), 0);
+  return config.networks.flatMap((entry) => cutUnit(entry, total, config.steering.splitShare));
+}
+
+function cutUnit({ prefix, demand }: NetworkEntry, total: number, splitShare: number): UnitCut[] {
+  const finest = Math.min(FINEST_BITS[prefix.address.family] - prefix.length, MAX_CUTS);
+  const wanted = demand === null ? 0 : Math.ceil(Math.log2(demand / (splitShare * total)) - 1e-9);
+  const bits = Math.min(finest, wanted);
+  if (bits <= 0) return [];
+  return Array.from({ length: 2 ** bits }, (_, index) => ({
+    prefix: subPrefix(prefix, bits, index),
+    share: 2 ** -bits,
+  }));
+}
+
+function subPrefix({ address, length }: Prefix, bits: number, index: number): Prefix {
+  const bytes = address.bytes.slice();
+  for (let bit = 0; bit < bits; bit++) {
+    if (((index >> (bits - 1 - bit)) & 1) === 0) continue;
+    bytes[(length + bit) >> 3] |= 0x80 >> ((length + bit) & 7);
+  }
+  return { address: { family: address.family, bytes }, length: length + bits };
+}
+
+export function hasWeights(policy: Policy): boolean {
+  if (policy.kind === 'weighted') return true;
+  if (policy.kind === 'failover') return policy.parts.some(hasWeights);
+  return policy.kind === 'geo' && policy.rules.some((rule) => hasWeights(rule.policy));
+}
