@@ -8,11 +8,14 @@ import { workerCount } from '../serve/dns/udp-workers.ts';
 import { openTcpListener, openUdpSocket } from '../serve/vip/netns.ts';
 import type { Log } from './log.ts';
 import type { Machine } from './machine.ts';
+import { servedEpoch } from './served-epoch.ts';
 
 export interface DnsRole {
   readonly name: string;
   readonly machine: Machine;
   readonly server: DnsServer;
+  /** Of what it serves: the same on all that serve the same. */
+  readonly epoch: string;
   /** Answers from the new configuration from the next query on; a listen address cannot change without a restart. */
   apply(config: Config): Promise<void>;
   close(): Promise<void>;
@@ -31,6 +34,7 @@ export async function startDns(
     return fd;
   };
   let server: DnsServer;
+  let epoch = servedEpoch(config);
   try {
     const workers = workerCount(config);
     const options = { receiveBufferBytes: RECEIVE_BUFFER_BYTES, reusePort: workers > 1 };
@@ -43,23 +47,25 @@ export async function startDns(
         tcp: { family, fd: keep(openTcpListener(machine.netns, address, port)) },
       };
     });
-    server = createDnsServer({ config, sockets, steering, log, serverName: nameServer.name, epoch: '1' });
+    server = createDnsServer({ config, sockets, steering, log, serverName: nameServer.name, epoch });
   } catch (error) {
     for (const fd of fds) closeSync(fd);
     throw error;
   }
   await server.start();
-  /** Configurations since the start. */
-  let epoch = 1;
   return {
     name: nameServer.name,
     machine,
     server,
+    get epoch() {
+      return epoch;
+    },
     async apply(next: Config): Promise<void> {
-      const result = await server.reload(next, String(epoch + 1));
+      const nextEpoch = servedEpoch(next);
+      const result = await server.reload(next, nextEpoch);
       if (!result.ok)
         throw new Error(result.problems.map((problem) => `${problem.path}: ${problem.message}`).join('; '));
-      epoch++;
+      epoch = nextEpoch;
     },
     close: () => server.stop(),
   };
