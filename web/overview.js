@@ -91,7 +91,39 @@ export function dnsView(status) {
       services.set(service.name, answers);
     }
   }
-  return [make('ul.rows', {}, status.nameServers.map(nameServerRow)), [...services.values()].map(answersBlock)];
+  return [
+    make('ul.rows', {}, status.nameServers.map(nameServerRow)),
+    [...services.values()].map(answersBlock),
+    topBlock('Most queries from', status.nameServers, 'clients'),
+    topBlock('Most names that do not exist below', status.nameServers, 'nxdomainParents'),
+  ];
+}
+
+/** Of all name servers together. */
+function topBlock(title, nameServers, list) {
+  const rates = new Map();
+  for (const { top } of nameServers) {
+    for (const { key, perSecond } of top?.[list] ?? []) rates.set(key, (rates.get(key) ?? 0) + perSecond);
+  }
+  if (rates.size === 0) return null;
+  const rows = [...rates].sort(([, a], [, b]) => b - a).slice(0, 5);
+  return make(
+    'section.service',
+    {},
+    make('div.service-top', {}, make('h4', {}, title)),
+    make(
+      'ul.rows',
+      {},
+      rows.map(([key, perSecond]) =>
+        make(
+          'li.row',
+          {},
+          make('div.row-main', {}, make('div', {}, key)),
+          make('div.row-number', {}, `${formatCount(perSecond)}/s`),
+        ),
+      ),
+    ),
+  );
 }
 
 function nameServerRow(server) {

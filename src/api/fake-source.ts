@@ -8,6 +8,7 @@ import type {
   BalancerStatus,
   CaptureQuery,
   Counters,
+  DnsTopStatus,
   DrainKind,
   NameServerCounters,
   RunningCapture,
@@ -88,6 +89,9 @@ export class FakeSource implements ApiSource {
         listen: [`10.53.0.${i + 1}:53`],
         state: 'answering',
         reason: null,
+        epoch: '3fa1c0de9b27',
+        logs: [],
+        top: fakeTop(name),
       })),
     };
   }
@@ -250,6 +254,10 @@ export class FakeSource implements ApiSource {
     return { ok: true, value: { lost: () => 3, stop: () => clearInterval(timer) } };
   }
 
+  dnsTop(count: number): DnsTopStatus[] {
+    return ['ns1', 'ns2'].map((server) => ({ ...fakeTop(server), names: fakeTop(server).names.slice(0, count) }));
+  }
+
   async explainFlow(query: Parameters<ApiSource['explainFlow']>[0]): Promise<ApiResult<object>> {
     const destination = formatAddress(query.destination);
     const site = SITES.find(({ vips }) => vips.includes(destination));
@@ -319,6 +327,20 @@ function growing(seconds: number, phase: number): number {
   return seconds + 1.2 * (Math.sin(seconds / 4 + phase) - Math.sin(phase)) + 0.3 * Math.sin(seconds * 1.3 + phase);
 }
 
+function fakeTop(server: string): DnsTopStatus {
+  const count = (key: string, perSecond: number) => ({ key, perSecond, errorPerSecond: 0 });
+  return {
+    server,
+    seconds: 412,
+    sampledEvery: 1,
+    queriesPerSecond: 420,
+    clients: [count('203.0.113.0/24', 240), count('2001:db8:7::/56', 90.5)],
+    names: [count('www.example.test.', 400), count('example.test.', 20)],
+    nxdomainNames: [count('wpad.example.test.', 0.4)],
+    nxdomainParents: [count('example.test.', 0.7)],
+  };
+}
+
 function nameServerTraffic(server: string, seconds: number, phase: number): NameServerCounters {
   const queries = Math.max(0, Math.round(420 * growing(seconds, phase)));
   const eu = Math.round(queries * 0.57);
@@ -336,5 +358,7 @@ function nameServerTraffic(server: string, seconds: number, phase: number): Name
     truncated: 0,
     limits: {},
     cookies: {},
+    groups: { europe: eu, other: queries - eu },
+    logged: {},
   };
 }

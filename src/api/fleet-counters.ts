@@ -2,6 +2,7 @@
 import type { Runtime } from '../fleet/runtime.ts';
 import type { SiteRuntime } from '../fleet/site-runtime.ts';
 import { formatHostOrPrefix } from '../net/address.ts';
+import type { QueryLogStatus } from '../serve/dns/query-log/query-log.ts';
 import { createTotals } from '../serve/vip/counters.ts';
 import { AGENT_OUTCOME_NAMES, EVENT_NAMES, OUTCOME_NAMES } from '../serve/vip/layout.gen.ts';
 import type { SlowPath } from '../serve/vip/slow-path.ts';
@@ -42,9 +43,21 @@ export function fleetCounters(runtime: Runtime): Counters {
         limits,
         cookies,
       } = server.counters;
-      const features = { edns, ecs, truncated, limits, cookies };
+      const { groups, status } = server.queryLog;
+      const features = { edns, ecs, truncated, limits, cookies, groups, logged: loggedCounters(status) };
       return { server: name, queries, responses, dropped, types, choices, sites: answers, tcp, ...features };
     }),
+  };
+}
+
+function loggedCounters({ dnstap, json, dropped }: QueryLogStatus): Record<string, number> {
+  return {
+    dnstap_written: dnstap?.written ?? 0,
+    dnstap_dropped: dnstap?.dropped ?? 0,
+    json_written: json?.written ?? 0,
+    json_dropped: json?.dropped ?? 0,
+    ring_dropped: dropped.log,
+    statistics_dropped: dropped.statistics,
   };
 }
 

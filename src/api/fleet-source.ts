@@ -9,6 +9,7 @@ import { startFleetCapture } from './fleet-capture.ts';
 import { fleetCounters } from './fleet-counters.ts';
 import { fleetStatus } from './fleet-status.ts';
 import type { Journal } from './journal.ts';
+import { dnsTops } from './name-server-status.ts';
 import type {
   ApiResult,
   ApiSource,
@@ -45,6 +46,10 @@ export class FleetSource implements ApiSource {
 
   counters() {
     return fleetCounters(this.#runtime);
+  }
+
+  dnsTop(count: number) {
+    return dnsTops(this.#runtime, count);
   }
 
   async explainFlow(query: FlowQuery): Promise<ApiResult<object>> {

@@ -9,13 +9,13 @@ import type { Runtime } from '../fleet/runtime.ts';
 import type { SiteRuntime } from '../fleet/site-runtime.ts';
 import { formatAddress, formatHostOrPrefix } from '../net/address.ts';
 import type { PrefixCount } from '../serve/vip/prefixes.ts';
+import { nameServerStatus } from './name-server-status.ts';
 import type {
   BackendStatus,
   BalancerState,
   BalancerStatus,
   DrainStatus,
   FloodStatus,
-  NameServerStatus,
   SiteServiceStatus,
   SiteStatus,
   Status,
@@ -193,13 +193,4 @@ function drainStatus(site: SiteRuntime, service: string, backend: string): Drain
     givenUp: site.drains.isGivenUp(backend),
     ...drainHolders(site, service, backend),
   };
-}
-
-function nameServerStatus(runtime: Runtime, name: string): NameServerStatus {
-  const listen = runtime.config.nameServers.get(name)?.listen ?? [];
-  const texts = listen.map(
-    ({ address, port }) => `${address.family === 6 ? `[${formatAddress(address)}]` : formatAddress(address)}:${port}`,
-  );
-  const state = runtime.nameServers.has(name) ? 'answering' : 'elsewhere';
-  return { name, listen: texts, state, reason: null };
 }

@@ -159,6 +159,18 @@ function dnsCounters(registry: Registry): ((counters: Counters) => void)[] {
     })),
     one('portico_dns_limits_total', 'What the rate limit of DNS did.', 'event', (server) => server.limits),
     one(
+      'portico_dns_group_queries_total',
+      'DNS queries by client group (networks of the configuration), estimated from samples.',
+      'group',
+      (server) => server.groups,
+    ),
+    one(
+      'portico_dns_logged_total',
+      'Messages and lines of query logs, written or dropped; ring: exchanges that found no room on their way there.',
+      'what',
+      (server) => server.logged,
+    ),
+    one(
       'portico_dns_cookies_total',
       'DNS queries with a cookie, by what it proved.',
       'cookie',

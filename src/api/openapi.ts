@@ -31,6 +31,10 @@ export function openApiDocument(version: string): object {
     info: { title: 'Portico', version, description: 'State, explanations and orders of a running Portico.' },
     paths: {
       '/status': get('State of sites, services, backends, balancers and name servers, with rates', 'application/json'),
+      '/dns/top': get(
+        'Who asks the name servers most, and for what: ?count=20 lines of each list, at most 1000',
+        'application/json',
+      ),
       '/metrics': get('Counters and gauges for Prometheus', 'text/plain'),
       '/events': get(
         'Server-sent events: history once, status every second, change as it happens',

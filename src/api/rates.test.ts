@@ -41,6 +41,8 @@ function counters(packets: number, queries = 0): Counters {
         truncated: 0,
         limits: {},
         cookies: {},
+        groups: {},
+        logged: {},
       },
     ],
   };

@@ -161,3 +161,13 @@ export function readCaptureQuery(body: unknown): ApiResult<CaptureQuery> {
   }
   return { ok: true, value: { vip, balancer: textOf(fields.value, 'balancer'), every } };
 }
+
+const MAX_TOP_COUNT = 1000;
+
+/** Of `?count=`: lines of each list. */
+export function readTopCount(text: string | undefined): ApiResult<number> {
+  if (text === undefined) return { ok: true, value: 10 };
+  const count = /^[1-9][0-9]{0,3}$/.test(text) ? Number(text) : 0;
+  if (count > 0 && count <= MAX_TOP_COUNT) return { ok: true, value: count };
+  return refuse('"count" is no number of lines', `send a number from 1 to ${MAX_TOP_COUNT}`);
+}

@@ -6,6 +6,7 @@ import { MAX_STREAMS } from './event-stream.ts';
 import { FakeSource } from './fake-source.ts';
 import type { LiveStatus } from './live-status.ts';
 import { startApi } from './server.ts';
+import type { DnsTopStatus } from './source.ts';
 
 interface Started {
   readonly url: string;
@@ -267,4 +268,21 @@ test('a capture streams a line a packet until the client leaves, and says what i
   const [first, second] = text.split('\n').map((line) => (line === '' ? null : JSON.parse(line)));
   assert.deepEqual(first, { lost: 3 });
   assert.equal(second.outcome, 'settled');
+});
+
+test('GET /dns/top gives the lists of each name server, and refuses a count that is none', async (t) => {
+  const { url } = await start(t);
+  const { servers } = (await (await fetch(`${url}/dns/top?count=1`)).json()) as { servers: DnsTopStatus[] };
+  assert.deepEqual(
+    servers.map(({ server, names }) => [server, names.length]),
+    [
+      ['ns1', 1],
+      ['ns2', 1],
+    ],
+  );
+  for (const count of ['0', '1001', 'all', '1e3', '']) {
+    const response = await fetch(`${url}/dns/top?count=${count}`);
+    assert.equal(response.status, 400, count);
+    assert.match(((await response.json()) as { remedy: string }).remedy, /1 to 1000/);
+  }
 });

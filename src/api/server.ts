@@ -9,7 +9,14 @@ import { openApiDocument } from './openapi.ts';
 import { PAGE_HEADERS, readPageFiles } from './page-files.ts';
 import { refuseChange } from './permission.ts';
 import { RateMeter } from './rates.ts';
-import { readCaptureQuery, readDnsQuery, readDrainOrder, readFlowQuery, readSettleOrder } from './requests.ts';
+import {
+  readCaptureQuery,
+  readDnsQuery,
+  readDrainOrder,
+  readFlowQuery,
+  readSettleOrder,
+  readTopCount,
+} from './requests.ts';
 import type { ApiResult, ApiSource } from './source.ts';
 
 export interface ApiOptions {
@@ -127,6 +134,11 @@ function serveState(
 ): void {
   const metrics = createMetrics(source);
   app.get('/status', async () => liveStatus());
+  app.get<{ Querystring: { count?: string } }>('/dns/top', async (request, reply) => {
+    const count = readTopCount(request.query.count);
+    if (!count.ok) return reply.code(400).send({ error: count.error, remedy: count.remedy });
+    return { servers: source.dnsTop(count.value) };
+  });
   app.get('/metrics', async (_request, reply) => reply.type(metrics.contentType).send(await metrics.render()));
   app.get('/openapi.json', async () => openApiDocument(source.status().version));
   app.get('/events', { exposeHeadRoute: false }, (_request, reply) => {

@@ -12,6 +12,8 @@ export interface ApiSource {
   status(): Status;
   /** All counters, as of now. Called about once a second, always: at most a millisecond. */
   counters(): Counters;
+  /** The lists of each name server here, at most `count` lines each. */
+  dnsTop(count: number): readonly DnsTopStatus[];
   explainFlow(query: FlowQuery): Promise<ApiResult<object>>;
   explainDns(query: DnsQuery): Promise<ApiResult<object>>;
   /**
@@ -222,6 +224,45 @@ export interface NameServerStatus {
   readonly listen: readonly string[];
   readonly state: 'starting' | 'answering' | 'failed' | 'elsewhere';
   readonly reason: string | null;
+  /** Of what it serves: the same on all that serve the same. Null: it runs elsewhere. */
+  readonly epoch: string | null;
+  readonly logs: readonly QueryLogTarget[];
+  /** The first of each list; null: it runs elsewhere. */
+  readonly top: DnsTopStatus | null;
+}
+
+export interface QueryLogTarget {
+  readonly kind: 'dnstap' | 'json';
+  /** Socket or file. */
+  readonly target: string;
+  readonly open: boolean;
+  /** Why it is not open, or was not before; null: it always was. */
+  readonly reason: string | null;
+  /** Messages or lines since the start. */
+  readonly written: number;
+  readonly dropped: number;
+}
+
+/** Who asked a name server, and for what, within the last minutes. */
+export interface DnsTopStatus {
+  readonly server: string;
+  readonly seconds: number;
+  /** One query in so many was looked at. */
+  readonly sampledEvery: number;
+  readonly queriesPerSecond: number;
+  readonly clients: readonly TopCount[];
+  readonly names: readonly TopCount[];
+  readonly nxdomainNames: readonly TopCount[];
+  /** Names directly above those that do not exist. */
+  readonly nxdomainParents: readonly TopCount[];
+}
+
+export interface TopCount {
+  /** A prefix or a name. */
+  readonly key: string;
+  readonly perSecond: number;
+  /** At most so much too high. */
+  readonly errorPerSecond: number;
 }
 
 // Counters: all only grow while the process runs --------------------------------------------------
@@ -277,4 +318,8 @@ export interface NameServerCounters {
   readonly truncated: number;
   readonly limits: Readonly<Record<string, number>>;
   readonly cookies: Readonly<Record<string, number>>;
+  /** Queries by client group, in estimate. */
+  readonly groups: Readonly<Record<string, number>>;
+  /** Of query logs, by kind and what became of messages or lines. */
+  readonly logged: Readonly<Record<string, number>>;
 }

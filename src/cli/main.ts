@@ -18,6 +18,7 @@ const COMMANDS: Readonly<Record<string, string>> = {
   settle: "settle a service's slots that may be settled now",
   status: 'what runs, epoch, health',
   explain: 'why a packet or a DNS answer goes where it goes',
+  dns: 'who asks the name servers most, and for what',
   capture: 'record live packets with what became of them',
   replay: 'run captured packets through the balancer',
   bench: 'benchmarks',

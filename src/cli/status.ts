@@ -1,6 +1,6 @@
 /** `portico status`: what runs, where traffic goes, what is wrong. */
-import type { LiveSite, LiveStatus } from '../api/live-status.ts';
-import type { DrainStatus, FloodStatus } from '../api/source.ts';
+import type { LiveNameServer, LiveSite, LiveStatus } from '../api/live-status.ts';
+import type { DrainStatus, FloodStatus, TopCount } from '../api/source.ts';
 import { formatDuration } from '../config/units.ts';
 import { API_OPTION, callApi } from './api-client.ts';
 import { takePositionals } from './arguments.ts';
@@ -24,10 +24,7 @@ export const command: Command = {
 function statusLines(status: LiveStatus): string[] {
   const lines = [`${status.name}: epoch ${status.epoch}, up ${status.uptimeSeconds} s, Portico ${status.version}`];
   for (const site of status.sites) lines.push(...siteLines(site));
-  for (const server of status.nameServers)
-    lines.push(
-      `name server ${server.name}: ${server.state}, ${rate(server.queriesPerSecond)} queries/s (${server.listen.join(', ')})`,
-    );
+  for (const server of status.nameServers) lines.push(...nameServerLines(server));
   lines.push(
     ...(status.problems.length === 0 ? ['no problems'] : status.problems.map((problem) => `PROBLEM: ${problem}`)),
   );
@@ -68,6 +65,26 @@ function floodLines({ underPressureSeconds, top }: FloodStatus): string[] {
         `${prefix} ${newPerSecond}/s${errorPerSecond > newPerSecond / 10 ? ` (${errorPerSecond} less at most)` : ''} since ${new Date(sinceMs).toISOString().slice(11, 19)}Z`,
     );
   return [`    UNDER PRESSURE for ${underPressureSeconds} s; most new connections: ${names.join(', ')}`];
+}
+
+function nameServerLines(server: LiveNameServer): string[] {
+  const epoch = server.epoch === null ? '' : `, serves ${server.epoch}`;
+  const lines = [
+    `name server ${server.name}: ${server.state}, ${rate(server.queriesPerSecond)} queries/s${epoch} (${server.listen.join(', ')})`,
+  ];
+  for (const { kind, target, open, reason, written, dropped } of server.logs) {
+    const state = open ? 'open' : `NOT OPEN${reason === null ? '' : ` (${reason})`}`;
+    lines.push(`  ${kind} log ${target}: ${state}, ${written} written, ${dropped} dropped`);
+  }
+  const { clients = [], nxdomainParents = [] } = server.top ?? {};
+  const most = (title: string, list: readonly TopCount[]): void => {
+    if (list.length === 0) return;
+    const texts = list.slice(0, 3).map(({ key, perSecond }) => `${key} ${rate(perSecond)}/s`);
+    lines.push(`  ${title}: ${texts.join(', ')}`);
+  };
+  most('most queries from', clients);
+  most('most names that do not exist below', nxdomainParents);
+  return lines;
 }
 
 function siteLines(site: LiveSite): string[] {

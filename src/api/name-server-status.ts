@@ -1,0 +1,57 @@
+/** The state of a name server as the API shows it: who asks, what is logged, what it serves. */
+import type { Runtime } from '../fleet/runtime.ts';
+import { formatAddress } from '../net/address.ts';
+import type { QueryLogStatus } from '../serve/dns/query-log/query-log.ts';
+import type { DnsTop, TopEntry } from '../serve/dns/query-log/statistics.ts';
+import type { DnsTopStatus, NameServerStatus, QueryLogTarget, TopCount } from './source.ts';
+
+/** Lines of each list in the state; `GET /dns/top` has more. */
+const SHOWN = 5;
+
+export function nameServerStatus(runtime: Runtime, name: string): NameServerStatus {
+  const listen = (runtime.config.nameServers.get(name)?.listen ?? []).map(
+    ({ address, port }) => `${address.family === 6 ? `[${formatAddress(address)}]` : formatAddress(address)}:${port}`,
+  );
+  const role = runtime.nameServers.get(name);
+  if (role === undefined) return { name, listen, state: 'elsewhere', reason: null, epoch: null, logs: [], top: null };
+  const { queryLog } = role.server;
+  const top = topStatus(name, queryLog.top(SHOWN));
+  return { name, listen, state: 'answering', reason: null, epoch: role.epoch, logs: logTargets(queryLog.status), top };
+}
+
+export function dnsTops(runtime: Runtime, count: number): DnsTopStatus[] {
+  return [...runtime.nameServers.values()].map(({ name, server }) => topStatus(name, server.queryLog.top(count)));
+}
+
+function topStatus(server: string, top: DnsTop): DnsTopStatus {
+  return {
+    server,
+    seconds: Math.round(top.seconds),
+    sampledEvery: top.sampledEvery,
+    queriesPerSecond: rounded(top.queriesPerSecond),
+    clients: top.clients.map(countOf),
+    names: top.names.map(countOf),
+    nxdomainNames: top.nxdomainNames.map(countOf),
+    nxdomainParents: top.nxdomainParents.map(countOf),
+  };
+}
+
+function countOf({ key, perSecond, errorPerSecond }: TopEntry): TopCount {
+  return { key, perSecond: rounded(perSecond), errorPerSecond: rounded(errorPerSecond) };
+}
+
+/** Lists of minutes know thousandths. */
+function rounded(perSecond: number): number {
+  return Math.round(perSecond * 1000) / 1000;
+}
+
+function logTargets({ dnstap, json, dropped }: QueryLogStatus): QueryLogTarget[] {
+  return [
+    { kind: 'dnstap' as const, sink: dnstap },
+    { kind: 'json' as const, sink: json },
+  ].flatMap(({ kind, sink }) => {
+    if (sink === null) return [];
+    const { target, isOpen, reason, written, dropped: lost } = sink;
+    return [{ kind, target, open: isOpen, reason, written, dropped: lost + dropped.log }];
+  });
+}
