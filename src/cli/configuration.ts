@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import type { Config } from '../config/model.ts';
 import { type ParseResult, parseConfig } from '../config/parse.ts';
+import { loadLocations } from '../serve/dns/locations/load.ts';
 import { compileZones } from '../serve/dns/zone-compile.ts';
 import { loadZoneFiles } from '../serve/dns/zone-file/load.ts';
 import { CommandError } from './command.ts';
@@ -19,16 +20,16 @@ export function loadConfig(file: string): Config {
 }
 
 /**
- * What the parser finds; in a configuration that it takes, what is wrong in zone files; and when those are read, what the DNS server
+ * What the parser finds; in a configuration that it takes, what is wrong in zone files and files of locations; and when those are read, what the DNS server
  * would refuse: loops of aliases, data of records. Throws `CommandError` when the file cannot be read.
  */
 export function checkFile(file: string): ParseResult {
   const parsed = parseConfig(readText(file), file);
   if (!parsed.ok) return parsed;
-  const loaded = loadZoneFiles(parsed.config, file);
-  if (loaded.problems.length > 0) {
-    return { ok: false, file, problems: loaded.problems, warnings: parsed.warnings };
-  }
+  const located = loadLocations(parsed.config, file);
+  const loaded = loadZoneFiles(located.config, file);
+  const problems = [...loaded.problems, ...located.problems];
+  if (problems.length > 0) return { ok: false, file, problems, warnings: parsed.warnings };
   const compiled = compileZones(loaded.config);
   const told = new Set(parsed.warnings.map(({ path, line }) => `${path} ${line}`));
   const warnings = [...parsed.warnings, ...compiled.warnings.filter(({ path, line }) => !told.has(`${path} ${line}`))];

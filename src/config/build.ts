@@ -3,6 +3,7 @@ import { formatAddress } from '../net/address.ts';
 import { buildQueryLogs } from './build-query-logs.ts';
 import { ownTtlSeconds, recordsOf } from './check-records.ts';
 import { absoluteName, readDomainName } from './dns-names.ts';
+import type { FileReference, LocationFiles } from './location-files.ts';
 import {
   type Backend,
   type Balancer,
@@ -54,6 +55,7 @@ export function buildConfig(values: FileValues, lineOf: (path: Path) => number):
         demand: network.demand === undefined ? null : network.demand / given(network.prefixes).length,
       })),
     ),
+    locationFiles: buildLocationFiles(dns, lineOf),
     clients: null,
     defaultLocation: buildLocation(dns.defaultLocation),
     steering: { splitShare: given(dns.steering?.splitAbove), maxMovedShare: given(dns.steering?.maxMoved) },
@@ -61,6 +63,18 @@ export function buildConfig(values: FileValues, lineOf: (path: Path) => number):
     api: { host: formatAddress(api.address), port: api.port },
     stateFolder: given(values.state),
   };
+}
+
+function buildLocationFiles(dns: NonNullable<FileValues['dns']>, lineOf: (path: Path) => number): LocationFiles {
+  const geo = given(dns.geo);
+  const database = (key: 'city' | 'country' | 'asn'): FileReference | null => {
+    const path = geo[key];
+    return path === undefined ? null : { path, line: lineOf(['dns', 'geo', key]) };
+  };
+  const lists = (dns.networkLists ?? []).map((path, index) => {
+    return { path: given(path), line: lineOf(['dns', 'networkLists', index]) };
+  });
+  return { lists, city: database('city'), country: database('country'), asn: database('asn') };
 }
 
 function buildProtocol(dns: NonNullable<FileValues['dns']>): DnsProtocol {

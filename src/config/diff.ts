@@ -1,5 +1,6 @@
 /** What changed between two configurations, for whoever is about to apply the second. */
 import { type Address, formatAddress, formatHostOrPrefix, formatPrefix, type Prefix } from '../net/address.ts';
+import type { FileReference, LocationFiles } from './location-files.ts';
 import type { Config, DnsProtocol, Zone, ZoneFileRecord } from './model.ts';
 
 export interface ConfigChange {
@@ -20,10 +21,11 @@ export interface FieldChange {
 export function diffConfigs(before: Config, after: Config): ConfigChange[] {
   const zones = (config: Config) => new Map(config.zones.map((zone) => [zone.name, describeZone(zone)]));
   const networks = (config: Config) => new Map(config.networks.map((entry) => [formatPrefix(entry.prefix), entry]));
-  const settings = ({ name, defaultLocation, api, stateFolder, dnsProtocol, steering }: Config) =>
+  const settings = ({ name, defaultLocation, api, stateFolder, dnsProtocol, steering, locationFiles }: Config) =>
     new Map<string, object>([
       ...Object.entries({ name, defaultLocation, api, stateFolder }).map(([key, value]) => [key, { value }] as const),
       ['steering', steering],
+      ['locationFiles', describeLocationFiles(locationFiles)],
       ['dnsProtocol', { ...dnsProtocol, cookies: describeCookies(dnsProtocol) }],
     ]);
   return [
@@ -36,6 +38,12 @@ export function diffConfigs(before: Config, after: Config): ConfigChange[] {
     ...diffSection('network', networks(before), networks(after)),
     ...diffSection('setting', settings(before), settings(after)),
   ];
+}
+
+/** Paths only: where they stand says nothing. */
+function describeLocationFiles({ lists, city, country, asn }: LocationFiles): object {
+  const path = (file: FileReference | null) => file?.path ?? null;
+  return { lists: lists.map(path), city: path(city), country: path(country), asn: path(asn) };
 }
 
 /** Records count by what they say, not by where they stand in the file. */

@@ -5,6 +5,7 @@
 import type { Address, Prefix } from '../net/address.ts';
 import type { AddressSegments } from '../net/address-segments.ts';
 import type { PrefixMap } from '../net/prefix-map.ts';
+import type { ListedEntries, LocationFiles } from './location-files.ts';
 
 export type TrafficClass = 'latency' | 'throughput' | 'batch';
 export const SCHEDULERS = [
@@ -305,6 +306,8 @@ export interface ClientPlaces {
   readonly ipv6: AddressSegments;
   /** Maps to plans that were made of this already: making one anew may take seconds. */
   readonly maps: { readonly planOfGroup: Uint32Array; readonly map: PrefixMap }[];
+  /** Where the operator's entries stand; null: all in `networks`. */
+  readonly entries: ListedEntries | null;
 }
 
 /** Bounds of how demand is moved. */
@@ -480,6 +483,7 @@ export interface Config {
   readonly dnsProtocol: DnsProtocol;
   readonly queryLog: QueryLogs;
   readonly networks: readonly NetworkEntry[];
+  readonly locationFiles: LocationFiles;
   /** `networks` with what files say; null: there are no files, or they were not read (`parseConfig` reads none). */
   readonly clients: ClientPlaces | null;
   /** For clients that no network entry covers; null: the first site. */

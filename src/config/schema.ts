@@ -18,6 +18,7 @@ import {
   readRecordData,
   readServerId,
 } from './readers.ts';
+import { locationFilesShape } from './schema-locations.ts';
 import { protocolShape } from './schema-protocol.ts';
 import { queryLogSchema } from './schema-query-log.ts';
 import { serviceSchema } from './schema-services.ts';
@@ -355,6 +356,7 @@ function dnsSchema(build: SchemaBuilder) {
         '100%',
       ),
     }),
+    ...locationFilesShape(build),
     defaultLocation: build.object(place.description, place.shape).optional(),
     ...protocolShape(build),
     log: queryLogSchema(build),

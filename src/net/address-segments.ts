@@ -2,10 +2,11 @@
  * The addresses of a family as a row of segments, each with a value: what a list of nested prefixes comes to. Made from prefixes
  * (`flattenPrefixes`), in columns of numbers, so that a million of them cost neither objects nor seconds.
  */
+import type { Prefix } from './address.ts';
 import { NO_VALUE } from './prefix-map.ts';
 
 /** Of what has no weight of its own, for the family's whole space: any weight that was given is above it. */
-const UNWEIGHTED_DENSITY = 2 ** -200;
+export const UNWEIGHTED_DENSITY = 2 ** -200;
 
 export interface AddressSegments {
   readonly family: 4 | 6;
@@ -71,8 +72,22 @@ export class PrefixColumns {
   }
 }
 
-/** Segments of the longest prefixes; `NO_VALUE` where there is none. Cost: a few passes over the list. */
-export function flattenPrefixes(list: PrefixColumns): AddressSegments {
+/** A prefix of the list. */
+export function prefixAt({ family, addresses, lengths }: PrefixColumns, entry: number): Prefix {
+  const words = wordsOf(family);
+  const bytes = new Uint8Array(words * 4);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = addresses[entry * words + (i >> 2)] >>> (24 - (i & 3) * 8);
+  return { address: { family, bytes }, length: lengths[entry] };
+}
+
+/**
+ * Segments of the longest prefixes; `NO_VALUE` where there is none. `onTwin` is told entries of the list with the prefix of an `earlier`
+ * one. Cost: a few passes over the list.
+ */
+export function flattenPrefixes(
+  list: PrefixColumns,
+  onTwin: (entry: number, earlier: number) => void = () => undefined,
+): AddressSegments {
   const row = new SegmentRow(list.family, list.count * 2 + 1);
   const order = sortPrefixes(list);
   row.push(new Uint32Array(4), 0, NO_ENTRY);
@@ -86,6 +101,8 @@ export function flattenPrefixes(list: PrefixColumns): AddressSegments {
   };
   for (const entry of order) {
     while (open.length > 0 && !covers(list, open[open.length - 1], entry)) close();
+    const outer = open.at(-1);
+    if (outer !== undefined && list.lengths[outer] === list.lengths[entry]) onTwin(entry, outer);
     row.push(list.addresses, entry * wordsOf(list.family), entry);
     open.push(entry);
   }

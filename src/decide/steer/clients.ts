@@ -25,14 +25,14 @@ function placeNetworks(networks: readonly NetworkEntry[]): ClientPlaces {
   const lists = { 4: new PrefixColumns(4), 6: new PrefixColumns(6) };
   const groups = [UNKNOWN_CLIENTS];
   for (const entry of networks) {
-    const { prefix, location, site } = entry;
+    const { prefix, location, site, demand } = entry;
     const group = groups.push({ ...UNKNOWN_CLIENTS, entry, location, site }) - 1;
-    lists[prefix.address.family].add(prefix.address.bytes, 0, prefix.length, group);
+    lists[prefix.address.family].add(prefix.address.bytes, 0, prefix.length, group, demand ?? Number.NaN);
   }
   const known = (list: PrefixColumns) => {
     return overlaySegments([flattenPrefixes(list)], ([group]) => (group === NO_VALUE ? 0 : group));
   };
-  return { groups, ipv4: known(lists[4]), ipv6: known(lists[6]), maps: [] };
+  return { groups, ipv4: known(lists[4]), ipv6: known(lists[6]), maps: [], entries: null };
 }
 
 /**

@@ -38,7 +38,7 @@ export interface LayeredGroup {
 
 export function layerClients(clients: ClientPlaces, config: Config): LayeredClients {
   const { pins } = config.steeringState;
-  const cuts = cutUnits(config);
+  const cuts = cutUnits(config, clients);
   if (pins.length === 0 && cuts.length === 0) {
     return { ground: clients, of: clients.groups.map((group) => layered(group, [], null)) };
   }
@@ -64,7 +64,13 @@ export function layerClients(clients: ClientPlaces, config: Config): LayeredClie
     const layers = [pinRows.map(({ prefix }) => prefix), cutPrefixes].map((list) => rowOf(family, list));
     return overlaySegments([segments, ...layers], combine);
   };
-  const ground = { groups, ipv4: over(4, clients.ipv4), ipv6: over(6, clients.ipv6), maps: [] };
+  const ground = {
+    groups,
+    ipv4: over(4, clients.ipv4),
+    ipv6: over(6, clients.ipv6),
+    maps: [],
+    entries: clients.entries,
+  };
   return { ground, of };
 }
 
@@ -103,10 +109,12 @@ function pinnedPrefixes(pins: readonly SteeringPin[]): { prefix: Prefix; pins: S
 }
 
 /** Units that are too large for one site and wide enough to be cut. */
-export function cutUnits(config: Config): UnitCut[] {
+export function cutUnits(config: Config, { groups }: ClientPlaces): UnitCut[] {
   if (![...config.services.values()].some(({ policy }) => hasWeights(policy))) return [];
-  const total = config.networks.reduce((sum, { demand }) => sum + (demand ?? 0), 0);
-  return config.networks.flatMap((entry) => cutUnit(entry, total, config.steering.splitShare));
+  const units = new Set(groups.flatMap(({ entry }) => (entry === null ? [] : [entry])));
+  let total = 0;
+  for (const { demand } of units) total += demand ?? 0;
+  return [...units].flatMap((entry) => cutUnit(entry, total, config.steering.splitShare));
 }
 
 function cutUnit({ prefix, demand }: NetworkEntry, total: number, splitShare: number): UnitCut[] {

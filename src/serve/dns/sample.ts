@@ -195,6 +195,7 @@ export function testConfig(changes: Partial<Config> = {}): Config {
       zone('shop.test', [record('shop.test', 'TXT', '"apex"')]),
     ],
     dnsProtocol: testProtocol(),
+    locationFiles: { lists: [], city: null, country: null, asn: null },
     clients: null,
     queryLog: { dnstap: null, json: null },
     networks: [
