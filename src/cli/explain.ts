@@ -1,6 +1,7 @@
 /** `portico explain`: why a packet or a DNS answer goes where it goes. */
 import type { ExplainedFlow } from '../fleet/explain-flow.ts';
 import type { ExplainedDns } from '../serve/dns/explain.ts';
+import type { ExplainedSteering } from '../serve/dns/explain-steering.ts';
 import { API_OPTION, callApi } from './api-client.ts';
 import { takePositionals } from './arguments.ts';
 import { type Command, type CommandArguments, printJson, stringOption, UsageError } from './command.ts';
@@ -55,22 +56,46 @@ function dnsLines(dns: ExplainedDns): string[] {
     `${dns.name} ${dns.type}: ${dns.status}${dns.zone === null ? ', in none of the zones' : `, zone ${dns.zone}`}`,
   ];
   for (const { name, found } of dns.path) lines.push(`  ${name}: ${found}`);
-  const { steering } = dns;
-  if (steering !== null) {
-    const { place, network } = steering;
-    lines.push(
-      `service ${steering.service}, for ${steering.client} (the ${steering.by === 'subnet' ? "query's client subnet" : "resolver's address"})`,
-      `network ${network ?? 'none of the list, so the default location'}: ${place.latitudeDegrees}, ${place.longitudeDegrees}`,
-    );
-    for (const { site, distanceKm, excluded } of steering.candidates)
-      lines.push(`  ${site}: ${distanceKm} km, ${excluded === null ? 'answered' : excluded}`);
-    if (steering.reason === 'static') lines.push('no site looks up, so all are treated as up');
-    if (steering.reason === 'full') lines.push('every site that is up is full, so the nearest of them');
-  }
+  if (dns.steering !== null) lines.push(...steeringLines(dns.steering));
   lines.push(
     ...dns.answer.map((record) => `answer: ${record}`),
     ...dns.authority.map((record) => `authority: ${record}`),
   );
   if (dns.scopeLength !== null) lines.push(`resolvers may keep it for the client's /${dns.scopeLength}`);
+  return lines;
+}
+
+const EXCLUDED = {
+  down: 'down',
+  full: 'full',
+  farther: 'farther',
+  later: 'comes later in the policy',
+  policy: 'not for this client in the policy',
+} as const;
+
+function steeringLines(steering: ExplainedSteering): string[] {
+  const { place, network, pin, draw } = steering;
+  const known = [steering.continent, steering.country, steering.asn === null ? null : `AS${steering.asn}`];
+  const also = known.filter((each) => each !== null).map((each) => `, ${each}`);
+  const lines = [
+    `service ${steering.service}, for ${steering.client} (the ${steering.by === 'subnet' ? "query's client subnet" : "resolver's address"})`,
+    `network ${network ?? 'none of the list, so the default location'}: ${place.latitudeDegrees}, ${place.longitudeDegrees}${also.join('')}`,
+  ];
+  if (steering.isMixed) lines.push('the subnet holds several networks: this is the answer for the most');
+  if (pin !== null) {
+    const until = pin.untilMs === null ? '' : ` until ${new Date(pin.untilMs).toISOString()}`;
+    lines.push(`pinned to ${pin.site}${pin.prefix === null ? '' : ` (${pin.prefix})`}${until}, before the policy`);
+  }
+  for (const { depth, text } of steering.policy) lines.push(`policy ${'  '.repeat(depth)}${text}`);
+  for (const { site, distanceKm, excluded } of steering.candidates)
+    lines.push(`  ${site}: ${distanceKm} km, ${excluded === null ? 'answered' : EXCLUDED[excluded]}`);
+  if (draw.length > 1) {
+    const shares = draw.map(({ sites, share }) => `${sites.join(' and ')} ${(share * 100).toFixed(1)} %`);
+    lines.push(`answers in turns: ${shares.join(', ')}; one client gets one turn for all types`);
+  }
+  if (steering.reason === 'static')
+    lines.push('no site of the policy looks up, so the answer is one that may be wrong');
+  if (steering.reason === 'full')
+    lines.push('every site of the policy that is up is full, so they are taken nevertheless');
   return lines;
 }

@@ -62,7 +62,7 @@ export class PolicyPlans {
       for (const [index, part] of policy.parts.entries()) this.#assign(part, `${place}/${index}`, units);
     } else if (policy.kind === 'geo') {
       for (const [index, rule] of policy.rules.entries()) {
-        const own = units.filter(({ group }) => this.#ruleFor(policy.rules, group) === rule);
+        const own = units.filter(({ group }) => ruleFor(this.#config, policy.rules, group) === rule);
         this.#assign(rule.policy, `${place}/${index}`, own);
       }
     } else if (policy.kind === 'weighted') this.#assignWeighted(policy, place, units);
@@ -111,7 +111,7 @@ export class PolicyPlans {
           parts: policy.parts.map((part, index) => this.#planOf(part, `${place}/${index}`, group, unit)),
         });
       case 'geo': {
-        const rule = this.#ruleFor(policy.rules, group);
+        const rule = ruleFor(this.#config, policy.rules, group);
         return this.#planOf(rule.policy, `${place}/${policy.rules.indexOf(rule)}`, group, unit);
       }
       case 'weighted':
@@ -149,24 +149,25 @@ export class PolicyPlans {
     const own = indexes.map((index) => this.#sites[index]);
     return orderSites(this.#config, own, placeOfGroup(this.#config, group)).map((index) => indexes[index]);
   }
+}
 
-  #ruleFor(rules: readonly GeoRule[], group: ClientGroup): GeoRule {
-    const rule = rules.find((each) => this.#fits(each, group));
-    if (rule === undefined) throw new Error('no rule fits all clients');
-    return rule;
-  }
+/** The first rule that a group fits. */
+export function ruleFor(config: Config, rules: readonly GeoRule[], group: ClientGroup): GeoRule {
+  const rule = rules.find((each) => fits(config, each, group));
+  if (rule === undefined) throw new Error('no rule fits all clients');
+  return rule;
+}
 
-  #fits({ continents, countries, asns, networks, within }: GeoRule, group: ClientGroup): boolean {
-    const has = <T>(list: readonly T[], value: T | null | undefined) =>
-      list.length === 0 || (value != null && list.includes(value));
-    if (!has<string>(continents, group.continent) || !has(countries, group.country) || !has(asns, group.asn))
-      return false;
-    if (!has(networks, group.entry?.name)) return false;
-    if (within === null) return true;
-    // Where nothing is known of a client it is nowhere, not at the default location.
-    if (group.location === null && group.site === null) return false;
-    return distanceKm(within.center, placeOfGroup(this.#config, group).location) <= within.radiusKm;
-  }
+function fits(config: Config, { continents, countries, asns, networks, within }: GeoRule, group: ClientGroup): boolean {
+  const has = <T>(list: readonly T[], value: T | null | undefined) =>
+    list.length === 0 || (value != null && list.includes(value));
+  if (!has<string>(continents, group.continent) || !has(countries, group.country) || !has(asns, group.asn))
+    return false;
+  if (!has(networks, group.entry?.name)) return false;
+  if (within === null) return true;
+  // Where nothing is known of a client it is nowhere, not at the default location.
+  if (group.location === null && group.site === null) return false;
+  return distanceKm(within.center, placeOfGroup(config, group).location) <= within.radiusKm;
 }
 
 /** Sites by their names, other policies by what they say: so that units are found again after a change of the order. */

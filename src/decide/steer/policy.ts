@@ -86,9 +86,18 @@ function compileMap(
 
 /** The site of the pin first, then what the policy says: a pin holds as long as its site is open. */
 function pinned(plan: Plan, service: string, sites: readonly string[], pins: readonly SteeringPin[]): Plan {
-  const pin = pins.find((each) => (each.service ?? service) === service && sites.includes(each.site));
+  const pin = pinFor(pins, service, sites);
   if (pin === undefined) return plan;
   return { kind: 'failover', parts: [{ kind: 'first', sites: [sites.indexOf(pin.site)] }, plan] };
+}
+
+/** The one that counts, of all that cover a client. */
+export function pinFor(
+  pins: readonly SteeringPin[],
+  service: string,
+  sites: readonly string[],
+): SteeringPin | undefined {
+  return pins.find((pin) => (pin.service ?? service) === service && sites.includes(pin.site));
 }
 
 /** Where units are, to be kept over a restart and given back in `Config.steeringState`. */

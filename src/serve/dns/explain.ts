@@ -1,26 +1,10 @@
 /** Why a client gets the answer that it gets: for `portico explain dns`. Every step is the one that answering takes. */
-import type { Config, NetworkEntry } from '../../config/model.ts';
-import { distanceKm } from '../../decide/steer/distance.ts';
-import {
-  defaultPlace,
-  matchNetwork,
-  orderSites,
-  type Place,
-  placeOf,
-  type SteeringView,
-} from '../../decide/steer/nearest.ts';
-import { type ChoiceReason, choices } from '../../decide/steer/plan.ts';
-import {
-  type Address,
-  addressBits,
-  formatAddress,
-  formatPrefix,
-  type Prefix,
-  prefixContains,
-} from '../../net/address.ts';
-import { lookupPrefix, prefixValue } from '../../net/prefix-map.ts';
+import type { Config } from '../../config/model.ts';
+import type { SteeringView } from '../../decide/steer/nearest.ts';
+import type { Address, Prefix } from '../../net/address.ts';
 import { Answerer } from './answer.ts';
 import { MAX_TCP_BYTES } from './exchange.ts';
+import { type ExplainedSteering, explainSteering } from './explain-steering.ts';
 import { hashName } from './name-table.ts';
 import { formatRecordData } from './presentation/record.ts';
 import { TELLS_NOTHING } from './server-record.ts';
@@ -43,36 +27,6 @@ export interface ExplainDnsOptions {
   readonly from: Address;
   /** Client subnet in the query; null: none. */
   readonly ecs: Prefix | null;
-}
-
-export interface ExplainedCandidate {
-  readonly site: string;
-  /** From the place of the client's network, rounded. */
-  readonly distanceKm: number;
-  /** Null: this one is answered. */
-  readonly excluded: 'down' | 'full' | 'farther' | null;
-}
-
-export interface ExplainedSteering {
-  readonly service: string;
-  /** Whose place counts: the client subnet's, or that of whom the query comes from. */
-  readonly client: string;
-  readonly by: 'subnet' | 'resolver';
-  /** The network of the operator's list that matched; null: none, so the default location. */
-  readonly network: string | null;
-  /** The subnet holds several networks with different answers: this is the one for most of its addresses. */
-  readonly isMixed: boolean;
-  readonly place: {
-    readonly latitudeDegrees: number;
-    readonly longitudeDegrees: number;
-    /** The network names this site: it comes first whatever the distance. */
-    readonly site: string | null;
-  };
-  /** The best first. */
-  readonly candidates: readonly ExplainedCandidate[];
-  readonly site: string;
-  readonly reason: ChoiceReason;
-  readonly ttlSeconds: number;
 }
 
 export interface ExplainedDns {
@@ -163,57 +117,6 @@ function describeNode(node: ZoneNode | null, name: Name): string {
   if (node.cname !== null) return `alias${by}`;
   if (node.steered !== null) return `service ${node.steered.service}${by}`;
   return node.sets.size > 0 ? `records${by}` : 'nothing but names below';
-}
-
-function explainSteering(options: ExplainDnsOptions, steered: SteeredName): ExplainedSteering {
-  const { config, ecs, from, view } = options;
-  const bySubnet = ecs !== null && ecs.length > 0;
-  const client = bySubnet ? ecs.address : from;
-  const sourceLength = bySubnet ? ecs.length : addressBits(from.family);
-  const { steering, service } = steered;
-  const found = lookupPrefix(steering.map, client.family, client.bytes, 0, sourceLength);
-  const plan = steering.plans[prefixValue(found)];
-  const order = plan.kind === 'first' ? plan.sites : [];
-  const match = matchNetwork(config.networks, client, sourceLength);
-  const hasOrder = (each: NetworkEntry | null) => {
-    const where = each === null ? defaultPlace(config) : placeOf(config, each);
-    return orderSites(config, steering.sites, where).join() === order.join();
-  };
-  const inside = (each: NetworkEntry) => {
-    return bySubnet && each.prefix.length > ecs.length && prefixContains(ecs, each.prefix.address);
-  };
-  const isMixed = !hasOrder(match) || config.networks.some((each) => inside(each) && !hasOrder(each));
-  const entry = hasOrder(match) ? match : (config.networks.find((each) => inside(each) && hasOrder(each)) ?? null);
-  const place: Place = entry === null ? defaultPlace(config) : placeOf(config, entry);
-  const { cycle, reason } = choices(steering, plan, view);
-  const [first] = cycle[0].sites;
-  const candidates = order.map((index): ExplainedCandidate => {
-    const site = steering.sites[index];
-    const location = config.sites.get(site)?.location ?? place.location;
-    return {
-      site,
-      distanceKm: Math.round(distanceKm(place.location, location)),
-      excluded: index === first ? null : exclusion(view, service, site),
-    };
-  });
-  const { latitudeDegrees, longitudeDegrees } = place.location;
-  return {
-    service,
-    client: bySubnet ? formatPrefix(ecs) : formatAddress(from),
-    by: bySubnet ? 'subnet' : 'resolver',
-    network: entry === null ? null : formatPrefix(entry.prefix),
-    isMixed,
-    place: { latitudeDegrees, longitudeDegrees, site: place.site },
-    candidates,
-    site: steering.sites[first],
-    reason,
-    ttlSeconds: steered.ttlSeconds,
-  };
-}
-
-function exclusion(view: SteeringView, service: string, site: string): 'down' | 'full' | 'farther' {
-  if (!view.siteUp(service, site)) return 'down';
-  return view.siteFull(service, site) ? 'full' : 'farther';
 }
 
 function askAnswerer(options: ExplainDnsOptions, name: Name, type: number) {
