@@ -351,6 +351,7 @@ function nameServerTraffic(server: string, seconds: number, phase: number): Name
     dropped: { short: 0 },
     types: { a: eu, aaaa: queries - eu },
     choices: { free: queries, full: 0, static: 0 },
+    policies: { steered: queries, weighted: 0, failover: 0, geo: 0, all: 0 },
     sites: { www: { eu, us: queries - eu } },
     tcp: { accepted: Math.round(queries / 100), closed: 0 },
     edns: queries,

@@ -35,6 +35,7 @@ export function fleetCounters(runtime: Runtime): Counters {
         dropped,
         types,
         choices,
+        policies,
         sites: answers,
         tcp,
         edns,
@@ -45,7 +46,7 @@ export function fleetCounters(runtime: Runtime): Counters {
       } = server.counters;
       const { groups, status } = server.queryLog;
       const features = { edns, ecs, truncated, limits, cookies, groups, logged: loggedCounters(status) };
-      return { server: name, queries, responses, dropped, types, choices, sites: answers, tcp, ...features };
+      return { server: name, queries, responses, dropped, types, choices, policies, sites: answers, tcp, ...features };
     }),
   };
 }

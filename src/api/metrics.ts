@@ -151,6 +151,12 @@ function dnsCounters(registry: Registry): ((counters: Counters) => void)[] {
       'reason',
       (server) => server.choices,
     ),
+    one(
+      'portico_dns_policies_total',
+      'Steered answers by the policy of the service.',
+      'policy',
+      (server) => server.policies,
+    ),
     one('portico_dns_tcp_connections_total', 'DNS connections over TCP.', 'event', (server) => server.tcp),
     one('portico_dns_features_total', 'DNS responses with a feature.', 'feature', ({ edns, ecs, truncated }) => ({
       edns,

@@ -34,6 +34,7 @@ function counters(packets: number, queries = 0): Counters {
         dropped: {},
         types: {},
         choices: {},
+        policies: {},
         sites: { www: { eu: queries } },
         tcp: {},
         edns: 0,

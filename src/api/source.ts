@@ -309,6 +309,7 @@ export interface NameServerCounters {
   readonly dropped: Readonly<Record<string, number>>;
   readonly types: Readonly<Record<string, number>>;
   readonly choices: Readonly<Record<string, number>>;
+  readonly policies: Readonly<Record<string, number>>;
   /** Steered answers by service, then site. */
   readonly sites: Readonly<Record<string, Readonly<Record<string, number>>>>;
   readonly tcp: Readonly<Record<string, number>>;

@@ -3,11 +3,12 @@
  *
  *     queries.udp + queries.tcp = all of `responses` + all of `dropped`
  *     all of `types`            = all of `responses`
- *     all of `choices`          = all of `sites` = answers with addresses of a service
+ *     all of `choices`          = all of `sites` = all of `policies` = answers with addresses of a service
  *     tcp.accepted - tcp.closed = connections open now; tcp.refused* were never accepted
  *
  * `edns`, `ecs`, `ecsMalformed`, `cookies`, `truncated`, `limits.slipped` and `unsent` are parts of `responses`.
  */
+import { POLICY_KINDS, type PolicyKind } from '../../config/model.ts';
 import type { ChoiceReason } from '../../decide/steer/plan.ts';
 import { RCODE, RECORD_TYPE } from './wire/numbers.ts';
 
@@ -52,6 +53,8 @@ export interface DnsCounters {
   unsent: number;
   /** Why the site of a steered answer was chosen. */
   readonly choices: Record<ChoiceReason, number>;
+  /** The same answers by the policy of the service. */
+  readonly policies: Record<PolicyKind, number>;
   /** Steered answers by service and site: where clients were sent. */
   readonly sites: Record<string, Record<string, number>>;
   readonly tcp: {
@@ -132,6 +135,7 @@ export function createDnsCounters(): DnsCounters {
     limits: { slipped: 0, displaced: 0 },
     unsent: 0,
     choices: { free: 0, full: 0, static: 0 },
+    policies: zeros(POLICY_KINDS),
     sites: {},
     tcp: { accepted: 0, closed: 0, refusedPerClient: 0, evicted: 0, timedOut: 0 },
     workers: { restarted: 0 },

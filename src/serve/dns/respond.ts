@@ -104,6 +104,7 @@ export class Responder {
     if (isTruncated) counters.truncated++;
     if (steered === null) return;
     counters.choices[reason]++;
+    counters.policies[steered.steering.policy]++;
     this.#countSite(steered.service, steered.steering.sites[site]);
   }
 }

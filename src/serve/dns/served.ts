@@ -2,6 +2,7 @@
 import type { Config } from '../../config/model.ts';
 import type { SteeringView } from '../../decide/steer/nearest.ts';
 import { sipHashKey } from '../../model/siphash.ts';
+import { Draws } from './draws.ts';
 import type { AnswerSources } from './exchange.ts';
 import { createIdentity, type ServerIdentity } from './server-record.ts';
 import { compileZones, type ZonesResult } from './zone-compile.ts';
@@ -14,6 +15,8 @@ export interface Served {
   readonly epoch: string | null;
   /** Of cookies, where the configuration has no secrets: 16 bytes. */
   readonly ownSecret: Uint8Array;
+  /** Of `Draws`, which all threads share: a client's next question comes to another one. */
+  readonly draws: SharedArrayBuffer;
 }
 
 export type ServedResult =
@@ -31,7 +34,13 @@ export function compileServed(served: Served, view: SteeringView): ServedResult 
   const { zones, warnings } = compiled;
   return {
     ok: true,
-    sources: { zones, view, identity: identityOf(served), cookieKeys: cookieKeysOf(served) },
+    sources: {
+      zones,
+      view,
+      identity: identityOf(served),
+      cookieKeys: cookieKeysOf(served),
+      draws: new Draws(served.draws),
+    },
     warnings,
   };
 }

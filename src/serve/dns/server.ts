@@ -6,6 +6,7 @@ import type { SteeringView } from '../../decide/steer/nearest.ts';
 import { closeFd } from '../vip/libc.ts';
 import { Answerer } from './answer.ts';
 import { addCounters, createDnsCounters, type DnsCounters } from './counters.ts';
+import { DRAWS_BYTES } from './draws.ts';
 import type { AnswerSources } from './exchange.ts';
 import { QueryLog } from './query-log/query-log.ts';
 import { LIMIT_REGION_BYTES, RateLimiter } from './rate-limit.ts';
@@ -67,6 +68,7 @@ export function createDnsServer(options: DnsServerOptions): DnsServer {
     serverName: options.serverName ?? null,
     epoch: options.epoch ?? null,
     ownSecret: randomBytes(16),
+    draws: new SharedArrayBuffer(DRAWS_BYTES),
   };
   const compiled = compileServed(served, options.steering);
   if (!compiled.ok) {
