@@ -65,6 +65,7 @@ function sumOf(counts: Record<string, number>): number {
 function checkArithmetic(counts: DnsCounters): void {
   assert.equal(sumOf(counts.queries), sumOf(counts.responses) + sumOf(counts.dropped));
   assert.equal(sumOf(counts.types), sumOf(counts.responses));
+  assert.equal(sumOf(counts.policies), sumOf(counts.choices));
   assert.equal(
     sumOf(counts.choices),
     Object.values(counts.sites)
