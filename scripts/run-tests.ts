@@ -1,7 +1,7 @@
 /**
- * Runs test files of one or both groups with node:test and closes with one sum: `node scripts/run-tests.ts unit system [--long]`.
+ * Runs test files of groups with node:test and closes with one sum: `node scripts/run-tests.ts unit system [--long]`.
  * Unit tests stand beside the source and in test/tidy and run side by side; system tests build namespaces and load kernel programs,
- * so they run one file at a time. Files named `*.long.test.ts` need `--long`. Exit status 1 when anything failed, 2 for wrong usage.
+ * so they run one file at a time; `dns` are those of test/dns alone. Files named `*.long.test.ts` need `--long`. Exit status 1 when anything failed, 2 for wrong usage.
  */
 import { globSync, readdirSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
@@ -25,6 +25,7 @@ const GROUPS: Readonly<Record<string, Group>> = {
     timeoutMs: 5 * 60_000,
   },
   system: { include: ['test/**/*.test.ts'], exclude: ['test/tidy/**'], concurrency: 1, timeoutMs: 20 * 60_000 },
+  dns: { include: ['test/dns/*.test.ts'], exclude: [], concurrency: 1, timeoutMs: 20 * 60_000 },
 };
 
 /** One of the sums that node:test gives at the end of a run; they are printed once for all groups. */

@@ -29,6 +29,7 @@ import { readPolicyOf } from './policy.ts';
 import type { Path } from './problem.ts';
 import { backendsAt, createRoster, entriesOf, type Roster } from './roster.ts';
 import type { BackendValues, BalancerValues, Entry, FileValues, ServiceValues, ZoneValues } from './schema.ts';
+import type { Secondary, TransferKey, Transfers } from './transfers.ts';
 
 /** `lineOf` tells the line of a path in the file, from 1. Throws only when the values have gaps: a broken invariant. */
 export function buildConfig(values: FileValues, lineOf: (path: Path) => number): Config {
@@ -46,6 +47,7 @@ export function buildConfig(values: FileValues, lineOf: (path: Path) => number):
     zones: entriesOf(dns.zones).map(([key, zone]) => buildZone(key, zone, lineOf)),
     dnsProtocol: buildProtocol(dns),
     queryLog: buildQueryLogs(given(dns.log)),
+    transfers: buildTransfers(dns),
     networks: entriesOf(dns.networks).flatMap(([name, network]): NetworkEntry[] =>
       given(network.prefixes).map((prefix) => ({
         name,
@@ -97,6 +99,29 @@ function buildProtocol(dns: NonNullable<FileValues['dns']>): DnsProtocol {
       keepaliveMs: given(tcp.keepalive),
     },
     tell: { version: version === false ? null : version, server: given(tell.server), epoch: given(tell.epoch) },
+  };
+}
+
+function buildTransfers(dns: NonNullable<FileValues['dns']>): Transfers {
+  const limits = given(dns.transfers);
+  const keys = entriesOf(dns.keys).map(([text, { algorithm, secret }]): TransferKey => {
+    const reading = readDomainName(text);
+    const name = given(reading.ok ? reading.value : undefined);
+    return { name, algorithm: given(algorithm), secret: given(secret) };
+  });
+  return {
+    keys: new Map(keys.map((key) => [key.name, key])),
+    secondaries: mapOf(
+      dns.secondaries,
+      (name, values): Secondary => ({
+        name,
+        from: (values.from ?? []).map(given),
+        notify: (values.notify ?? []).map(given),
+        key: values.key ?? null,
+        zones: values.zones === undefined ? null : values.zones.map(given),
+      }),
+    ),
+    limits: { maxAtOnce: given(limits.atOnce), journalBytes: given(limits.journal) },
   };
 }
 
@@ -181,6 +206,7 @@ function buildService(name: string, values: ServiceValues, roster: Roster, file:
     trafficClass: given(values.class),
     ttlSeconds: given(values.ttl),
     vips: new Map(vips.map(([site, addresses]) => [site, addresses.map(given)])),
+    secondarySites: values.secondarySites?.map(given) ?? vips.map(([site]) => site),
     ports: given(values.ports).map(given),
     scheduler: given(values.scheduler),
     load: buildLoad(values),
@@ -277,7 +303,7 @@ function buildZone(key: string, values: ZoneValues, lineOf: (path: Path) => numb
       }
     }
   }
-  const common = { name, ttlSeconds, records };
+  const common = { name, ttlSeconds, records, isSerialCounted: values.serial === 'auto' };
   if (values.file !== undefined) {
     const file = { path: values.file, line: lineOf(['dns', 'zones', key, 'file']), records: null };
     return { ...common, ...UNREAD_AUTHORITY, file };
@@ -288,7 +314,7 @@ function buildZone(key: string, values: ZoneValues, lineOf: (path: Path) => numb
     file: null,
     primaryServer: given(soa.primary),
     contact: given(soa.contact),
-    serial: given(soa.serial),
+    serial: soa.serial ?? 0,
     refreshSeconds: given(soa.refresh),
     retrySeconds: given(soa.retry),
     expireSeconds: given(soa.expire),

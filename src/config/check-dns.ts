@@ -3,6 +3,7 @@ import { formatAddress, formatPrefix, type Prefix } from '../net/address.ts';
 import { checkReference } from './check-machines.ts';
 import { checkQueryLog } from './check-query-log.ts';
 import { checkZoneRecords } from './check-records.ts';
+import { checkSerial, checkTransfers } from './check-transfers.ts';
 import { absoluteName, isWithin, readDomainName, zoneOf } from './dns-names.ts';
 import { nearestName } from './nearest.ts';
 import { listNames, type Path, type Report } from './problem.ts';
@@ -16,12 +17,14 @@ export function checkDns(values: FileValues, report: Report): void {
   checkServers(values, report);
   checkQueryLog(values, report);
   checkNetworks(values, report);
+  checkTransfers(values, zones, report);
   const steered = checkServiceNames(values, zones, report);
   for (const [key, zone] of entriesOf(dns.zones)) {
     const name = canonicalZone(key);
     if (name === null) continue;
     const path = ['dns', 'zones', key];
     checkSource(path, report);
+    checkSerial(path, report);
     checkNameServers(path, name, zone, zones, steered, report);
     checkTimes(path, zone, report);
     checkZoneRecords(path, name, zone, zones, steered, report);

@@ -2,6 +2,7 @@
 import { type Address, formatAddress, formatHostOrPrefix, formatPrefix, type Prefix } from '../net/address.ts';
 import type { FileReference, LocationFiles } from './location-files.ts';
 import type { Config, DnsProtocol, Zone, ZoneFileRecord } from './model.ts';
+import type { Transfers } from './transfers.ts';
 
 export interface ConfigChange {
   readonly section: 'site' | 'balancer' | 'backend' | 'service' | 'name server' | 'zone' | 'network' | 'setting';
@@ -21,12 +22,15 @@ export interface FieldChange {
 export function diffConfigs(before: Config, after: Config): ConfigChange[] {
   const zones = (config: Config) => new Map(config.zones.map((zone) => [zone.name, describeZone(zone)]));
   const networks = (config: Config) => new Map(config.networks.map((entry) => [formatPrefix(entry.prefix), entry]));
-  const settings = ({ name, defaultLocation, api, stateFolder, dnsProtocol, steering, locationFiles }: Config) =>
+  const settings = (config: Config) => {
+    const { name, defaultLocation, api, stateFolder, dnsProtocol, steering, locationFiles, transfers } = config;
+    return
     new Map<string, object>([
       ...Object.entries({ name, defaultLocation, api, stateFolder }).map(([key, value]) => [key, { value }] as const),
       ['steering', steering],
       ['locationFiles', describeLocationFiles(locationFiles)],
       ['dnsProtocol', { ...dnsProtocol, cookies: describeCookies(dnsProtocol) }],
+      ['transfers', describeTransfers(transfers)],
     ]);
   return [
     ...diffSection('site', before.sites, after.sites),
@@ -73,6 +77,15 @@ function fnv1a(hash: number, bytes: ArrayLike<number>): number {
 function describeCookies({ cookies }: DnsProtocol): object {
   const beginning = (secret: Uint8Array) => `${describe(secret.subarray(0, 2))}...`;
   return { ...cookies, secrets: cookies.secrets.map(beginning) };
+}
+
+/** Of secrets a sum, enough to see that they changed. */
+function describeTransfers({ keys, secondaries, limits }: Transfers): object {
+  const described = [...keys.values()].map(({ name, algorithm, secret }) => {
+    const sum = fnv1a(fnv1a(0x811c9dc5, secret), secret) >>> 0;
+    return [name, `${algorithm} ${(sum & 0xffff).toString(16).padStart(4, '0')}...`] as const;
+  });
+  return { keys: new Map(described), secondaries, limits };
 }
 
 function diffSection(

@@ -82,9 +82,16 @@ export function readDocument(text: string): ConfigDocument {
   };
 }
 
+/** What stands there is not to be printed. */
+function isSecret(path: Path): boolean {
+  return path[0] === 'dns' && (path[1] === 'keys' || (path[1] === 'cookies' && path[2] === 'secrets'));
+}
+
 function toProblem(finding: Finding, value: unknown, place: { line: number; column: number }): ConfigProblem {
   const { message, remedy } = finding;
-  return { path: formatPath(finding.path), ...place, value: formatValue(value), message, remedy };
+  // A secret that is nearly right is told to nobody.
+  const told = isSecret(finding.path) ? '' : formatValue(value);
+  return { path: formatPath(finding.path), ...place, value: told, message, remedy };
 }
 
 function locate(document: Document, path: Path, at: 'key' | 'value'): number {
@@ -217,7 +224,7 @@ function syntaxProblem(
     path: formatPath(path),
     line: Math.max(1, line),
     column: Math.max(1, col),
-    value: formatValue(text.slice(offset, end < 0 ? undefined : end).trim()),
+    value: isSecret(path) ? '' : formatValue(text.slice(offset, end < 0 ? undefined : end).trim()),
     message,
     remedy: SYNTAX_REMEDIES[code] ?? 'put it right; YAML is explained at https://yaml.org/spec/1.2.2/',
   };

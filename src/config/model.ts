@@ -6,6 +6,7 @@ import type { Address, Prefix } from '../net/address.ts';
 import type { AddressSegments } from '../net/address-segments.ts';
 import type { PrefixMap } from '../net/prefix-map.ts';
 import type { ListedEntries, LocationFiles } from './location-files.ts';
+import type { Transfers } from './transfers.ts';
 
 export type TrafficClass = 'latency' | 'throughput' | 'batch';
 export const SCHEDULERS = [
@@ -242,6 +243,8 @@ export interface Service {
   readonly ttlSeconds: number;
   /** By site name: addresses, as prefixes of their full length, and prefixes of which every address is served. */
   readonly vips: ReadonlyMap<string, readonly Prefix[]>;
+  /** Sites whose VIPs secondaries answer with, since they cannot steer. */
+  readonly secondarySites: readonly string[];
   readonly ports: readonly ServicePort[];
   readonly scheduler: Scheduler;
   /** Given for least-load and predictive only. */
@@ -388,6 +391,8 @@ export interface Zone {
   readonly primaryServer: string;
   readonly contact: string;
   readonly serial: number;
+  /** Portico counts the serial; 0 in the operator's file. */
+  readonly isSerialCounted: boolean;
   readonly refreshSeconds: number;
   readonly retrySeconds: number;
   readonly expireSeconds: number;
@@ -482,6 +487,7 @@ export interface Config {
   readonly zones: readonly Zone[];
   readonly dnsProtocol: DnsProtocol;
   readonly queryLog: QueryLogs;
+  readonly transfers: Transfers;
   readonly networks: readonly NetworkEntry[];
   readonly locationFiles: LocationFiles;
   /** `networks` with what files say; null: there are no files, or they were not read (`parseConfig` reads none). */

@@ -7,6 +7,7 @@ import {
   readBoolean,
   readChoice,
   readHttpPath,
+  readName,
   readNamesOrAll,
   readPolicyShape,
   readScheduler,
@@ -301,7 +302,7 @@ function policyShape(build: SchemaBuilder) {
   };
 }
 
-export function serviceSchema(build: SchemaBuilder) {
+function vipShape(build: SchemaBuilder) {
   const vip = build.field(
     {
       type: 'string',
@@ -310,6 +311,23 @@ export function serviceSchema(build: SchemaBuilder) {
     },
     readVip,
   );
+  return {
+    vips: build.names(
+      'virtual IP addresses by site',
+      build.list('addresses and prefixes at the site', vip, '[192.0.2.10]'),
+      '{ eu: [192.0.2.10] }',
+    ),
+    secondarySites: build
+      .list(
+        'sites whose VIPs secondaries answer with, for they cannot steer; default: all',
+        build.field({ type: 'string', description: 'a site', examples: ['eu'] }, readName),
+        '[eu]',
+      )
+      .optional(),
+  };
+}
+
+export function serviceSchema(build: SchemaBuilder) {
   return build.object('what users reach', {
     dnsName: build.optional(
       { type: 'string', description: 'name that DNS answers with VIPs; default: none', examples: ['www.example.net'] },
@@ -322,11 +340,7 @@ export function serviceSchema(build: SchemaBuilder) {
       (raw) => readChoice(raw, ['latency', 'throughput', 'batch'] as const),
       'latency',
     ),
-    vips: build.names(
-      'virtual IP addresses by site',
-      build.list('addresses and prefixes at the site', vip, '[192.0.2.10]'),
-      '{ eu: [192.0.2.10] }',
-    ),
+    ...vipShape(build),
     ports: build.list(
       'ports with their protocol',
       build.field(

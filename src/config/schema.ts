@@ -22,7 +22,17 @@ import { locationFilesShape } from './schema-locations.ts';
 import { protocolShape } from './schema-protocol.ts';
 import { queryLogSchema } from './schema-query-log.ts';
 import { serviceSchema } from './schema-services.ts';
-import { readBandwidth, readInteger, readNumber, readRate, readSeconds, readShare } from './units.ts';
+import { transferShape } from './schema-transfers.ts';
+import {
+  type Reading,
+  readBandwidth,
+  readInteger,
+  readNumber,
+  readRate,
+  readSeconds,
+  readShare,
+  wrong,
+} from './units.ts';
 
 /** RFC 2181 section 8. */
 const MAX_TTL_SECONDS = 2 ** 31 - 1;
@@ -222,31 +232,54 @@ function backendSchema(build: SchemaBuilder) {
   });
 }
 
+function domainName(build: SchemaBuilder, description: string, example: string) {
+  return build.field({ type: 'string', description, examples: [example] }, readDomainName);
+}
+
+function ttl(build: SchemaBuilder, description: string, fallback: string, max = MAX_TTL_SECONDS) {
+  return build.optional(
+    { ...DURATION_NOTE, description, examples: [fallback] },
+    (raw) => readSeconds(raw, 0, max),
+    fallback,
+  );
+}
+
+function readContact(raw: unknown): Reading<string> {
+  const text = typeof raw === 'string' ? /^([^@\s]+)@([^@\s]+)$/.exec(raw) : null;
+  // RFC 1035 8: the first label is the local part, its dots escaped.
+  if (text !== null && readDomainName(text[2]).ok) return { ok: true, value: text[0] };
+  return wrong('this is not a mail address', 'write one like hostmaster@example.net');
+}
+
+function soaSchema(build: SchemaBuilder) {
+  return build
+    .object('start of authority', {
+      primary: domainName(build, 'primary name server, in full', 'ns1.example.net'),
+      contact: build.field(
+        { type: 'string', description: 'mail address', examples: ['hostmaster@example.net'] },
+        readContact,
+      ),
+      serial: build
+        .field(
+          { type: 'integer', description: 'raise it with each change of records', examples: [2_026_010_101] },
+          (raw) => readInteger(raw, 0, 4_294_967_295),
+        )
+        .optional(),
+      refresh: ttl(build, 'for secondaries: how often they look', '1h'),
+      retry: ttl(build, 'for secondaries: how soon they look again after a failure', '15m'),
+      expire: ttl(build, 'for secondaries: how long they answer without the primary', '14d'),
+      negativeTtl: ttl(build, 'how long "there is no such name" may be kept', '60s', 86_400),
+    })
+    .optional();
+}
+
 function zoneSchema(build: SchemaBuilder) {
-  const name = (description: string, example: string) =>
-    build.field({ type: 'string', description, examples: [example] }, readDomainName);
-  const ttl = (description: string, fallback: string, max = MAX_TTL_SECONDS) =>
-    build.optional(
-      { ...DURATION_NOTE, description, examples: [fallback] },
-      (raw) => readSeconds(raw, 0, max),
-      fallback,
-    );
-  const contact = (raw: unknown) => {
-    const text = typeof raw === 'string' ? /^([^@\s]+)@([^@\s]+)$/.exec(raw) : null;
-    // RFC 1035 8: the first label is the local part, its dots escaped.
-    if (text !== null && readDomainName(text[2]).ok) return { ok: true, value: raw as string } as const;
-    return {
-      ok: false,
-      message: 'this is not a mail address',
-      remedy: 'write one like hostmaster@example.net',
-    } as const;
-  };
   const data = build.field(
     { type: ['string', 'array', 'number'], description: 'data as in a zone file', examples: ['192.0.2.1'] },
     readRecordData,
   );
   return build.object('a zone that is served with authority', {
-    ttl: ttl('of records that say nothing else', '1h'),
+    ttl: ttl(build, 'of records that say nothing else', '1h'),
     file: build.optional(
       {
         type: 'string',
@@ -255,30 +288,22 @@ function zoneSchema(build: SchemaBuilder) {
       },
       readFilePath,
     ),
+    serial: build.optional(
+      {
+        enum: ['auto'],
+        description: 'auto: Portico counts the serial itself, with each change of static data',
+        examples: ['auto'],
+      },
+      (raw) => readChoice(raw, ['auto'] as const),
+    ),
     nameServers: build
       .list(
         'names of the name servers, in full',
-        name('name in full', 'ns1.example.net'),
+        domainName(build, 'name in full', 'ns1.example.net'),
         '[ns1.example.net, ns2.example.net]',
       )
       .optional(),
-    soa: build
-      .object('start of authority', {
-        primary: name('primary name server, in full', 'ns1.example.net'),
-        contact: build.field(
-          { type: 'string', description: 'mail address', examples: ['hostmaster@example.net'] },
-          contact,
-        ),
-        serial: build.field(
-          { type: 'integer', description: 'raise it with each change of records', examples: [2_026_010_101] },
-          (raw) => readInteger(raw, 0, 4_294_967_295),
-        ),
-        refresh: ttl('for secondaries: how often they look', '1h'),
-        retry: ttl('for secondaries: how soon they look again after a failure', '15m'),
-        expire: ttl('for secondaries: how long they answer without the primary', '14d'),
-        negativeTtl: ttl('how long "there is no such name" may be kept', '60s', 86_400),
-      })
-      .optional(),
+    soa: soaSchema(build),
     records: build.names(
       'static records: name, type, data. Names are relative to the zone, "@" is the zone',
       build.names(
@@ -360,6 +385,7 @@ function dnsSchema(build: SchemaBuilder) {
     defaultLocation: build.object(place.description, place.shape).optional(),
     ...protocolShape(build),
     log: queryLogSchema(build),
+    ...transferShape(build),
     zones: build.names('zones by name', zoneSchema(build), null),
   });
 }

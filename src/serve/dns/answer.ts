@@ -18,6 +18,7 @@ import { EXPLANATION } from './extended-error.ts';
 import { type HashedName, hashName } from './name-table.ts';
 import { optBytes, writeOpt } from './opt.ts';
 import { serverRecord } from './server-record.ts';
+import { NO_TRANSFERS, type Signer, type TransferPolicy } from './transfer/access.ts';
 import type { Name } from './wire/name.ts';
 import { CLASS, FLAG, RCODE, RECORD_TYPE } from './wire/numbers.ts';
 import { clearQuery, decodeQuery, HEADER_BYTES, read16 } from './wire/query.ts';
@@ -47,6 +48,10 @@ export class Answerer {
   readonly #query = this.facts.query;
   readonly #writer = new MessageWriter();
   readonly #chooser = new Chooser();
+  /** Keys and secondaries: may be replaced between queries. */
+  transfers: TransferPolicy = NO_TRANSFERS;
+  /** Of the query in hand, if its signature is good. */
+  signer: Signer | null = null;
   #message: Uint8Array = new Uint8Array(0);
   #asker: Asker = NOBODY;
   #queryFlags = 0;
@@ -73,14 +78,16 @@ export class Answerer {
 
   /**
    * Answers the query in the first `length` bytes of `message` into `out`, which has at least 1,232 bytes for UDP and 65,535 for TCP; returns
-   * the length of the answer, 0 for none: the message is an answer itself, or less than a header. Never throws, whatever the bytes.
+   * the length of the answer, 0 for none: the message is an answer itself, or less than a header. Never throws, whatever the bytes. A query
+   * with TSIG is answered as if it had none (`answerSigned` judges it), or, with `signer`, as if it were good.
    */
-  answer(message: Uint8Array, length: number, asker: Asker, out: Uint8Array): number {
+  answer(message: Uint8Array, length: number, asker: Asker, out: Uint8Array, signer: Signer | null = null): number {
     if (length < HEADER_BYTES) return 0;
     const flags = read16(message, 2);
     if ((flags & FLAG.QR) !== 0) return 0;
     this.#message = message;
     this.#asker = asker;
+    this.signer = signer;
     this.#queryFlags = flags;
     this.#flags = 0;
     this.#clearCounts();
@@ -111,16 +118,31 @@ export class Answerer {
    * again with the cookie in there. Returns its length: at most the query's and the 16 bytes of a server's cookie.
    */
   shorten(how: 'truncated' | 'bad-cookie', out: Uint8Array): number {
+    this.#retract();
+    this.facts.rcode = how === 'truncated' ? RCODE.NOERROR : RCODE.BADCOOKIE;
+    if (how === 'truncated') this.#truncate();
+    else this.#rewind();
+    return this.#finish(out);
+  }
+
+  /** Replaces the answer that was just made into `out` by an error without data. */
+  fail(rcode: number, out: Uint8Array): number {
+    this.#retract();
+    this.facts.rcode = rcode;
+    this.facts.kind = 'error';
+    this.facts.subject = 0;
+    this.#rewind();
+    return this.#finish(out);
+  }
+
+  #retract(): void {
     const { facts } = this;
-    facts.rcode = how === 'truncated' ? RCODE.NOERROR : RCODE.BADCOOKIE;
     facts.steered = null;
+    facts.transfer = null;
     facts.scopeLength = 0;
     facts.explanation = null;
     this.#query.wantsServerId = false;
     this.#flags = 0;
-    if (how === 'truncated') this.#truncate();
-    else this.#rewind();
-    return this.#finish(out);
   }
 
   #clearCounts(): void {
@@ -189,15 +211,35 @@ export class Answerer {
       hashes: query.suffixHash,
     };
     const closest = query.class === CLASS.IN ? findClosest(this.sources.zones, name) : undefined;
-    const isTransfer = query.type === RECORD_TYPE.AXFR || query.type === RECORD_TYPE.IXFR;
-    if (closest === undefined || isTransfer) {
+    if (query.type === RECORD_TYPE.AXFR || query.type === RECORD_TYPE.IXFR) {
+      const isApex =
+        closest !== undefined && isExact(closest, name) && closest.name.length === closest.zone.name.length;
+      this.#answerTransfer(isApex ? closest.zone : null);
+      return;
+    }
+    if (closest === undefined) {
       this.facts.rcode = RCODE.REFUSED;
-      this.facts.explanation = closest === undefined ? EXPLANATION.notAuthoritative : EXPLANATION.noTransfer;
+      this.facts.explanation = EXPLANATION.notAuthoritative;
       return;
     }
     this.facts.kind = 'positive';
     this.facts.subject = hashOf(name, closest.name);
     this.#answerName(name, closest);
+  }
+
+  /** The messages themselves are for who serves the connection. */
+  #answerTransfer(zone: CompiledZone | null): void {
+    const { facts } = this;
+    const verdict = this.transfers.judge(zone, this.#query.type, this.#asker, this.signer);
+    if (verdict.action === 'refuse' || zone === null) {
+      facts.rcode = verdict.action === 'refuse' ? verdict.rcode : RCODE.NOTAUTH;
+      facts.explanation = verdict.action === 'refuse' ? verdict.explanation : null;
+      return;
+    }
+    facts.kind = 'positive';
+    this.#flags |= FLAG.AA;
+    if (verdict.action === 'stream') facts.transfer = zone;
+    else this.#addAnswers(zone.name, zone.soa);
   }
 
   /** RFC 1034 4.3.2, from the name through aliases of its zone to data, a delegation or nothing. */

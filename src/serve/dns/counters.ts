@@ -10,9 +10,26 @@
  */
 import { POLICY_KINDS, type PolicyKind } from '../../config/model.ts';
 import type { ChoiceReason } from '../../decide/steer/plan.ts';
+import {
+  createNotifyCounts,
+  createTransferCounts,
+  type NotifyCounts,
+  type TransferCounts,
+} from './transfer/transfer-counts.ts';
 import { RCODE, RECORD_TYPE } from './wire/numbers.ts';
 
 export type Transport = 'udp' | 'tcp';
+
+/** What signatures of queries proved to be (RFC 8945). */
+export interface SignatureCounts {
+  good: number;
+  badkey: number;
+  badsig: number;
+  badtime: number;
+  /** The MAC is cut off. */
+  badtrunc: number;
+  malformed: number;
+}
 
 export interface DnsCounters {
   readonly queries: Record<Transport, number>;
@@ -49,6 +66,10 @@ export interface DnsCounters {
     /** Limits that another prefix took the place of while they were in use: more prefixes at once than there is room for. */
     displaced: number;
   };
+  readonly transfers: TransferCounts;
+  readonly notifies: NotifyCounts;
+  /** Of queries with TSIG. */
+  readonly signatures: SignatureCounts;
   /** Answers that the socket did not take, or whose connection went. */
   unsent: number;
   /** Why the site of a steered answer was chosen. */
@@ -81,6 +102,7 @@ const RESPONSE_CODES = [
   'notimp',
   'refused',
   'yxdomain',
+  'notauth',
   'badvers',
   'badcookie',
 ] as const;
@@ -89,6 +111,7 @@ export type ResponseCode = (typeof RESPONSE_CODES)[number];
 /** Others than these are never sent. */
 export function responseCodeName(rcode: number): ResponseCode {
   if (rcode === RCODE.BADVERS) return 'badvers';
+  if (rcode === RCODE.NOTAUTH) return 'notauth';
   return rcode === RCODE.BADCOOKIE ? 'badcookie' : RESPONSE_CODES[rcode];
 }
 
@@ -133,6 +156,9 @@ export function createDnsCounters(): DnsCounters {
     cookies: { client: 0, good: 0, bad: 0 },
     truncated: 0,
     limits: { slipped: 0, displaced: 0 },
+    transfers: createTransferCounts(),
+    notifies: createNotifyCounts(),
+    signatures: { good: 0, badkey: 0, badsig: 0, badtime: 0, badtrunc: 0, malformed: 0 },
     unsent: 0,
     choices: { free: 0, full: 0, static: 0 },
     policies: zeros(POLICY_KINDS),

@@ -8,7 +8,7 @@ import type { Draws } from './draws.ts';
 import type { Explanation } from './extended-error.ts';
 import type { ServerIdentity } from './server-record.ts';
 import { createQuery, type Query } from './wire/query.ts';
-import type { CompiledZones, SteeredName } from './zones.ts';
+import type { CompiledZone, CompiledZones, SteeredName } from './zones.ts';
 
 /** Ours, in OPT and as the limit of answers: no path fragments it (DNS flag day 2020). */
 export const MAX_UDP_BYTES = 1232;
@@ -67,6 +67,8 @@ export interface AnswerFacts {
   /** Only with `steered`: index of the site that is told first, and why it. */
   site: number;
   reason: ChoiceReason;
+  /** A zone that has to be sent as a whole, in place of the answer; null: none. */
+  transfer: CompiledZone | null;
 }
 
 export function createFacts(): AnswerFacts {
@@ -82,6 +84,7 @@ export function createFacts(): AnswerFacts {
     steered: null,
     site: 0,
     reason: 'free',
+    transfer: null,
   };
 }
 
@@ -95,4 +98,5 @@ export function clearFacts(facts: AnswerFacts): void {
   facts.scopeLength = 0;
   facts.explanation = null;
   facts.steered = null;
+  facts.transfer = null;
 }

@@ -14,7 +14,10 @@ function explanation(code: number, text: string): Explanation {
 
 export const EXPLANATION = {
   notAuthoritative: explanation(EXTENDED_ERROR.NOT_AUTHORITATIVE, ''),
-  noTransfer: explanation(EXTENDED_ERROR.NOT_SUPPORTED, 'zone transfer'),
+  transferProhibited: explanation(EXTENDED_ERROR.PROHIBITED, 'zone transfer'),
+  transferByTcp: explanation(EXTENDED_ERROR.NOT_SUPPORTED, 'zone transfer by UDP'),
+  transferOfSigned: explanation(EXTENDED_ERROR.NOT_SUPPORTED, 'transfer of a signed zone'),
+  transfersBusy: explanation(EXTENDED_ERROR.OTHER, 'too many zone transfers at once'),
   /** Of the codes none says this: those about stale answers and unreachable authorities speak of resolvers. */
   nothingHealthy: explanation(EXTENDED_ERROR.OTHER, 'no site is healthy'),
 } as const;

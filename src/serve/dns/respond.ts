@@ -4,6 +4,7 @@ import { countSite, type DnsCounters, responseCodeName, typeClass } from './coun
 import type { Asker } from './exchange.ts';
 import type { QueryRecorder } from './query-log/ring.ts';
 import type { RateLimiter } from './rate-limit.ts';
+import { answerSigned } from './transfer/signed-answers.ts';
 import { RCODE } from './wire/numbers.ts';
 import { HEADER_BYTES } from './wire/query.ts';
 
@@ -46,7 +47,10 @@ export class Responder {
       dropped.port++;
       return 0;
     }
-    const answered = this.answerer.answer(message, length, asker, out);
+    let answered = this.answerer.answer(message, length, asker, out);
+    if (this.answerer.facts.query.tsigStart > 0 && answered > 0) {
+      answered = answerSigned(this.answerer, this.#counters.signatures, message, length, asker, out);
+    }
     if (answered === 0) {
       if (length < HEADER_BYTES) dropped.short++;
       else dropped.response++;
@@ -57,7 +61,8 @@ export class Responder {
       dropped.loop++;
       return 0;
     }
-    const sent = isUdp ? this.#limit(answered, asker, out) : answered;
+    // Who signs well is known, and a short answer would need a signature again.
+    const sent = isUdp && this.answerer.signer === null ? this.#limit(answered, asker, out) : answered;
     if (!isUdp) this.#limiter.prove(asker);
     if (sent > 0) this.#count();
     this.#record(message, length, out, sent, asker, port, !isUdp);

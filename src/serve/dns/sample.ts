@@ -9,6 +9,7 @@ import {
   type StaticRecord,
   type Zone,
 } from '../../config/model.ts';
+import type { Transfers } from '../../config/transfers.ts';
 import type { SteeringView } from '../../decide/steer/nearest.ts';
 import { type Address, hostPrefix, parseAddress, parsePrefix } from '../../net/address.ts';
 
@@ -39,6 +40,7 @@ export function zone(name: string, records: readonly StaticRecord[], nameServers
     primaryServer: 'ns1.example.test',
     contact: 'host.master@example.test',
     serial: 4_000_000_001,
+    isSerialCounted: false,
     refreshSeconds: 7200,
     retrySeconds: 900,
     expireSeconds: 1209600,
@@ -60,6 +62,7 @@ export function service(name: string, dnsName: string, vips: Record<string, stri
     trafficClass: 'latency',
     ttlSeconds,
     vips: new Map(Object.entries(vips).map(([site, list]) => [site, list.map((text) => hostPrefix(address(text)))])),
+    secondarySites: Object.keys(vips),
     ports: [{ protocol: 'tcp', port: 80 }],
     scheduler: 'maglev',
     load: null,
@@ -163,6 +166,10 @@ export function testProtocol(changes: Partial<DnsProtocol> = {}): DnsProtocol {
   };
 }
 
+export function testTransfers(changes: Partial<Transfers> = {}): Transfers {
+  return { keys: new Map(), secondaries: new Map(), limits: { maxAtOnce: 10, journalBytes: 65_536 }, ...changes };
+}
+
 /** Forty addresses at one site: more than 512 bytes hold. */
 const MANY_VIPS = Array.from({ length: 40 }, (_, i) => `203.0.113.${i + 1}`);
 
@@ -198,6 +205,7 @@ export function testConfig(changes: Partial<Config> = {}): Config {
     locationFiles: { lists: [], city: null, country: null, asn: null },
     clients: null,
     queryLog: { dnstap: null, json: null },
+    transfers: testTransfers(),
     networks: [
       network('10.0.0.0/8', NEW_YORK),
       // A hole in it, and in the hole a network as around.

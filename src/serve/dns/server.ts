@@ -14,6 +14,9 @@ import { Responder } from './respond.ts';
 import { compileServed, type Served } from './served.ts';
 import { type BoundAddress, isWildcardAddress, openUdp, type SocketSource, type UdpSocket } from './sockets.ts';
 import { listenTcp, MAX_UNREAD_BYTES, TcpConnections, type TcpLimits } from './tcp.ts';
+import { Secondaries, type SecondariesOptions } from './transfer/secondaries.ts';
+import { ZoneHistory } from './transfer/zone-history.ts';
+import type { SecondaryZone } from './transfer/zone-transfers.ts';
 import { STOP } from './udp-worker-shared.ts';
 import { UdpWorkers } from './udp-workers.ts';
 
@@ -22,7 +25,7 @@ export interface DnsLog {
   warn(fields: object, message: string): void;
 }
 
-export interface DnsServerOptions {
+export interface DnsServerOptions extends Pick<SecondariesOptions, 'history' | 'notifyFrom'> {
   readonly config: Config;
   /** One entry for each address that is answered on. `moreUdp`: further sockets there (SO_REUSEPORT), so that each thread has its own. */
   readonly sockets: readonly {
@@ -57,14 +60,17 @@ export interface DnsServer {
   /** Of now; a new object each time. */
   readonly counters: DnsCounters;
   readonly queryLog: QueryLog;
+  /** What secondaries were seen to do. */
+  secondaries(): readonly SecondaryZone[];
   /** Where it listens while it runs, in the order of `sockets`. */
   bound(): readonly { readonly udp: BoundAddress; readonly tcp: BoundAddress }[];
 }
 
 /** Throws when the configuration's zones have problems (`compileZones` names them) or an address is a wildcard. */
 export function createDnsServer(options: DnsServerOptions): DnsServer {
+  const history = options.history ?? new ZoneHistory(null, options.log);
   const served: Served = {
-    config: options.config,
+    config: history.settle(options.config),
     serverName: options.serverName ?? null,
     epoch: options.epoch ?? null,
     ownSecret: randomBytes(16),
@@ -77,7 +83,7 @@ export function createDnsServer(options: DnsServerOptions): DnsServer {
     );
   }
   refuseWildcards(options);
-  return new SocketsServer(options, served, compiled.sources);
+  return new SocketsServer({ ...options, history }, served, compiled.sources);
 }
 
 function refuseWildcards({ sockets }: DnsServerOptions): void {
@@ -89,9 +95,11 @@ function refuseWildcards({ sockets }: DnsServerOptions): void {
 
 const SILENT: DnsLog = { info: () => {}, warn: () => {} };
 
+type HistoricOptions = DnsServerOptions & { readonly history: ZoneHistory };
+
 /** TCP is served by the thread that made it, UDP by threads of their own. */
 class SocketsServer implements DnsServer {
-  readonly #options: DnsServerOptions;
+  readonly #options: HistoricOptions;
   /** Of TCP. */
   readonly #own = createDnsCounters();
   /** Of threads that were stopped. */
@@ -100,6 +108,7 @@ class SocketsServer implements DnsServer {
   readonly #limiter: RateLimiter;
   readonly #answerer: Answerer;
   readonly #connections: TcpConnections;
+  readonly #secondaries: Secondaries;
   readonly queryLog: QueryLog;
   #served: Served;
   #workers: UdpWorkers | null = null;
@@ -108,12 +117,14 @@ class SocketsServer implements DnsServer {
   #tcp: { readonly bound: BoundAddress; close(): Promise<void> }[] = [];
   #reloading: Promise<unknown> = Promise.resolve();
 
-  constructor(options: DnsServerOptions, served: Served, sources: AnswerSources) {
+  constructor(options: HistoricOptions, served: Served, sources: AnswerSources) {
     this.#options = options;
     this.#served = served;
     const { memory, seed } = this.#limits;
     this.#limiter = new RateLimiter(served.config.dnsProtocol.rateLimit, seed, this.#own.limits, memory);
     this.#answerer = new Answerer(sources);
+    this.#secondaries = new Secondaries(options, this.#own);
+    this.#secondaries.serve(served.config, this.#answerer);
     this.queryLog = new QueryLog({
       config: served.config,
       server: served.serverName ?? 'portico',
@@ -121,7 +132,7 @@ class SocketsServer implements DnsServer {
       log: options.log ?? SILENT,
     });
     const responder = new Responder(this.#answerer, this.#limiter, this.#own, this.queryLog.addRecorder());
-    this.#connections = new TcpConnections(responder, this.#own, this.#tcpLimits());
+    this.#connections = new TcpConnections(responder, this.#own, this.#tcpLimits(), this.#secondaries.transfers);
   }
 
   #tcpLimits(): TcpLimits {
@@ -149,10 +160,12 @@ class SocketsServer implements DnsServer {
     const addRing = () => this.queryLog.addRing();
     this.#workers = new UdpWorkers(this.#served, { sockets: this.#udp, view, limits: this.#limits, addRing, log });
     for (const pair of this.bound()) log?.info(pair, 'DNS listens');
+    this.#secondaries.start();
   }
 
   async stop(): Promise<void> {
     await this.#reloading;
+    this.#secondaries.stop();
     const [workers, tcp, udp] = [this.#workers, this.#tcp, this.#udp.flat()];
     this.#workers = null;
     this.#tcp = [];
@@ -170,7 +183,8 @@ class SocketsServer implements DnsServer {
     return result;
   }
 
-  async #reloadNow(config: Config, epoch: string | undefined): Promise<ReloadResult> {
+  async #reloadNow(read: Config, epoch: string | undefined): Promise<ReloadResult> {
+    const config = this.#options.history.settle(read);
     const served = { ...this.#served, config, epoch: epoch ?? this.#served.epoch };
     const compiled = compileServed(served, this.#options.steering);
     if (!compiled.ok) {
@@ -183,6 +197,7 @@ class SocketsServer implements DnsServer {
     this.#limiter.limits = config.dnsProtocol.rateLimit;
     this.#connections.limits = this.#tcpLimits();
     this.queryLog.reload(config);
+    this.#secondaries.serve(config, this.#answerer);
     return { ok: true, warnings: compiled.warnings };
   }
 
@@ -192,6 +207,10 @@ class SocketsServer implements DnsServer {
     addCounters(counters, this.#past);
     this.#workers?.addCounters(counters);
     return counters;
+  }
+
+  secondaries(): readonly SecondaryZone[] {
+    return this.#secondaries.transfers.status();
   }
 
   bound(): readonly { readonly udp: BoundAddress; readonly tcp: BoundAddress }[] {

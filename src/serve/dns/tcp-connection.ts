@@ -1,10 +1,11 @@
 /** One TCP connection: queries out of its bytes, answers into it. */
 import type { Socket } from 'node:net';
 import { nextTurn } from './sockets.ts';
+import type { AnswerStream } from './transfer/zone-transfers.ts';
 
 export class TcpConnection {
   readonly socket: Socket;
-  readonly #answer: (message: Uint8Array) => Uint8Array | null;
+  readonly #answer: (message: Uint8Array) => Uint8Array | AnswerStream | null;
   /** Called when a query was answered and when waiting answers were read: bytes alone do not keep a connection. */
   readonly #onProgress: () => void;
   touchedMs = 0;
@@ -16,9 +17,15 @@ export class TcpConnection {
   #neededBytes = 2;
   #hasEnded = false;
   #isBlocked = false;
+  /** Several messages that are under way: what was asked after them waits. */
+  #stream: AnswerStream | null = null;
 
   /** `answer`: with the length before it; null: the message deserves none, and the connection is closed. */
-  constructor(socket: Socket, answer: (message: Uint8Array) => Uint8Array | null, onProgress: () => void) {
+  constructor(
+    socket: Socket,
+    answer: (message: Uint8Array) => Uint8Array | AnswerStream | null,
+    onProgress: () => void,
+  ) {
     this.socket = socket;
     this.#answer = answer;
     this.#onProgress = onProgress;
@@ -28,6 +35,7 @@ export class TcpConnection {
       this.#chunkBytes += chunk.length;
       if (this.#chunkBytes >= this.#neededBytes) this.#process();
     });
+    socket.on('close', () => this.#stream?.end(false));
     socket.on('drain', () => {
       onProgress();
       socket.resume();
@@ -47,6 +55,10 @@ export class TcpConnection {
     this.#isBlocked = false;
     socket.cork();
     for (;;) {
+      if (this.#stream !== null && !this.#pump(this.#stream)) {
+        this.#isBlocked = true;
+        break;
+      }
       this.#neededBytes = bytes.length < 2 ? 2 : 2 + bytes.readUInt16BE(0);
       if (bytes.length < this.#neededBytes) break;
       this.#isBlocked = socket.writableNeedDrain; // then 'drain' will come
@@ -57,7 +69,8 @@ export class TcpConnection {
         socket.destroy();
         return;
       }
-      socket.write(answer);
+      if (answer instanceof Uint8Array) socket.write(answer);
+      else this.#stream = answer;
       this.#onProgress();
       bytes = bytes.subarray(this.#neededBytes);
     }
@@ -66,6 +79,22 @@ export class TcpConnection {
     this.#chunkBytes = bytes.length;
     if (this.#isBlocked) socket.pause();
     else if (this.#hasEnded) socket.end();
+  }
+
+  /** Writes messages until they wait to be read (false; 'drain' will come) or all are written. */
+  #pump(stream: AnswerStream): boolean {
+    const { socket } = this;
+    while (!socket.destroyed && !socket.writableNeedDrain) {
+      const message = nextOf(stream);
+      if (message === null) {
+        this.#stream = null;
+        stream.end(true);
+        return true;
+      }
+      if (message === 'broken') socket.destroy();
+      else socket.write(message);
+    }
+    return false;
   }
 
   /** Answers what has arrived, then closes: resolves when all is sent, and at `deadlineMs` (of `performance.now`) at the latest. */
@@ -87,5 +116,14 @@ export class TcpConnection {
       socket.once('close', done);
       socket.end(done);
     });
+  }
+}
+
+/** Where a stream cannot go on, the connection ends: a secondary takes no half of a zone. */
+function nextOf(stream: AnswerStream): Uint8Array | null | 'broken' {
+  try {
+    return stream.next();
+  } catch {
+    return 'broken';
   }
 }

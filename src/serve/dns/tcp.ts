@@ -10,6 +10,10 @@ import { type Asker, MAX_TCP_BYTES } from './exchange.ts';
 import type { Responder } from './respond.ts';
 import { type BoundAddress, clientAddress, isWildcardAddress, nextTurn, type SocketSource } from './sockets.ts';
 import { TcpConnection } from './tcp-connection.ts';
+import { signAnswer } from './transfer/signed-answers.ts';
+import type { AnswerStream, ZoneTransfers } from './transfer/zone-transfers.ts';
+import { RCODE } from './wire/numbers.ts';
+import type { CompiledZone } from './zones.ts';
 
 export type TcpLimits = DnsProtocol['tcp'] & {
   /** Answers that wait to be read; beyond that no further query of the connection is looked at. */
@@ -70,6 +74,7 @@ function boundAddress(server: Server): BoundAddress {
 export class TcpConnections {
   /** May be replaced at any time; open connections are not closed for being too many. */
   limits: TcpLimits;
+  readonly #transfers: ZoneTransfers;
   readonly #responder: Responder;
   readonly #counters: DnsCounters;
   readonly #connections = new Set<TcpConnection>();
@@ -81,7 +86,8 @@ export class TcpConnections {
   readonly #out = new Uint8Array(2 + MAX_TCP_BYTES);
   readonly #answerOut = this.#out.subarray(2);
 
-  constructor(responder: Responder, counters: DnsCounters, limits: TcpLimits) {
+  constructor(responder: Responder, counters: DnsCounters, limits: TcpLimits, transfers: ZoneTransfers) {
+    this.#transfers = transfers;
     this.#responder = responder;
     this.#counters = counters;
     this.limits = limits;
@@ -146,17 +152,33 @@ export class TcpConnections {
     port: number,
     listener: number,
     connection: TcpConnection,
-  ): Uint8Array | null {
+  ): Uint8Array | AnswerStream | null {
     const keepaliveMs = this.#isStopping ? 0 : this.#idleMs(this.limits.keepaliveMs);
     const keepaliveTenths = Math.min(0xffff, Math.floor(keepaliveMs / 100));
     const asker: Asker = { client, transport: 'tcp', nowMs: Date.now(), listener, keepaliveTenths };
     const length = this.#responder.respond(message, message.length, asker, port, this.#answerOut);
     if (length === 0) return null;
-    const { query } = this.#responder.answerer.facts;
+    const { answerer } = this.#responder;
+    const { query, transfer } = answerer.facts;
+    if (transfer !== null) return this.#transfer(message, asker, transfer);
     if (query.hasEdns && query.wantsKeepalive) connection.isKeptAlive = true;
+    return this.#framed(length);
+  }
+
+  #framed(length: number): Uint8Array {
     this.#out[0] = length >> 8;
     this.#out[1] = length;
     return Buffer.from(this.#out.subarray(0, length + 2));
+  }
+
+  #transfer(message: Uint8Array, asker: Asker, zone: CompiledZone): Uint8Array | AnswerStream {
+    const { answerer } = this.#responder;
+    const { signer, facts } = answerer;
+    const stream = this.#transfers.begin(message, facts.query, zone, asker, signer);
+    if (stream !== null) return stream;
+    const length = answerer.fail(RCODE.FORMERR, this.#answerOut);
+    const isSigned = signer !== null;
+    return this.#framed(isSigned ? signAnswer(signer, this.#answerOut, length, asker.nowMs) : length);
   }
 
   #idleMs(fullMs: number): number {

@@ -12,6 +12,7 @@ import { RateLimiter } from './rate-limit.ts';
 import { Responder } from './respond.ts';
 import { compileServed } from './served.ts';
 import { SharedView, SiteLayout } from './shared-view.ts';
+import { createTransferPolicy } from './transfer/access.ts';
 import { CONTROL, STOP, type UdpWorkerStart, type WorkerNews } from './udp-worker-shared.ts';
 
 /** Also bounds how long a worker lives on when the process ends without stopping it. */
@@ -58,6 +59,8 @@ class UdpWorker {
       siteAnswers[layout.numberOf(service, site)]++;
     };
     const answerer = new Answerer(compiled.sources);
+    // Transfers themselves go by TCP.
+    answerer.transfers = createTransferPolicy(start.served.config.transfers, () => false);
     const recorder = new QueryRecorder(start.ring);
     this.#responder = new Responder(answerer, limiter, this.#counters, recorder, countSite);
     for (const { family } of start.sockets) {

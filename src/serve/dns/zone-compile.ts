@@ -20,8 +20,20 @@ export type ZonesResult =
 /** RFC 2181 section 8. */
 const MAX_TTL_SECONDS = 0x7fffffff;
 
+/** A configuration never changes, and reading one means compiling it several times: to check, to count serials, to serve. */
+const compiled = new WeakMap<Config, ZonesResult>();
+
 /** Compiles all zones and the services' names. `portico check` shows the problems; a server refuses a configuration that has any. */
 export function compileZones(config: Config): ZonesResult {
+  let result = compiled.get(config);
+  if (result === undefined) {
+    result = compile(config);
+    compiled.set(config, result);
+  }
+  return result;
+}
+
+function compile(config: Config): ZonesResult {
   const problems: ConfigProblem[] = [];
   const warnings: ConfigProblem[] = [];
   const add = (list: ConfigProblem[]) => (origin: Origin, message: string, remedy: string) => {

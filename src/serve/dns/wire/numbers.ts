@@ -52,6 +52,8 @@ export const RCODE = {
   REFUSED: 5,
   /** A DNAME made the name too long (RFC 6672 2.2). */
   YXDOMAIN: 6,
+  /** No authority for the zone, or for who asks: a signature is not good (RFC 8945 section 5.2). */
+  NOTAUTH: 9,
   /** Extended (RFC 6891 6.1.3): the upper 8 bits are in the OPT record. */
   BADVERS: 16,
   /** RFC 7873. */
@@ -69,6 +71,7 @@ export const OPTION = {
 /** Of extended errors (RFC 8914 section 4). */
 export const EXTENDED_ERROR = {
   OTHER: 0,
+  PROHIBITED: 18,
   NOT_AUTHORITATIVE: 20,
   NOT_SUPPORTED: 21,
 } as const;

@@ -45,6 +45,8 @@ export interface Query {
   /** Offset of the option's data, which is `subnetBytes` long: family, lengths, address. */
   subnetStart: number;
   subnetBytes: number;
+  /** Offset of the TSIG record, which is the last; 0: there is none. */
+  tsigStart: number;
 }
 
 export function createQuery(): Query {
@@ -73,6 +75,7 @@ export function createQuery(): Query {
     subnetSourceLength: 0,
     subnetStart: 0,
     subnetBytes: 0,
+    tsigStart: 0,
   };
 }
 
@@ -118,9 +121,10 @@ export function clearQuery(query: Query): void {
   query.wantsKeepalive = false;
   query.hasCookie = false;
   query.isCookieMalformed = false;
+  query.tsigStart = 0;
 }
 
-/** Reads what follows the question, of which only OPT is of interest. */
+/** Reads what follows the question, of which only OPT and TSIG are of interest. */
 function readRecords(message: Uint8Array, length: number, query: Query, start: number): DecodeResult {
   let position = start;
   const otherRecords = read16(message, 6) + read16(message, 8);
@@ -138,6 +142,10 @@ function readRecords(message: Uint8Array, length: number, query: Query, start: n
       if (message[ownerStart] !== 0) return bad('OPT with a name', ownerStart);
       const options = readOpt(message, position, dataStart, dataEnd, query);
       if (!options.ok) return options;
+    } else if (read16(message, position) === RECORD_TYPE.TSIG) {
+      // RFC 8945 section 5.1: the very last, and so one only.
+      if (i < otherRecords || i < records - 1) return bad('TSIG is not the last record', position);
+      query.tsigStart = ownerStart;
     }
     position = dataEnd;
   }
