@@ -81,12 +81,20 @@ function findAuthority(source: Zone, origin: Origin, report: ZoneReport): Author
     report.error({ ...origin, path, value: source.file?.path }, 'the zone file was not read', 'read it first');
     return null;
   }
-  return { soa: soa.data, ttlSeconds: soa.ttlSeconds, origin: fileOrigin([...origin.path, 'file'], soa), servers: [] };
+  return { soa: countedSoa(soa.data, source), ttlSeconds: soa.ttlSeconds, origin: fileOrigin([...origin.path, 'file'], soa), servers: [] };
 }
 
 /** Where a record of a zone file stands. `path`: of the file in the configuration. */
 export function fileOrigin(path: Path, { file, line, column }: ZoneFileRecord): Origin {
   return { path, value: '', file, line, column };
+}
+
+/** With a serial that Portico counts in place of the file's. */
+function countedSoa({ bytes, names }: RecordData, { isSerialCounted, serial }: Zone): RecordData {
+  if (!isSerialCounted) return { bytes, names };
+  const copy = new Uint8Array(bytes);
+  new DataView(copy.buffer).setUint32(copy.length - 20, serial);
+  return { bytes: copy, names };
 }
 
 /** `user@domain` as SOA wants it (RFC 1035 8): the dots of the first part escaped. Other text is a name already. */
