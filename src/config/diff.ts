@@ -24,14 +24,14 @@ export function diffConfigs(before: Config, after: Config): ConfigChange[] {
   const networks = (config: Config) => new Map(config.networks.map((entry) => [formatPrefix(entry.prefix), entry]));
   const settings = (config: Config) => {
     const { name, defaultLocation, api, stateFolder, dnsProtocol, steering, locationFiles, transfers } = config;
-    return
-    new Map<string, object>([
+    return new Map<string, object>([
       ...Object.entries({ name, defaultLocation, api, stateFolder }).map(([key, value]) => [key, { value }] as const),
       ['steering', steering],
       ['locationFiles', describeLocationFiles(locationFiles)],
       ['dnsProtocol', { ...dnsProtocol, cookies: describeCookies(dnsProtocol) }],
       ['transfers', describeTransfers(transfers)],
     ]);
+  };
   return [
     ...diffSection('site', before.sites, after.sites),
     ...diffSection('balancer', before.balancers, after.balancers),

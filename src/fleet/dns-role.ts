@@ -4,6 +4,7 @@ import type { Config, NameServer } from '../config/model.ts';
 import type { SteeringView } from '../decide/steer/nearest.ts';
 import { createDnsServer, type DnsServer } from '../serve/dns/server.ts';
 import { RECEIVE_BUFFER_BYTES } from '../serve/dns/sockets.ts';
+import type { ZoneHistory } from '../serve/dns/transfer/zone-history.ts';
 import { workerCount } from '../serve/dns/udp-workers.ts';
 import { openTcpListener, openUdpSocket } from '../serve/vip/netns.ts';
 import type { Log } from './log.ts';
@@ -27,6 +28,7 @@ export async function startDns(
   machine: Machine,
   steering: SteeringView,
   log: Log,
+  history: ZoneHistory,
 ): Promise<DnsRole> {
   const fds: number[] = [];
   const keep = (fd: number): number => {
@@ -47,7 +49,13 @@ export async function startDns(
         tcp: { family, fd: keep(openTcpListener(machine.netns, address, port)) },
       };
     });
-    server = createDnsServer({ config, sockets, steering, log, serverName: nameServer.name, epoch });
+    // Secondaries believe who they ask for the zone.
+    const notifyFrom = (family: 4 | 6) => {
+      const own = nameServer.listen.find(({ address }) => address.family === family);
+      return own === undefined ? null : { family, fd: openUdpSocket(machine.netns, own.address, 0) };
+    };
+    const names = { serverName: nameServer.name, epoch };
+    server = createDnsServer({ config, sockets, steering, log, history, notifyFrom, ...names });
   } catch (error) {
     for (const fd of fds) closeSync(fd);
     throw error;

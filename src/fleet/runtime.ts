@@ -9,6 +9,7 @@ import type { PathHealth, Verdict } from '../decide/health.ts';
 import { sameAddress } from '../net/address.ts';
 import type { ProbeResult } from '../observe/probe-target.ts';
 import { type Prober, startProber } from '../observe/prober.ts';
+import { ZoneHistory } from '../serve/dns/transfer/zone-history.ts';
 import { compileZones } from '../serve/dns/zone-compile.ts';
 import { inNamespace } from '../serve/vip/netns.ts';
 import { type BackendRole, startBackend } from './backend-role.ts';
@@ -61,6 +62,8 @@ function steadyMs(): number {
 export class Runtime {
   readonly sites = new Map<string, SiteRuntime>();
   readonly nameServers = new Map<string, DnsRole>();
+  /** Serials and journals, of all name servers here. */
+  readonly zoneHistory: ZoneHistory;
   readonly health: HealthBook;
   readonly steering: SteeringWatch;
   readonly load = new SiteLoad();
@@ -85,6 +88,7 @@ export class Runtime {
     this.#options = options;
     this.config = options.config;
     this.#log = options.log;
+    this.zoneHistory = new ZoneHistory(join(options.folders.state, 'zones', options.config.name), options.log);
     this.#drains = new KeptDrains(this.#stateFile('drains'), options.log);
     this.floods = new FloodWatch(options.log);
     this.health = new HealthBook(steadyMs, (probe, observer, before, health) =>
@@ -116,7 +120,8 @@ export class Runtime {
 
   /** Rejects where something cannot start; then what was new is taken away, and what an earlier process left goes on. */
   async start(): Promise<void> {
-    const { config } = this;
+    const config = this.#has('dns') ? this.zoneHistory.settle(this.config) : this.config;
+    this.config = config;
     try {
       this.#hashKeys = loadHashKeys(config, this.#options.folders.state);
       this.#drains.load(this);
@@ -202,7 +207,7 @@ export class Runtime {
       for (const nameServer of this.#has('dns') ? config.nameServers.values() : []) {
         const machine = this.#options.machines.get(nameServer.name);
         if (machine === undefined || this.nameServers.has(nameServer.name)) continue;
-        started.push(await startDns(config, nameServer, machine, this.steering, this.#log));
+        started.push(await startDns(config, nameServer, machine, this.steering, this.#log, this.zoneHistory));
       }
     } catch (error) {
       await Promise.allSettled(started.map((role) => role.close()));
@@ -290,9 +295,10 @@ export class Runtime {
     return done;
   }
 
-  async #applyNow(config: Config): Promise<void> {
+  async #applyNow(read: Config): Promise<void> {
     if (this.#closed) throw new Error('Portico is being stopped');
-    const hashKeys = this.#checkReload(config);
+    const hashKeys = this.#checkReload(read);
+    const config = this.#has('dns') ? this.zoneHistory.settle(read) : read;
     const machines = await this.#startMachines(config, hashKeys);
     let nameServers: DnsRole[];
     try {

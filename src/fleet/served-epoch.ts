@@ -6,7 +6,14 @@ import { createHash, type Hash } from 'node:crypto';
 import type { Config } from '../config/model.ts';
 
 /** Of the machine or the process, not of what is served. */
-const NOT_SERVED: ReadonlySet<string> = new Set(['api', 'stateFolder', 'nameServers', 'queryLog', 'delegation']);
+const NOT_SERVED: ReadonlySet<string> = new Set([
+  'api',
+  'stateFolder',
+  'nameServers',
+  'queryLog',
+  'delegation',
+  'transfers',
+]);
 /** Where something stands in a file, and what was made of other values. */
 const NOT_VALUES: ReadonlySet<string> = new Set(['line', 'column', 'maps', 'cookies']);
 

@@ -81,7 +81,12 @@ function findAuthority(source: Zone, origin: Origin, report: ZoneReport): Author
     report.error({ ...origin, path, value: source.file?.path }, 'the zone file was not read', 'read it first');
     return null;
   }
-  return { soa: countedSoa(soa.data, source), ttlSeconds: soa.ttlSeconds, origin: fileOrigin([...origin.path, 'file'], soa), servers: [] };
+  return {
+    soa: countedSoa(soa.data, source),
+    ttlSeconds: soa.ttlSeconds,
+    origin: fileOrigin([...origin.path, 'file'], soa),
+    servers: [],
+  };
 }
 
 /** Where a record of a zone file stands. `path`: of the file in the configuration. */
