@@ -47,8 +47,9 @@ const FULL_MS = 20;
 if (endianness() !== 'LE' || MAX_UDP_BYTES > ANSWER_BYTES) throw new Error('datagram batches are laid out otherwise');
 
 export class DatagramBatch {
-  /** The region. Message `i` starts at `startOf(i)`. */
+  /** The region. Message `i` starts at `startOf(i)`, its answer at `answerOf(i)`: behind it, and behind a message of 4,156 bytes, are bytes to spare. */
   readonly bytes: Uint8Array;
+  readonly view: DataView;
   /** The slots as views. */
   readonly messages: readonly Uint8Array[];
   readonly answers: readonly Uint8Array[];
@@ -61,7 +62,6 @@ export class DatagramBatch {
   /** Low and high word of addresses in the region, by slot. */
   readonly #nameWords = new Uint32Array(BATCH * 2);
   readonly #answerWords = new Uint32Array(BATCH * 2);
-  readonly #messageWords = new Uint32Array(BATCH * 2);
   readonly #pollEntry = new Int32Array(2);
   #replies = 0;
 
@@ -71,6 +71,7 @@ export class DatagramBatch {
     this.#address = address;
     this.#nameBytes = family === 4 ? 16 : 28;
     this.bytes = new Uint8Array(buffer);
+    this.view = new DataView(buffer);
     this.#words = new Uint32Array(buffer, 0, ANSWERS_AT / 4);
     const slots = Array.from({ length: BATCH }, (_, i) => i);
     this.messages = slots.map((i) => new Uint8Array(buffer, MESSAGES_AT + i * MESSAGE_BYTES, MESSAGE_BYTES));
@@ -91,10 +92,13 @@ export class DatagramBatch {
     return MESSAGES_AT + i * MESSAGE_BYTES;
   }
 
+  answerOf(i: number): number {
+    return ANSWERS_AT + i * ANSWER_BYTES;
+  }
+
   #prepare(i: number): void {
     setAddress(this.#nameWords, i, this.#address + BigInt(NAMES_AT + i * NAME_BYTES));
     setAddress(this.#answerWords, i, this.#address + BigInt(ANSWERS_AT + i * ANSWER_BYTES));
-    setAddress(this.#messageWords, i, this.#address + BigInt(MESSAGES_AT + i * MESSAGE_BYTES));
     for (const [headers, vectors] of [
       [RECEIVED_AT, RECEIVED_VECTORS_AT],
       [SENT_AT, SENT_VECTORS_AT],
@@ -106,8 +110,7 @@ export class DatagramBatch {
       this.#words[header + 2] = this.#nameBytes;
       setAddress(this.#words, header / 2 + 2, this.#address + BigInt(vector));
       this.#words[header + 6] = 1;
-      this.#words[vector / 4] = this.#messageWords[i * 2];
-      this.#words[vector / 4 + 1] = this.#messageWords[i * 2 + 1];
+      setAddress(this.#words, vector / 8, this.#address + BigInt(MESSAGES_AT + i * MESSAGE_BYTES));
       this.#words[vector / 4 + 2] = MESSAGE_BYTES;
     }
   }
@@ -133,23 +136,14 @@ export class DatagramBatch {
 
   /** The first `length` bytes of `answers[i]` go to who sent message `i`. */
   reply(i: number, length: number): void {
-    this.#add(i, this.#answerWords, length);
-  }
-
-  /** The same with the message itself, which was turned into its answer. */
-  replyInPlace(i: number, length: number): void {
-    this.#add(i, this.#messageWords, length);
-  }
-
-  #add(i: number, from: Uint32Array, length: number): void {
     const reply = this.#replies++;
     const header = (SENT_AT + reply * HEADER_BYTES) >> 2;
     const vector = (SENT_VECTORS_AT + reply * VECTOR_BYTES) >> 2;
     const words = this.#words;
     words[header] = this.#nameWords[i * 2];
     words[header + 1] = this.#nameWords[i * 2 + 1];
-    words[vector] = from[i * 2];
-    words[vector + 1] = from[i * 2 + 1];
+    words[vector] = this.#answerWords[i * 2];
+    words[vector + 1] = this.#answerWords[i * 2 + 1];
     words[vector + 2] = length;
   }
 

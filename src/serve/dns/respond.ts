@@ -3,7 +3,7 @@ import type { Answerer } from './answer.ts';
 import { countSite, type DnsCounters, responseCodeName, typeClass } from './counters.ts';
 import type { Asker } from './exchange.ts';
 import type { QueryRecorder } from './query-log/ring.ts';
-import type { RateLimiter } from './rate-limit.ts';
+import type { RateLimiter, Verdict } from './rate-limit.ts';
 import { answerSigned } from './transfer/signed-answers.ts';
 import { RCODE } from './wire/numbers.ts';
 import { HEADER_BYTES } from './wire/query.ts';
@@ -38,8 +38,15 @@ export class Responder {
     this.#countSite = countSiteAnswer;
   }
 
-  /** As `Answerer.answer`; `port`: the source port. 0: nothing is to be sent. */
-  respond(message: Uint8Array, length: number, asker: Asker, port: number, out: Uint8Array): number {
+  /** As `Answerer.answer`; `port`: the source port; `known`: what the limits have said already. 0: nothing is to be sent. */
+  respond(
+    message: Uint8Array,
+    length: number,
+    asker: Asker,
+    port: number,
+    out: Uint8Array,
+    known: Verdict | null = null,
+  ): number {
     const { dropped, queries } = this.#counters;
     const isUdp = asker.transport === 'udp';
     queries[asker.transport]++;
@@ -62,7 +69,7 @@ export class Responder {
       return 0;
     }
     // Who signs well is known, and a short answer would need a signature again.
-    const sent = isUdp && this.answerer.signer === null ? this.#limit(answered, asker, out) : answered;
+    const sent = isUdp && this.answerer.signer === null ? this.#limit(answered, asker, out, known) : answered;
     if (!isUdp) this.#limiter.prove(asker);
     if (sent > 0) this.#count();
     this.#record(message, length, out, sent, asker, port, !isUdp);
@@ -70,9 +77,9 @@ export class Responder {
   }
 
   /** Length of what may be sent. */
-  #limit(answered: number, asker: Asker, out: Uint8Array): number {
+  #limit(answered: number, asker: Asker, out: Uint8Array, known: Verdict | null): number {
     const { kind, subject, cookie } = this.answerer.facts;
-    const verdict = this.#limiter.judge(asker, kind, subject, cookie === 'good');
+    const verdict = known ?? this.#limiter.judge(asker, kind, subject, cookie === 'good');
     if (verdict === 'send') return answered;
     if (verdict === 'drop') {
       this.#counters.dropped.limited++;

@@ -12,6 +12,8 @@ import { RateLimiter } from './rate-limit.ts';
 import { Responder } from './respond.ts';
 import { compileServed } from './served.ts';
 import { SharedView, SiteLayout } from './shared-view.ts';
+import { SteeredAnswers } from './steered-answers.ts';
+import { SteeredResponder } from './steered-responder.ts';
 import { createTransferPolicy } from './transfer/access.ts';
 import { CONTROL, STOP, type UdpWorkerStart, type WorkerNews } from './udp-worker-shared.ts';
 
@@ -31,6 +33,7 @@ class UdpWorker {
   readonly #control: Int32Array;
   readonly #counters = createDnsCounters();
   readonly #publisher: CounterPublisher;
+  readonly #steered: SteeredResponder;
   readonly #responder: Responder;
   readonly #batches = new Map<4 | 6, DatagramBatch>();
   /** The client is set for each message. */
@@ -62,6 +65,8 @@ class UdpWorker {
     // Transfers themselves go by TCP.
     answerer.transfers = createTransferPolicy(start.served.config.transfers, () => false);
     const recorder = new QueryRecorder(start.ring);
+    const steered = new SteeredAnswers(compiled.sources);
+    this.#steered = new SteeredResponder(steered, limiter, recorder, countSite);
     this.#responder = new Responder(answerer, limiter, this.#counters, recorder, countSite);
     for (const { family } of start.sockets) {
       if (!this.#batches.has(family)) this.#batches.set(family, new DatagramBatch(family));
@@ -97,6 +102,7 @@ class UdpWorker {
       this.#asker.nowMs = Date.now();
       this.#asker.listener = listener;
       for (let i = 0; i < received; i++) this.#answer(batch, i);
+      this.#steered.count(this.#counters);
       // Before anybody can see the answers.
       this.#publisher.publish();
       const unsent = batch.send(fd);
@@ -109,16 +115,21 @@ class UdpWorker {
     return isBusy;
   }
 
+  #respond(batch: DatagramBatch, i: number): number {
+    const asker = this.#asker;
+    const steered = this.#steered;
+    const length = batch.lengthOf(i);
+    const port = batch.portOf(i);
+    const { bytes, view } = batch;
+    const sent = steered.respond(bytes, view, batch.startOf(i), length, asker, port, batch.answerOf(i));
+    if (sent > 0) return sent;
+    return this.#responder.respond(batch.messages[i], length, asker, port, batch.answers[i], steered.verdict);
+  }
+
   #answer(batch: DatagramBatch, i: number): void {
     this.#asker.client = batch.clients[i];
     try {
-      const length = this.#responder.respond(
-        batch.messages[i],
-        batch.lengthOf(i),
-        this.#asker,
-        batch.portOf(i),
-        batch.answers[i],
-      );
+      const length = this.#respond(batch, i);
       if (length > 0) batch.reply(i, length);
     } catch (error) {
       // One query must not be able to stop the service for all.

@@ -259,7 +259,7 @@ function readSubnet(message: Uint8Array, start: number, bytes: number, query: Qu
 }
 
 /** RFC 7871 section 6 and 7.1: address as long as the source asks and no longer, the bits beyond it zero, scope 0. */
-function isSubnetWellFormed(message: Uint8Array, start: number, bytes: number): boolean {
+export function isSubnetWellFormed(message: Uint8Array, start: number, bytes: number): boolean {
   if (bytes < 4) return false;
   const family = read16(message, start);
   const source = message[start + 2];

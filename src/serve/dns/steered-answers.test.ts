@@ -1,0 +1,111 @@
+import assert from 'node:assert/strict';
+import { randomInt } from 'node:crypto';
+import { test } from 'node:test';
+import { Answerer } from './answer.ts';
+import { type Asker, MAX_UDP_BYTES } from './exchange.ts';
+import { address, mutableView, service, testConfig } from './sample.ts';
+import { compileServed } from './served.ts';
+import { SteeredAnswers } from './steered-answers.ts';
+import { encodeQuery } from './wire/message.ts';
+import { parseName, ROOT_NAME } from './wire/name.ts';
+
+const NAMES = [
+  'www.example.test',
+  'both.example.test',
+  'www.example.test',
+  'WWW.eXample.Test',
+  'shop.test',
+  'wide.example.test',
+  'web.example.test',
+  'nope.test',
+  'a.any.example.test',
+  'both.example.test',
+  '.',
+];
+const CLIENTS = ['192.0.2.1', '10.1.2.3', '10.1.9.9', '2001:db8:e::1', '2001:db8:f::1'].map(address);
+const QUERIES = 30_000;
+
+/** Numbers below a bound, the same for the same seed (mulberry32). */
+function dice(seed: number): (bound: number) => number {
+  let state = seed;
+  return (bound) => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) % bound;
+  };
+}
+
+function randomQuery(roll: (bound: number) => number): Uint8Array {
+  const pick = <T>(list: readonly T[]): T => list[roll(list.length)];
+  const parsed = parseName(pick(NAMES), ROOT_NAME);
+  assert.ok(parsed.ok);
+  const subnets = [
+    [0, 8, 0, 7, 0, 1, 24, 0, 10, 1, roll(8)],
+    [0, 8, 0, 6, 0, 1, 16, 0, 10, roll(4)],
+    [0, 8, 0, 4, 0, roll(4), roll(2) * 8, 0],
+    [0, 8, 0, 10, 0, 2, 48, 0, 0x20, 1, 0x0d, 0xb8, 0, 0x0e + roll(2)],
+    [0, 8, 0, 7, 0, 1, 22, 0, 10, 1, roll(255)],
+    [0, 3, 0, 0],
+    [0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8],
+    [],
+    [],
+  ];
+  const options = Uint8Array.from(roll(12) === 0 ? [...pick(subnets), ...pick(subnets)] : pick(subnets));
+  const question = { name: parsed.name, type: pick([1, 1, 28, 65, 16, 255]), class: pick([1, 1, 1, 1, 3]) };
+  const edns = roll(3) === 0 ? null : { payloadBytes: pick([0, 512, 1232, 4096]), flags: pick([0, 0x8000]), options };
+  const query = encodeQuery(roll(0x10000), question, edns);
+  if (roll(4) === 0) query[2 + roll(2)] ^= 1 << roll(8);
+  if (roll(6) === 0) query[4 + roll(query.length - 4)] ^= 1 << roll(8);
+  return roll(30) === 0 ? query.subarray(0, roll(query.length)) : query;
+}
+
+test('what is answered the short way has the bytes of the long one, whatever the query and health', (context) => {
+  const seed = Number(process.env.PORTICO_SEED ?? randomInt(2 ** 31));
+  context.diagnostic(`seed ${seed} (PORTICO_SEED repeats it)`);
+  const roll = dice(seed);
+  const view = mutableView();
+  const base = testConfig();
+  const https = { alpn: ['h2', 'h3'], port: 8443 };
+  const both = { ...service('both', 'both.example.test', { eu: ['192.0.2.77'], us: ['192.0.2.78'] }), https };
+  const config = { ...base, services: new Map([...base.services, ['both', both]]) };
+  const served = compileServed({ config, serverName: 'ns', epoch: '1', ownSecret: new Uint8Array(16) }, view);
+  assert.ok(served.ok);
+  const answerer = new Answerer(served.sources);
+  const steered = new SteeredAnswers(served.sources);
+  const region = new Uint8Array(8192);
+  const dataView = new DataView(region.buffer);
+  const expected = new Uint8Array(MAX_UDP_BYTES);
+  const [start, out] = [64, 4096 + 3];
+  let short = 0;
+  for (let turn = 0; turn < QUERIES; turn++) {
+    if (turn % 1000 === 0) {
+      for (const sites of [view.down, view.full]) {
+        sites.clear();
+        for (const site of ['eu', 'us', 'jp']) if (roll(5) === 0) sites.add(site);
+      }
+    }
+    const query = randomQuery(roll);
+    const client = CLIENTS[roll(CLIENTS.length)];
+    const asker: Asker = { client, transport: 'udp', nowMs: 0, keepaliveTenths: 0 };
+    region.fill(turn, start + query.length, start + query.length + 8);
+    region.set(query, start);
+    if (!steered.find(region, dataView, start, query.length, asker)) continue;
+    short++;
+    const length = steered.write(region, dataView, out);
+    const answer = region.subarray(out, out + length);
+    const expectedBytes = expected.subarray(0, answerer.answer(query, query.length, asker, expected));
+    assert.deepEqual(Buffer.from(answer).toString('hex'), Buffer.from(expectedBytes).toString('hex'));
+    assert.deepEqual(Buffer.from(region.subarray(start, start + query.length)), Buffer.from(query), 'the query stays');
+    const { facts } = answerer;
+    assert.equal(steered.subject, facts.subject);
+    assert.equal(facts.kind, 'positive');
+    assert.equal(steered.site, facts.site);
+    assert.equal(steered.steered?.service, facts.steered?.service);
+    assert.equal(steered.reason, facts.reason);
+    assert.equal(steered.hasSubnet, facts.query.hasEdns && facts.query.hasSubnet);
+    assert.equal(steered.hasEdns, facts.query.hasEdns);
+  }
+  context.diagnostic(`${short} of ${QUERIES} the short way`);
+  assert.ok(short > QUERIES / 10);
+});
