@@ -2,6 +2,9 @@
 import { EXTENDED_ERROR, OPTION } from './wire/numbers.ts';
 import type { MessageWriter } from './wire/writer.ts';
 
+/** Option's code and length, and the code. */
+export const CODE_ONLY_BYTES = 6;
+
 export interface Explanation {
   readonly code: number;
   /** UTF-8. */
@@ -22,9 +25,21 @@ export const EXPLANATION = {
   nothingHealthy: explanation(EXTENDED_ERROR.OTHER, 'no site is healthy'),
 } as const;
 
+/** The whole option, or the one with the code only. */
+export function encodeExplanation({ code, text }: Explanation, hasText: boolean): Uint8Array {
+  const textBytes = hasText ? text.length : 0;
+  const bytes = new Uint8Array(CODE_ONLY_BYTES + textBytes);
+  const view = new DataView(bytes.buffer);
+  view.setUint16(0, OPTION.EXTENDED_ERROR);
+  view.setUint16(2, 2 + textBytes);
+  view.setUint16(4, code);
+  bytes.set(text.subarray(0, textBytes), CODE_ONLY_BYTES);
+  return bytes;
+}
+
 /** Writes the option if there is room, without its text if there is room for the code only. */
 export function writeExplanation(writer: MessageWriter, { code, text }: Explanation): void {
-  const room = writer.room - 6;
+  const room = writer.room - CODE_ONLY_BYTES;
   if (room < 0) return;
   const textBytes = room < text.length ? 0 : text.length;
   writer.write16(OPTION.EXTENDED_ERROR);

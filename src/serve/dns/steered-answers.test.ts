@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
 import { test } from 'node:test';
+import type { Service } from '../../config/model.ts';
 import { Answerer } from './answer.ts';
+import { DRAWS_BYTES } from './draws.ts';
 import { type Asker, MAX_UDP_BYTES } from './exchange.ts';
 import { address, mutableView, service, testConfig } from './sample.ts';
 import { compileServed } from './served.ts';
@@ -12,6 +14,8 @@ import { parseName, ROOT_NAME } from './wire/name.ts';
 const NAMES = [
   'www.example.test',
   'both.example.test',
+  'spread.example.test',
+  'all.example.test',
   'www.example.test',
   'WWW.eXample.Test',
   'shop.test',
@@ -23,7 +27,7 @@ const NAMES = [
   '.',
 ];
 const CLIENTS = ['192.0.2.1', '10.1.2.3', '10.1.9.9', '2001:db8:e::1', '2001:db8:f::1'].map(address);
-const QUERIES = 30_000;
+const QUERIES = 15_000;
 
 /** Numbers below a bound, the same for the same seed (mulberry32). */
 function dice(seed: number): (bound: number) => number {
@@ -53,7 +57,8 @@ function randomQuery(roll: (bound: number) => number): Uint8Array {
   ];
   const options = Uint8Array.from(roll(12) === 0 ? [...pick(subnets), ...pick(subnets)] : pick(subnets));
   const question = { name: parsed.name, type: pick([1, 1, 28, 65, 16, 255]), class: pick([1, 1, 1, 1, 3]) };
-  const edns = roll(3) === 0 ? null : { payloadBytes: pick([0, 512, 1232, 4096]), flags: pick([0, 0x8000]), options };
+  const edns =
+    roll(3) === 0 ? null : { payloadBytes: pick([0, 512, 600, 1232, 4096]), flags: pick([0, 0x8000]), options };
   const query = encodeQuery(roll(0x10000), question, edns);
   if (roll(4) === 0) query[2 + roll(2)] ^= 1 << roll(8);
   if (roll(6) === 0) query[4 + roll(query.length - 4)] ^= 1 << roll(8);
@@ -66,13 +71,32 @@ test('what is answered the short way has the bytes of the long one, whatever the
   const roll = dice(seed);
   const view = mutableView();
   const base = testConfig();
-  const https = { alpn: ['h2', 'h3'], port: 8443 };
-  const both = { ...service('both', 'both.example.test', { eu: ['192.0.2.77'], us: ['192.0.2.78'] }), https };
-  const config = { ...base, services: new Map([...base.services, ['both', both]]) };
-  const served = compileServed({ config, serverName: 'ns', epoch: '1', ownSecret: new Uint8Array(16) }, view);
-  assert.ok(served.ok);
-  const answerer = new Answerer(served.sources);
-  const steered = new SteeredAnswers(served.sources);
+  const made = (name: string, vips: Record<string, string[]>, policy: Service['policy']): Service => {
+    const https = { alpn: ['h2', 'h3'], port: 8443 };
+    return { ...service(name, `${name}.example.test`, vips), https, policy };
+  };
+  const many = (third: number) => Array.from({ length: 25 }, (_, i) => `203.0.${third}.${i + 1}`);
+  const site = (name: string) => ({ kind: 'site', site: name }) as const;
+  const parts = [
+    { weight: 3, policy: site('eu') },
+    { weight: 2, policy: site('us') },
+  ];
+  const added = [
+    made('both', { eu: ['192.0.2.77'], us: ['192.0.2.78'] }, { kind: 'steered', sites: null }),
+    made('spread', { eu: ['192.0.2.87'], us: ['192.0.2.88'] }, { kind: 'weighted', parts }),
+    made('all', { eu: many(113), us: many(114), jp: ['192.0.2.1'] }, { kind: 'all', sites: null }),
+  ];
+  const services = new Map([...base.services, ...added.map((each) => [each.name, each] as const)]);
+  const config = { ...base, services };
+  // Each with draws and turns of its own, which go the same way.
+  const [ours, theirs] = [0, 1].map(() => {
+    const served = compileServed(
+      { config, serverName: 'ns', epoch: '1', ownSecret: new Uint8Array(16), draws: new SharedArrayBuffer(DRAWS_BYTES) }, view);
+    assert.ok(served.ok);
+    return served.sources;
+  });
+  const answerer = new Answerer(theirs);
+  const steered = new SteeredAnswers(ours);
   const region = new Uint8Array(8192);
   const dataView = new DataView(region.buffer);
   const expected = new Uint8Array(MAX_UDP_BYTES);
@@ -87,7 +111,7 @@ test('what is answered the short way has the bytes of the long one, whatever the
     }
     const query = randomQuery(roll);
     const client = CLIENTS[roll(CLIENTS.length)];
-    const asker: Asker = { client, transport: 'udp', nowMs: 0, keepaliveTenths: 0 };
+    const asker: Asker = { client, transport: 'udp', nowMs: turn * 10, keepaliveTenths: 0 };
     region.fill(turn, start + query.length, start + query.length + 8);
     region.set(query, start);
     if (!steered.find(region, dataView, start, query.length, asker)) continue;

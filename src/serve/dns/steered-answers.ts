@@ -5,11 +5,10 @@
  *
  * Query and answer lie in one region of bytes (`datagram-batch.ts`).
  */
-import { CurrentChoices } from '../../decide/steer/current-choices.ts';
 import type { Choice, ChoiceReason } from '../../decide/steer/plan.ts';
-import { addressBits } from '../../net/address.ts';
-import { lookupPrefix, prefixScope, prefixValue } from '../../net/prefix-map.ts';
+import { Chooser } from './chooser.ts';
 import { type AnswerSources, type Asker, MAX_UDP_BYTES, MIN_UDP_BYTES } from './exchange.ts';
+import { EXPLANATION, encodeExplanation } from './extended-error.ts';
 import { SteeredNames } from './steered-names.ts';
 import { encodeSection } from './steered-section.ts';
 import { MAX_LABEL_BYTES, MAX_NAME_BYTES } from './wire/name.ts';
@@ -24,11 +23,15 @@ const OPTION_BYTES = 4;
 /** Sections that were needed; beyond it all are made anew when they are. */
 const MAX_SECTION_BYTES = 16 * 1024 * 1024;
 const FIRST_SECTION_BYTES = 64 * 1024;
+/** Options of EDNS, of which the longest that has room is told. */
+const NOTHING_HEALTHY = encodeExplanation(EXPLANATION.nothingHealthy, true);
+const NOTHING_HEALTHY_CODE = encodeExplanation(EXPLANATION.nothingHealthy, false);
+const NO_OPTION = new Uint8Array(0);
 
 /** Where a section stands. */
 interface Place {
   readonly start: number;
-  readonly length: number;
+  readonly recordBytes: number;
   readonly answers: number;
 }
 
@@ -43,19 +46,20 @@ export class SteeredAnswers {
   typeIndex = 0;
   hasEdns = false;
   hasSubnet = false;
-  reason: ChoiceReason = 'free';
   readonly #sources: AnswerSources;
   readonly #names: SteeredNames;
   readonly #places: Places[];
-  readonly #choices = new CurrentChoices();
+  readonly #chooser = new Chooser();
   readonly #query = createQuery();
   #sections = new DataView(new ArrayBuffer(FIRST_SECTION_BYTES));
   #sectionsEnd = 0;
   #start = 0;
   #steered: SteeredName | null = null;
-  #choice: Choice = { sites: [0] };
-  #place: Place = { start: 0, length: 0, answers: 0 };
-  #scope = 0;
+  #place: Place = { start: 0, recordBytes: 0, answers: 0 };
+  /** Of the section that is told: as many records as fit. */
+  #answers = 0;
+  /** Option that goes with the answer. */
+  #explanation: Uint8Array = NO_OPTION;
 
   constructor(sources: AnswerSources) {
     this.#sources = sources;
@@ -70,7 +74,11 @@ export class SteeredAnswers {
 
   /** Index of the site that is told first. */
   get site(): number {
-    return this.#choice.sites[0];
+    return this.#chooser.choice.sites[0];
+  }
+
+  get reason(): ChoiceReason {
+    return this.#chooser.reason;
   }
 
   /**
@@ -102,8 +110,13 @@ export class SteeredAnswers {
     this.#steered = steered;
     this.subject = subject;
     this.typeIndex = type;
-    this.#query.questionEnd = position + 5 - start;
-    return this.#choose(steered, bytes, asker) && this.#findSection(entry, type);
+    const query = this.#query;
+    query.type = TYPES[type];
+    query.questionEnd = position + 5 - start;
+    // Whether the type is there must be known first: a choice may be the client's turn, which is not to be taken twice.
+    if (steeredSets(steered, query.type) === null) return false;
+    this.#chooser.choose(steered, query, bytes, asker, this.#sources);
+    return this.#findSection(entry, type) && this.#fit();
   }
 
   /** No record behind the question, or OPT with no option, or with a well-formed client subnet as its only one. */
@@ -134,59 +147,48 @@ export class SteeredAnswers {
     return true;
   }
 
-  #choose(steered: SteeredName, bytes: Uint8Array, asker: Asker): boolean {
-    const { steering } = steered;
-    const query = this.#query;
-    const { subnetFamily, subnetSourceLength } = query;
-    this.#scope = 0;
-    let found: number;
-    if (query.hasSubnet && subnetFamily !== 0 && subnetSourceLength !== 0) {
-      found = lookupPrefix(steering.map, subnetFamily, bytes, query.subnetStart + 4, subnetSourceLength);
-      this.#scope = prefixScope(found);
-    } else {
-      const { family, bytes: address } = asker.client;
-      found = lookupPrefix(steering.map, family, address, 0, addressBits(family));
-    }
-    const { cycle, reason } = this.#choices.of(steering, prefixValue(found), this.#sources.view);
-    // An explanation goes with it.
-    if (reason === 'static') return false;
-    this.reason = reason;
-    this.#choice = cycle[0];
-    return true;
-  }
-
   #findSection(entry: number, type: number): boolean {
     const places = this.#places[entry][type];
-    let place = places.get(this.#choice);
+    const { choice } = this.#chooser;
+    let place = places.get(choice);
     if (place === undefined) {
       const made = this.#makeSection(type);
       if (made === null) return false;
       place = made;
-      places.set(this.#choice, place);
+      places.set(choice, place);
     }
     this.#place = place;
+    return true;
+  }
+
+  /** How much of the section there is room for; false: not one record. */
+  #fit(): boolean {
     const query = this.#query;
-    let limit = MIN_UDP_BYTES;
-    let bytes = query.questionEnd + place.length;
+    const { recordBytes, answers } = this.#place;
+    let room = MIN_UDP_BYTES - query.questionEnd;
     if (query.hasEdns) {
-      limit = Math.min(Math.max(query.payloadBytes, MIN_UDP_BYTES), MAX_UDP_BYTES);
-      bytes += OPT_BYTES + (query.hasSubnet ? OPTION_BYTES + query.subnetBytes : 0);
+      room = Math.min(Math.max(query.payloadBytes, MIN_UDP_BYTES), MAX_UDP_BYTES) - query.questionEnd - OPT_BYTES;
+      if (query.hasSubnet) room -= OPTION_BYTES + query.subnetBytes;
     }
-    return bytes <= limit;
+    this.#answers = answers * recordBytes <= room ? answers : Math.floor(room / recordBytes);
+    room -= this.#answers * recordBytes;
+    this.#explanation = query.hasEdns && this.reason === 'static' ? explanationFor(room) : NO_OPTION;
+    return this.#answers > 0;
   }
 
   #makeSection(type: number): Place | null {
     const steered = this.#steered;
     const sets = steered === null ? null : steeredSets(steered, TYPES[type]);
     if (sets === null) return null;
-    const { bytes, answers } = encodeSection(sets, this.#choice.sites);
+    const { bytes, answers } = encodeSection(sets, this.#chooser.choice.sites);
     // To whole words, by which it is copied.
     const room = (bytes.length + 3) & ~3;
     if (this.#sectionsEnd + room > this.#sections.byteLength) this.#makeRoom(room);
     const start = this.#sectionsEnd;
     new Uint8Array(this.#sections.buffer).set(bytes, start);
     this.#sectionsEnd += room;
-    return { start, length: bytes.length, answers };
+    // Of one type and family, so all are as long; HTTPS has one.
+    return { start, recordBytes: bytes.length / answers, answers };
   }
 
   #makeRoom(bytes: number): void {
@@ -210,11 +212,12 @@ export class SteeredAnswers {
     const place = this.#place;
     const sections = this.#sections;
     const section = out + questionEnd;
-    for (let i = 0; i < place.length; i += 4) view.setUint32(section + i, sections.getUint32(place.start + i));
+    const sectionBytes = this.#answers * place.recordBytes;
+    for (let i = 0; i < sectionBytes; i += 4) view.setUint32(section + i, sections.getUint32(place.start + i));
     // QR, AA, RD as it was.
     view.setUint16(out + 2, 0x8400 | ((bytes[start + 2] & 1) << 8));
-    view.setUint16(out + 6, place.answers);
-    const end = questionEnd + place.length;
+    view.setUint16(out + 6, this.#answers);
+    const end = questionEnd + sectionBytes;
     return query.hasEdns ? end + this.#writeOpt(bytes, view, out + end) : end;
   }
 
@@ -224,14 +227,27 @@ export class SteeredAnswers {
     view.setUint32(at, RECORD_TYPE.OPT << 8);
     view.setUint16(at + 3, MAX_UDP_BYTES);
     view.setUint32(at + 5, query.isDnssecOk ? 0x8000 : 0);
-    view.setUint16(at + 9, hasSubnet ? OPTION_BYTES + subnetBytes : 0);
-    if (!hasSubnet) return OPT_BYTES;
-    view.setUint32(at + 11, (OPTION.CLIENT_SUBNET << 16) | subnetBytes);
-    const data = at + OPT_BYTES + OPTION_BYTES;
-    for (let i = 0; i < subnetBytes; i++) bytes[data + i] = bytes[subnetStart + i];
-    bytes[data + 3] = this.#scope;
-    return OPT_BYTES + OPTION_BYTES + subnetBytes;
+    let end = at + OPT_BYTES;
+    if (hasSubnet) {
+      view.setUint32(end, (OPTION.CLIENT_SUBNET << 16) | subnetBytes);
+      const data = end + OPTION_BYTES;
+      for (let i = 0; i < subnetBytes; i++) bytes[data + i] = bytes[subnetStart + i];
+      bytes[data + 3] = this.#chooser.scopeLength;
+      end = data + subnetBytes;
+    }
+    const explanation = this.#explanation;
+    if (explanation.length > 0) {
+      bytes.set(explanation, end);
+      end += explanation.length;
+    }
+    view.setUint16(at + 9, end - at - OPT_BYTES);
+    return end - at;
   }
+}
+
+function explanationFor(room: number): Uint8Array {
+  if (room >= NOTHING_HEALTHY.length) return NOTHING_HEALTHY;
+  return room >= NOTHING_HEALTHY_CODE.length ? NOTHING_HEALTHY_CODE : NO_OPTION;
 }
 
 const TYPES = [RECORD_TYPE.A, RECORD_TYPE.AAAA, RECORD_TYPE.HTTPS] as const;

@@ -10,7 +10,8 @@ const EDNS = 3;
 const ECS = 4;
 const FREE = 5;
 const FULL = 6;
-const COUNTS = 7;
+const STATIC = 7;
+const COUNTS = 8;
 
 export class SteeredResponder {
   /** What the limits said about a query that was found and not answered here; null: it was not found. */
@@ -75,9 +76,12 @@ export class SteeredResponder {
     counts[answers.typeIndex]++;
     if (answers.hasEdns) counts[EDNS]++;
     if (answers.hasSubnet) counts[ECS]++;
-    counts[answers.reason === 'free' ? FREE : FULL]++;
+    counts[answers.reason === 'free' ? FREE : answers.reason === 'full' ? FULL : STATIC]++;
     const { steered } = answers;
-    if (steered !== null) this.#countSite(steered.service, steered.steering.sites[answers.site]);
+    if (steered !== null) {
+      this.#policies[steered.steering.policy]++;
+      this.#countSite(steered.service, steered.steering.sites[answers.site]);
+    }
     return sent;
   }
 
@@ -95,6 +99,7 @@ export class SteeredResponder {
     counters.ecs += counts[ECS];
     counters.choices.free += counts[FREE];
     counters.choices.full += counts[FULL];
+    counters.choices.static += counts[STATIC];
     counts.fill(0);
   }
 }
