@@ -9,7 +9,7 @@ import type { Choice, ChoiceReason } from '../../decide/steer/plan.ts';
 import { Chooser } from './chooser.ts';
 import { type AnswerSources, type Asker, MAX_UDP_BYTES, MIN_UDP_BYTES } from './exchange.ts';
 import { EXPLANATION, encodeExplanation } from './extended-error.ts';
-import { SteeredNames } from './steered-names.ts';
+import { type SteeredEntry, SteeredNames } from './steered-names.ts';
 import { encodeSection } from './steered-section.ts';
 import { MAX_LABEL_BYTES, MAX_NAME_BYTES } from './wire/name.ts';
 import { CLASS, OPTION, RECORD_TYPE } from './wire/numbers.ts';
@@ -40,6 +40,8 @@ type Places = readonly [Map<Choice, Place>, Map<Choice, Place>, Map<Choice, Plac
 
 /** What was found is valid until the next `find`. */
 export class SteeredAnswers {
+  /** Index into `entries`. */
+  entry = 0;
   /** Of rate limits. */
   subject = 0;
   /** 0: A, 1: AAAA, 2: HTTPS. */
@@ -54,7 +56,6 @@ export class SteeredAnswers {
   #sections = new DataView(new ArrayBuffer(FIRST_SECTION_BYTES));
   #sectionsEnd = 0;
   #start = 0;
-  #steered: SteeredName | null = null;
   #place: Place = { start: 0, recordBytes: 0, answers: 0 };
   /** Of the section that is told: as many records as fit. */
   #answers = 0;
@@ -67,9 +68,8 @@ export class SteeredAnswers {
     this.#places = this.#names.entries.map(() => [new Map(), new Map(), new Map()]);
   }
 
-  /** Null before the first find. */
-  get steered(): SteeredName | null {
-    return this.#steered;
+  get entries(): readonly SteeredEntry[] {
+    return this.#names.entries;
   }
 
   /** Index of the site that is told first. */
@@ -107,7 +107,7 @@ export class SteeredAnswers {
     if (entry < 0) return false;
     const { steered, subject } = this.#names.entries[entry];
     this.#start = start;
-    this.#steered = steered;
+    this.entry = entry;
     this.subject = subject;
     this.typeIndex = type;
     const query = this.#query;
@@ -116,7 +116,7 @@ export class SteeredAnswers {
     // Whether the type is there must be known first: a choice may be the client's turn, which is not to be taken twice.
     if (steeredSets(steered, query.type) === null) return false;
     this.#chooser.choose(steered, query, bytes, asker, this.#sources);
-    return this.#findSection(entry, type) && this.#fit();
+    return this.#findSection(steered, entry, type) && this.#fit();
   }
 
   /** No record behind the question, or OPT with no option, or with a well-formed client subnet as its only one. */
@@ -147,12 +147,12 @@ export class SteeredAnswers {
     return true;
   }
 
-  #findSection(entry: number, type: number): boolean {
+  #findSection(steered: SteeredName, entry: number, type: number): boolean {
     const places = this.#places[entry][type];
     const { choice } = this.#chooser;
     let place = places.get(choice);
     if (place === undefined) {
-      const made = this.#makeSection(type);
+      const made = this.#makeSection(steered, type);
       if (made === null) return false;
       place = made;
       places.set(choice, place);
@@ -176,9 +176,8 @@ export class SteeredAnswers {
     return this.#answers > 0;
   }
 
-  #makeSection(type: number): Place | null {
-    const steered = this.#steered;
-    const sets = steered === null ? null : steeredSets(steered, TYPES[type]);
+  #makeSection(steered: SteeredName, type: number): Place | null {
+    const sets = steeredSets(steered, TYPES[type]);
     if (sets === null) return null;
     const { bytes, answers } = encodeSection(sets, this.#chooser.choice.sites);
     // To whole words, by which it is copied.

@@ -1,8 +1,10 @@
 /** The short way around `respond.ts`: answers of `SteeredAnswers`, limited, recorded and counted as those are. */
+import { POLICY_KINDS } from '../../config/model.ts';
 import type { DnsCounters } from './counters.ts';
 import type { Asker } from './exchange.ts';
 import type { QueryRecorder } from './query-log/ring.ts';
 import type { RateLimiter, Verdict } from './rate-limit.ts';
+import type { SiteLayout } from './shared-view.ts';
 import type { SteeredAnswers } from './steered-answers.ts';
 
 /** Places in `#counts`; the first three are the types. */
@@ -11,7 +13,8 @@ const ECS = 4;
 const FREE = 5;
 const FULL = 6;
 const STATIC = 7;
-const COUNTS = 8;
+/** Of the first kind of policy. */
+const POLICIES = 8;
 
 export class SteeredResponder {
   /** What the limits said about a query that was found and not answered here; null: it was not found. */
@@ -19,20 +22,29 @@ export class SteeredResponder {
   readonly #answers: SteeredAnswers;
   readonly #limiter: RateLimiter;
   readonly #recorder: QueryRecorder;
-  readonly #countSite: (service: string, site: string) => void;
+  /** By entry of `SteeredAnswers`. */
+  readonly #policies: Uint8Array;
+  readonly #siteNumbers: readonly Int32Array[];
+  readonly #siteAnswers: Float64Array;
   /** Since they were last counted. */
-  readonly #counts = new Uint32Array(COUNTS);
+  readonly #counts = new Uint32Array(POLICIES + POLICY_KINDS.length);
 
   constructor(
     answers: SteeredAnswers,
     limiter: RateLimiter,
     recorder: QueryRecorder,
-    countSiteAnswer: (service: string, site: string) => void,
+    layout: SiteLayout,
+    siteAnswers: Float64Array,
   ) {
     this.#answers = answers;
     this.#limiter = limiter;
     this.#recorder = recorder;
-    this.#countSite = countSiteAnswer;
+    this.#siteAnswers = siteAnswers;
+    const steerings = answers.entries.map(({ steered }) => steered.steering);
+    this.#policies = Uint8Array.from(steerings, ({ policy }) => POLICY_KINDS.indexOf(policy));
+    this.#siteNumbers = steerings.map(({ service, sites }) =>
+      Int32Array.from(sites, (site) => layout.numberOf(service, site)),
+    );
   }
 
   /**
@@ -77,11 +89,8 @@ export class SteeredResponder {
     if (answers.hasEdns) counts[EDNS]++;
     if (answers.hasSubnet) counts[ECS]++;
     counts[answers.reason === 'free' ? FREE : answers.reason === 'full' ? FULL : STATIC]++;
-    const { steered } = answers;
-    if (steered !== null) {
-      this.#policies[steered.steering.policy]++;
-      this.#countSite(steered.service, steered.steering.sites[answers.site]);
-    }
+    counts[POLICIES + this.#policies[answers.entry]]++;
+    this.#siteAnswers[this.#siteNumbers[answers.entry][answers.site]]++;
     return sent;
   }
 
@@ -100,6 +109,7 @@ export class SteeredResponder {
     counters.choices.free += counts[FREE];
     counters.choices.full += counts[FULL];
     counters.choices.static += counts[STATIC];
+    for (const [index, kind] of POLICY_KINDS.entries()) counters.policies[kind] += counts[POLICIES + index];
     counts.fill(0);
   }
 }

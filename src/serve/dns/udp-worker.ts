@@ -66,7 +66,7 @@ class UdpWorker {
     answerer.transfers = createTransferPolicy(start.served.config.transfers, () => false);
     const recorder = new QueryRecorder(start.ring);
     const steered = new SteeredAnswers(compiled.sources);
-    this.#steered = new SteeredResponder(steered, limiter, recorder, countSite);
+    this.#steered = new SteeredResponder(steered, limiter, recorder, layout, siteAnswers);
     this.#responder = new Responder(answerer, limiter, this.#counters, recorder, countSite);
     for (const { family } of start.sockets) {
       if (!this.#batches.has(family)) this.#batches.set(family, new DatagramBatch(family));
