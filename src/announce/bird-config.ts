@@ -1,9 +1,22 @@
 /** Renders BIRD 2 configuration: pure text from what is to be announced. */
-import type { Balancer } from '../config/model.ts';
+import type { RouterPeer } from '../config/model.ts';
 import type { Address } from '../net/address.ts';
 import { comparePrefixes, formatAddress, formatPrefix, type Prefix, parsePrefix } from '../net/address.ts';
 
-/** What a balancer tells its routers. */
+/** A machine that announces: a balancer its VIPs, a name server its anycast addresses, which are VIPs here too. */
+export interface Speaker {
+  readonly name: string;
+  /** The first of IPv4 is BIRD's router id. */
+  readonly addresses: readonly Address[];
+  readonly asn: number;
+  readonly routers: readonly RouterPeer[];
+  /** Announced always; null: there is none. */
+  readonly probePrefix: Prefix | null;
+  /** Default true: a silent neighbour is found dead by BFD. */
+  readonly bfd?: boolean;
+}
+
+/** What a speaker tells its routers. */
 export interface Announcement {
   readonly vips: readonly Prefix[];
   /**
@@ -34,14 +47,14 @@ function routesTo(vips: readonly Prefix[], family: 4 | 6): string[] {
  * includes this file at its top level and names the fitting filter in its sessions (`export filter portico_to_ebgp;`).
  * Drained VIPs carry the community GRACEFUL_SHUTDOWN (RFC 8326) and a longer path, or local preference 0 within the AS.
  */
-export function renderInclude(balancer: Balancer, announcement: Announcement): string {
+export function renderInclude(speaker: Speaker, announcement: Announcement): string {
   const probes = (family: 4 | 6): string[] =>
-    balancer.probePrefix?.address.family === family ? [formatPrefix(balancer.probePrefix)] : [];
+    speaker.probePrefix?.address.family === family ? [formatPrefix(speaker.probePrefix)] : [];
   const drainTo = (statements: string): string =>
     announcement.drained ? `    bgp_community.add((65535, 0));\n${statements}` : '';
   const filter = (name: string, drain: string): string =>
     `filter ${name} {\n  if proto ~ "portico_probe*" then accept;\n  if proto ~ "portico_vip*" then {\n${drain}    accept;\n  }\n  reject;\n}\n`;
-  const prepends = `    bgp_path.prepend(${balancer.asn});\n`.repeat(DRAIN_PREPENDS);
+  const prepends = `    bgp_path.prepend(${speaker.asn});\n`.repeat(DRAIN_PREPENDS);
   return [
     '# Written by Portico at each change; edits are lost.\n',
     renderStatic('portico_vip4', 4, routesTo(announcement.vips, 4)),
@@ -78,35 +91,34 @@ function familiesOf(router: Address, routers: readonly { readonly address: Addre
   return routers.some((peer) => peer.address.family === other) ? [router.family] : [4, 6];
 }
 
-/** Name of the BGP protocol of the router at this position in the balancer's list. */
+/** Name of the BGP protocol of the router at this position in its list. */
 export function sessionName(index: number): string {
   return `portico_router${index + 1}`;
 }
 
 /**
- * The main file of a balancer's own BIRD. Sessions are direct (one hop) and watched by BFD: a silent neighbour is found dead
+ * The main file of a speaker's own BIRD. Sessions are direct (one hop) and watched by BFD: a silent neighbour is found dead
  * after 3 x 100 ms. Nothing is imported and the kernel's routing table is not touched. `includePath` is absolute.
  */
-export function renderConfig(balancer: Balancer, includePath: string): string {
-  const sessions = balancer.routers.map((router, index) => {
-    const filter = router.asn === balancer.asn ? 'portico_to_ibgp' : 'portico_to_ebgp';
-    const channels = familiesOf(router.address, balancer.routers)
+export function renderConfig(speaker: Speaker, includePath: string): string {
+  const sessions = speaker.routers.map((router, index) => {
+    const filter = router.asn === speaker.asn ? 'portico_to_ibgp' : 'portico_to_ebgp';
+    const channels = familiesOf(router.address, speaker.routers)
       .map((family) => `  ipv${family} { import none; export filter ${filter}; next hop self; };\n`)
       .join('');
     return `protocol bgp ${sessionName(index)} {
-  local as ${balancer.asn};
+  local as ${speaker.asn};
   neighbor ${formatAddress(router.address)} as ${router.asn};
   direct;
-  bfd;
-  connect delay time 1;
+${speaker.bfd === false ? '' : '  bfd;\n'}  connect delay time 1;
   connect retry time 2;
   error wait time 1, 4;
   hold time 9;
 ${channels}}
 `;
   });
-  return `# Balancer ${balancer.name}, written by Portico; edits are lost.
-router id ${routerId(balancer.addresses)};
+  return `# ${speaker.name}, written by Portico; edits are lost.
+router id ${routerId(speaker.addresses)};
 log stderr { info, remote, warning, error, auth, fatal, bug };
 include "${includePath}";
 protocol device {

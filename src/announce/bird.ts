@@ -1,11 +1,10 @@
-/** Announces a balancer's VIPs to its routers through a BIRD of our own. */
+/** Announces the VIPs of a balancer, or the anycast addresses of a name server, to its routers through a BIRD of our own. */
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Balancer } from '../config/model.ts';
 import type { Address, Prefix } from '../net/address.ts';
 import { formatAddress } from '../net/address.ts';
-import type { Announcement } from './bird-config.ts';
+import type { Announcement, Speaker } from './bird-config.ts';
 import { readInclude, renderConfig, renderInclude, sessionName } from './bird-config.ts';
 import type { BirdProcess } from './bird-process.ts';
 import { isBirdRunning, replaceFile, startBird } from './bird-process.ts';
@@ -13,7 +12,7 @@ import { isBirdRunning, replaceFile, startBird } from './bird-process.ts';
 const POLL_MS = 50;
 
 export interface AnnouncerOptions {
-  readonly balancer: Balancer;
+  readonly speaker: Speaker;
   /** Network namespace that BIRD runs in; null: this process's own. */
   readonly netns: string | null;
   /** Where its configuration, socket, pidfile and log are kept. */
@@ -47,13 +46,13 @@ export interface Announcer {
 
 class BirdAnnouncer implements Announcer {
   announcement: Announcement;
-  readonly #balancer: Balancer;
+  readonly #speaker: Speaker;
   readonly #bird: BirdProcess;
   readonly #includePath: string;
   #changes: Promise<void> = Promise.resolve();
 
-  constructor(balancer: Balancer, bird: BirdProcess, includePath: string) {
-    this.#balancer = balancer;
+  constructor(speaker: Speaker, bird: BirdProcess, includePath: string) {
+    this.#speaker = speaker;
     this.#bird = bird;
     this.#includePath = includePath;
     this.announcement = readInclude(readFileSync(includePath, 'utf8'));
@@ -63,12 +62,12 @@ class BirdAnnouncer implements Announcer {
     const change = this.#changes.then(async () => {
       const next = edit(this.announcement);
       const before = readFileSync(this.#includePath, 'utf8');
-      replaceFile(this.#includePath, renderInclude(this.#balancer, next));
+      replaceFile(this.#includePath, renderInclude(this.#speaker, next));
       try {
         await this.#bird.reconfigure();
       } catch (error) {
         replaceFile(this.#includePath, before); // so that a BIRD that starts anew finds what the running one has
-        throw new Error(`balancer ${this.#balancer.name}: cannot announce: ${(error as Error).message}`);
+        throw new Error(`${this.#speaker.name}: cannot announce: ${(error as Error).message}`);
       }
       this.announcement = next;
     });
@@ -90,7 +89,7 @@ class BirdAnnouncer implements Announcer {
 
   async sessions(): Promise<RouterSession[]> {
     const protocols = await this.#bird.protocols();
-    return this.#balancer.routers.map((router, index) => {
+    return this.#speaker.routers.map((router, index) => {
       const info = protocols.find((protocol) => protocol.name === sessionName(index))?.info ?? 'unknown to BIRD';
       return { router: router.address, established: info === 'Established', info };
     });
@@ -103,7 +102,7 @@ class BirdAnnouncer implements Announcer {
       if (missing.length === 0) return;
       if (performance.now() > limitAt) {
         const list = missing.map((session) => `${formatAddress(session.router)} (${session.info})`).join(', ');
-        throw new Error(`balancer ${this.#balancer.name}: no BGP session with ${list} after ${limitMs} ms`);
+        throw new Error(`${this.#speaker.name}: no BGP session with ${list} after ${limitMs} ms`);
       }
       await sleep(POLL_MS);
     }
@@ -120,7 +119,7 @@ class BirdAnnouncer implements Announcer {
 }
 
 /**
- * Starts BIRD for a balancer, announcing no VIP yet; or takes over the one that an earlier process left running in the same
+ * Starts BIRD for a speaker, announcing no VIP yet; or takes over the one that an earlier process left running in the same
  * folder, which goes on announcing what it did until the first change.
  */
 export async function openAnnouncer(options: AnnouncerOptions): Promise<Announcer> {
@@ -129,9 +128,9 @@ export async function openAnnouncer(options: AnnouncerOptions): Promise<Announce
   mkdirSync(folder, { recursive: true });
   // What a BIRD that is gone announced says nothing about what may be announced now.
   if (!isBirdRunning(folder) || !existsSync(includePath)) {
-    replaceFile(includePath, renderInclude(options.balancer, { vips: [], drained: false }));
+    replaceFile(includePath, renderInclude(options.speaker, { vips: [], drained: false }));
   }
-  const config = renderConfig(options.balancer, includePath);
+  const config = renderConfig(options.speaker, includePath);
   const bird = await startBird({ netns: options.netns, folder, config });
-  return new BirdAnnouncer(options.balancer, bird, includePath);
+  return new BirdAnnouncer(options.speaker, bird, includePath);
 }

@@ -479,7 +479,7 @@ function pathMtu(balancer: Balancer, backend: Backend, routeBytes: number): numb
 }
 
 function announcerOptions({ balancer, machine, folders }: BalancerOptions): AnnouncerOptions {
-  return { balancer, netns: machine.netns, folder: join(folders.run, balancer.name) };
+  return { speaker: balancer, netns: machine.netns, folder: join(folders.run, balancer.name) };
 }
 
 export async function startBalancer(options: BalancerOptions): Promise<BalancerRole> {

@@ -45,7 +45,7 @@ async function routeTo(machine: string, destination: string): Promise<string> {
 async function startAnnouncer(name: string): Promise<Announcer> {
   const { netns } = lab.machines.get(name)!;
   const folder = join(lab.folderOf(name), 'bird');
-  const announcer = await openAnnouncer({ balancer: config.balancers.get(name)!, netns, folder });
+  const announcer = await openAnnouncer({ speaker: config.balancers.get(name)!, netns, folder });
   announcers.set(name, announcer);
   return announcer;
 }
