@@ -91,6 +91,7 @@ export class FakeSource implements ApiSource {
         reason: null,
         epoch: '3fa1c0de9b27',
         logs: [],
+        anycast: null,
         top: fakeTop(name),
       })),
     };

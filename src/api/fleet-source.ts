@@ -93,13 +93,15 @@ export class FleetSource implements ApiSource {
     deadlineMs: number | null,
   ): Promise<ApiResult<object>> {
     const { config } = this.#runtime;
-    const known = { backend: config.backends, balancer: config.balancers, site: config.sites }[kind];
+    const { backends: backend, balancers: balancer, sites: site, nameServers: nameserver } = config;
+    const known = { backend, balancer, site, nameserver }[kind];
     if (!known.has(name))
       return { ok: false, error: `there is no ${kind} ${name}`, remedy: `known: ${[...known.keys()].join(', ')}` };
     const done = await {
       backend: () => this.#drainBackend(name, drained, deadlineMs),
       balancer: () => this.#drainBalancer(name, drained),
       site: () => this.#drainSite(name, drained),
+      nameserver: () => this.#drainNameServer(name, drained),
     }[kind]();
     if (!done.ok) return done;
     this.#journal.info({ kind, name, deadlineMs }, drained ? 'drained' : 'drain taken back');
@@ -180,6 +182,21 @@ export class FleetSource implements ApiSource {
       };
     if (drained) drainedSites.add(name);
     else drainedSites.delete(name);
+    this.#keepDrains();
+    return { ok: true, value: {} };
+  }
+
+  async #drainNameServer(name: string, drained: boolean): Promise<ApiResult<object>> {
+    const role = this.#runtime.nameServers.get(name);
+    if (role === undefined) return notHere(`name server ${name}`);
+    if (role.anycast === null)
+      return {
+        ok: false,
+        error: `name server ${name} has no anycast addresses, so resolvers choose it by its own`,
+        remedy:
+          'take it out of the NS records of its zones and wait for their TTL, or give it anycast in the configuration',
+      };
+    role.anycast.setDrained(drained);
     this.#keepDrains();
     return { ok: true, value: {} };
   }

@@ -217,6 +217,16 @@ function systemGauges(registry: Registry): ((status: Status) => void)[] {
         for (const { name, state } of nameServers) yield [{ server: name }, Number(state === 'answering')];
       },
     ),
+    gauge(
+      registry,
+      'portico_anycast_announced',
+      '1: the name server announces its anycast addresses.',
+      ['server'],
+      function* ({ nameServers }) {
+        for (const { name, anycast } of nameServers)
+          if (anycast !== null) yield [{ server: name }, Number(anycast.announced)];
+      },
+    ),
   ];
 }
 

@@ -1,9 +1,10 @@
 /** The state of a name server as the API shows it: who asks, what is logged, what it serves. */
+import type { AnycastRole } from '../fleet/anycast-role.ts';
 import type { Runtime } from '../fleet/runtime.ts';
 import { formatAddress } from '../net/address.ts';
 import type { QueryLogStatus } from '../serve/dns/query-log/query-log.ts';
 import type { DnsTop, TopEntry } from '../serve/dns/query-log/statistics.ts';
-import type { DnsTopStatus, NameServerStatus, QueryLogTarget, TopCount } from './source.ts';
+import type { AnycastStatus, DnsTopStatus, NameServerStatus, QueryLogTarget, TopCount } from './source.ts';
 
 /** Lines of each list in the state; `GET /dns/top` has more. */
 const SHOWN = 5;
@@ -13,10 +14,44 @@ export function nameServerStatus(runtime: Runtime, name: string): NameServerStat
     ({ address, port }) => `${address.family === 6 ? `[${formatAddress(address)}]` : formatAddress(address)}:${port}`,
   );
   const role = runtime.nameServers.get(name);
-  if (role === undefined) return { name, listen, state: 'elsewhere', reason: null, epoch: null, logs: [], top: null };
+  if (role === undefined)
+    return { name, listen, state: 'elsewhere', reason: null, epoch: null, logs: [], anycast: null, top: null };
   const { queryLog } = role.server;
   const top = topStatus(name, queryLog.top(SHOWN));
-  return { name, listen, state: 'answering', reason: null, epoch: role.epoch, logs: logTargets(queryLog.status), top };
+  return {
+    name,
+    listen,
+    state: 'answering',
+    reason: null,
+    epoch: role.epoch,
+    logs: logTargets(queryLog.status),
+    anycast: role.anycast === null ? null : anycastStatus(role.anycast),
+    top,
+  };
+}
+
+function anycastStatus({ addresses, news, isDrained }: AnycastRole): AnycastStatus {
+  return {
+    addresses,
+    announced: news?.isAnnounced ?? false,
+    drained: isDrained,
+    reason: news === null ? 'its guard has not told anything yet' : news.reason,
+    sessions: (news?.sessions ?? []).map(({ router, isUp, info }) => ({ router, up: isUp, info })),
+  };
+}
+
+/** Sentences about what an operator should look at. */
+export function nameServerProblems({ name, anycast, logs }: NameServerStatus): string[] {
+  const problems = logs
+    .filter(({ open }) => !open)
+    .map(
+      ({ kind, target, reason }) => `the ${kind} log of ${name} cannot be written to ${target}: ${reason ?? 'not yet'}`,
+    );
+  if (anycast !== null && !anycast.announced)
+    problems.push(
+      `name server ${name} does not announce ${anycast.addresses.join(', ')}: ${anycast.reason ?? 'not yet'}`,
+    );
+  return problems;
 }
 
 export function dnsTops(runtime: Runtime, count: number): DnsTopStatus[] {

@@ -56,7 +56,7 @@ export function openApiDocument(version: string): object {
         balancer: { ...text, description: 'Only through this balancer' },
         every: { ...text, default: '1', description: 'One packet in so many' },
       }),
-      '/drain': post('Stop new work of a backend, balancer or site', ['kind', 'name'], {
+      '/drain': post('Stop new work of a backend, balancer, site or name server', ['kind', 'name'], {
         ...drainBody,
         deadline: { ...text, description: 'Backends: then their last connections are given up', examples: ['10m'] },
       }),

@@ -34,7 +34,7 @@ export interface ApiSource {
   subscribe(listener: (change: StateChange) => void): () => void;
 }
 
-export const DRAIN_KINDS = ['backend', 'balancer', 'site'] as const;
+export const DRAIN_KINDS = ['backend', 'balancer', 'site', 'nameserver'] as const;
 export type DrainKind = (typeof DRAIN_KINDS)[number];
 
 export interface FlowQuery {
@@ -227,8 +227,19 @@ export interface NameServerStatus {
   /** Of what it serves: the same on all that serve the same. Null: it runs elsewhere. */
   readonly epoch: string | null;
   readonly logs: readonly QueryLogTarget[];
+  /** Null: it has no anycast addresses, or runs elsewhere. */
+  readonly anycast: AnycastStatus | null;
   /** The first of each list; null: it runs elsewhere. */
   readonly top: DnsTopStatus | null;
+}
+
+export interface AnycastStatus {
+  readonly addresses: readonly string[];
+  readonly announced: boolean;
+  readonly drained: boolean;
+  /** Why not announced; null: they are, or nothing is known yet. */
+  readonly reason: string | null;
+  readonly sessions: readonly { readonly router: string; readonly up: boolean; readonly info: string }[];
 }
 
 export interface QueryLogTarget {

@@ -3,7 +3,10 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { stopBirdIn } from '../announce/bird-process.ts';
 import type { Config } from '../config/model.ts';
+import { stopGuardIn } from '../fleet/anycast-guard.ts';
+import { loopbackNote } from '../fleet/anycast-role.ts';
 import { findLocalMachines, localAddresses, pinsOf, probeNamespaceOf } from '../fleet/local-machines.ts';
+import { removeLoopbackAddresses } from '../fleet/loopback-addresses.ts';
 import { takeDownAgent } from '../serve/vip/agent.ts';
 import { listInstances, pinFolder } from '../serve/vip/pins.ts';
 import { removeProbeNamespace } from '../serve/vip/probe-namespace.ts';
@@ -65,6 +68,8 @@ function machineNames(config: Config, given: string): string[] {
 /** Packets first find another way, then programs and maps go. */
 async function takeDown(config: Config, name: string, runFolder: string): Promise<string[]> {
   const removed: string[] = [];
+  // First, or it would start BIRD again.
+  if (await stopGuardIn(join(runFolder, name))) removed.push(`guard of the anycast addresses of ${name}`);
   if (await stopBirdIn(join(runFolder, name))) removed.push(`BIRD of ${name}`);
   const pins = pinsOf(config, name);
   const hadAgent = existsSync(join(pinFolder(pins), 'agent_vips'));
@@ -72,6 +77,8 @@ async function takeDown(config: Config, name: string, runFolder: string): Promis
   if (await takeDownAgent(pins, null)) removed.push(`programs and maps of ${name}`);
   if (hadAgent) removed.push(`VIPs on the loopback of ${name}`);
   if (await removeProbeNamespace(probeNamespaceOf(config, name))) removed.push(`prober of ${name}`);
+  const addresses = await removeLoopbackAddresses(null, loopbackNote(runFolder, name));
+  if (addresses.length > 0) removed.push(`${addresses.join(', ')} on the loopback`);
   removeRunFolder(runFolder, name);
   return removed;
 }

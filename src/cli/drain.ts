@@ -3,7 +3,7 @@ import { API_OPTION, callApi } from './api-client.ts';
 import { takePositionals } from './arguments.ts';
 import { type Command, type CommandArguments, printJson, stringOption, UsageError } from './command.ts';
 
-const KINDS = ['backend', 'balancer', 'site'];
+const KINDS = ['backend', 'balancer', 'site', 'nameserver'];
 
 async function setDrain(args: CommandArguments, path: '/drain' | '/undrain', done: string): Promise<number> {
   const [kind, name] = takePositionals(args, ['KIND', 'NAME']) as [string, string];
@@ -18,8 +18,8 @@ async function setDrain(args: CommandArguments, path: '/drain' | '/undrain', don
 
 export const command: Command = {
   name: 'drain',
-  summary: 'stop new work for a backend, balancer or site',
-  usage: 'backend|balancer|site NAME [--deadline 10m] [--json]',
+  summary: 'stop new work for a backend, balancer, site or name server',
+  usage: 'backend|balancer|site|nameserver NAME [--deadline 10m] [--json]',
   example: './portico drain backend eu-1 --deadline 10m',
   options: {
     ...API_OPTION,
@@ -35,7 +35,7 @@ export const command: Command = {
 export const undrain: Command = {
   ...command,
   name: 'undrain',
-  usage: 'backend|balancer|site NAME [--json]',
+  usage: 'backend|balancer|site|nameserver NAME [--json]',
   options: API_OPTION,
   summary: 'take a drain back',
   example: './portico undrain backend eu-1',

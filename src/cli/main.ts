@@ -13,7 +13,7 @@ const COMMANDS: Readonly<Record<string, string>> = {
   up: 'run the roles on this machine',
   down: 'take kernel programs, maps and addresses away',
   lab: 'a small internet on this machine, to try Portico in',
-  drain: 'stop new work for a backend, balancer or site',
+  drain: 'stop new work for a backend, balancer, site or name server',
   undrain: 'take a drain back',
   settle: "settle a service's slots that may be settled now",
   status: 'what runs, epoch, health',

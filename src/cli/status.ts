@@ -76,6 +76,14 @@ function nameServerLines(server: LiveNameServer): string[] {
     const state = open ? 'open' : `NOT OPEN${reason === null ? '' : ` (${reason})`}`;
     lines.push(`  ${kind} log ${target}: ${state}, ${written} written, ${dropped} dropped`);
   }
+  if (server.anycast !== null) {
+    const { addresses, announced, drained, reason, sessions } = server.anycast;
+    const state = announced
+      ? `announced${drained ? ', drained' : ''}`
+      : `NOT announced (${reason ?? 'no reason known'})`;
+    const routers = sessions.map(({ router, up, info }) => `${router} ${up ? 'up' : `DOWN (${info})`}`);
+    lines.push(`  anycast ${addresses.join(', ')}: ${state}; BGP ${routers.join(', ')}`);
+  }
   const { clients = [], nxdomainParents = [] } = server.top ?? {};
   const most = (title: string, list: readonly TopCount[]): void => {
     if (list.length === 0) return;

@@ -1,5 +1,6 @@
 /** Complete values of the file to a `Config`. Only called when there is no error: what is missing here is our fault. */
 import { formatAddress } from '../net/address.ts';
+import { buildNameServer } from './build-name-server.ts';
 import { buildQueryLogs } from './build-query-logs.ts';
 import { ownTtlSeconds, recordsOf } from './check-records.ts';
 import { absoluteName, readDomainName } from './dns-names.ts';
@@ -14,7 +15,6 @@ import {
   isHashScheduler,
   type LoadSource,
   type Location,
-  type NameServer,
   type NetworkEntry,
   NO_STEERING_STATE,
   type QuicIds,
@@ -43,7 +43,7 @@ export function buildConfig(values: FileValues, lineOf: (path: Path) => number):
     balancers: mapOf(values.balancers, (name, balancer) => buildBalancer(name, balancer, siteMtu(balancer.site))),
     backends: mapOf(values.backends, (name, backend) => buildBackend(name, backend, siteMtu(backend.site))),
     services: mapOf(values.services, (name, service) => buildService(name, service, roster, values)),
-    nameServers: mapOf(dns.servers, (name, server): NameServer => ({ name, listen: given(server.listen).map(given) })),
+    nameServers: mapOf(dns.servers, buildNameServer),
     zones: entriesOf(dns.zones).map(([key, zone]) => buildZone(key, zone, lineOf)),
     dnsProtocol: buildProtocol(dns),
     queryLog: buildQueryLogs(given(dns.log)),

@@ -1,5 +1,6 @@
 /** Checks of name servers, networks and what names services have. Zones' records: `check-records.ts`. */
 import { formatAddress, formatPrefix, type Prefix } from '../net/address.ts';
+import { checkAnycast } from './check-anycast.ts';
 import { checkReference } from './check-machines.ts';
 import { checkQueryLog } from './check-query-log.ts';
 import { checkZoneRecords } from './check-records.ts';
@@ -15,6 +16,7 @@ export function checkDns(values: FileValues, report: Report): void {
   if (dns === undefined) return;
   const zones = checkZoneNames(dns.zones, report);
   checkServers(values, report);
+  checkAnycast(values, report);
   checkQueryLog(values, report);
   checkNetworks(values, report);
   checkTransfers(values, zones, report);

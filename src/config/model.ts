@@ -405,7 +405,20 @@ export interface Zone {
 export interface NameServer {
   /** Machine name. */
   readonly name: string;
+  /** Its own addresses first, then those of `anycast`. */
   readonly listen: readonly { readonly address: Address; readonly port: number }[];
+  /** Null: none. */
+  readonly anycast: Anycast | null;
+}
+
+/** Addresses that several name servers have, and how this one announces them. */
+export interface Anycast {
+  readonly addresses: readonly Address[];
+  readonly asn: number;
+  readonly routers: readonly RouterPeer[];
+  readonly bfd: boolean;
+  /** Silence of its process or its probes after which the addresses are taken back. */
+  readonly staleAfterMs: number;
 }
 
 /** How name servers speak, the same on all of them. */

@@ -19,6 +19,7 @@ import {
   readServerId,
 } from './readers.ts';
 import { locationFilesShape } from './schema-locations.ts';
+import { nameServerSchema } from './schema-name-server.ts';
 import { protocolShape } from './schema-protocol.ts';
 import { queryLogSchema } from './schema-query-log.ts';
 import { serviceSchema } from './schema-services.ts';
@@ -319,28 +320,13 @@ function zoneSchema(build: SchemaBuilder) {
 function dnsSchema(build: SchemaBuilder) {
   const place = location(build, 'where clients of no network are taken to be; default: at the first site');
   const users = location(build, 'where the users are');
-  const endpoint = {
-    type: 'string',
-    description: 'ADDRESS or ADDRESS:PORT; the port is 53 by default',
-    examples: ['192.0.2.53'],
-  };
   const prefix = {
     type: 'string',
     description: 'addresses of users or of their resolvers',
     examples: ['203.0.113.0/24'],
   };
   return build.optionalObject('the authoritative DNS servers', {
-    servers: build.names(
-      'machines that answer DNS',
-      build.object('a name server', {
-        listen: build.list(
-          'addresses to answer on',
-          build.field(endpoint, (raw) => readEndpoint(raw, 53)),
-          '[192.0.2.53]',
-        ),
-      }),
-      null,
-    ),
+    servers: build.names('machines that answer DNS', nameServerSchema(build), null),
     networks: build.names(
       'where users are, by prefix; the longest prefix counts',
       build.object('prefixes with either a location or a site', {

@@ -4,14 +4,13 @@
  * guard takes its place, or takes the addresses back and ends itself, and BIRD with it.
  */
 import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Announcer, openAnnouncer, type RouterSession } from '../announce/bird.ts';
 import { readLivePid, removePidFile, writePidFile } from '../announce/pid-file.ts';
 import { formatAddress } from '../net/address.ts';
 import { askServer, type CheckResult } from './anycast-check.ts';
-import type { GuardNews, GuardOrder, GuardStart } from './anycast-guard.ts';
+import { type GuardNews, type GuardOrder, type GuardStart, guardPidPath } from './anycast-guard.ts';
 import { readSpeaker } from './anycast-speaker.ts';
 import { AnycastVerdict, CHECK_INTERVAL_MS, CHECK_TIMEOUT_MS } from './anycast-verdict.ts';
 
@@ -38,7 +37,7 @@ class Guard {
   constructor(start: GuardStart, announcer: Announcer) {
     this.#start = start;
     this.#announcer = announcer;
-    this.#pidPath = join(start.folder, 'guard.pid');
+    this.#pidPath = guardPidPath(start.folder);
     const wasAnnounced = announcer.announcement.vips.length > 0;
     this.#verdict = new AnycastVerdict(start.speaker.staleAfterMs, wasAnnounced, performance.now());
   }
@@ -167,7 +166,7 @@ async function main(): Promise<void> {
     isOrphan = true;
     guard?.orphan();
   });
-  await takePlace(join(start.folder, 'guard.pid'));
+  await takePlace(guardPidPath(start.folder));
   const announcer = await openAnnouncer({
     speaker: readSpeaker(start.speaker).speaker,
     netns: null,

@@ -5,8 +5,11 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { readLivePid, removePidFile } from '../announce/pid-file.ts';
 import type { AnycastSpeaker } from './anycast-speaker.ts';
 
 /** The guard's argument, as JSON. */
@@ -39,6 +42,7 @@ const PROGRAM = fileURLToPath(new URL('./anycast-guard-main.ts', import.meta.url
 const FIRST_RESTART_MS = 200;
 const LAST_RESTART_MS = 10_000;
 const END_LIMIT_MS = 3_000;
+const POLL_MS = 10;
 
 export interface GuardOptions {
   readonly start: GuardStart;
@@ -46,6 +50,22 @@ export interface GuardOptions {
   readonly enter: (run: () => ChildProcess) => ChildProcess;
   readonly onNews: (news: GuardNews) => void;
   readonly onProblem: (problem: string) => void;
+}
+
+/** Ends the guard of this folder, whoever started it; what BIRD announces stays. False: none runs. */
+export async function stopGuardIn(folder: string): Promise<boolean> {
+  const pidPath = guardPidPath(folder);
+  const pid = readLivePid(pidPath);
+  if (pid === null) return false;
+  process.kill(pid, 'SIGTERM');
+  for (const limitAt = performance.now() + END_LIMIT_MS; readLivePid(pidPath) === pid; await sleep(POLL_MS))
+    if (performance.now() > limitAt) process.kill(pid, 'SIGKILL');
+  removePidFile(pidPath);
+  return true;
+}
+
+export function guardPidPath(folder: string): string {
+  return join(folder, 'guard.pid');
 }
 
 export class AnycastGuard {

@@ -7,8 +7,9 @@ import { RECEIVE_BUFFER_BYTES } from '../serve/dns/sockets.ts';
 import type { ZoneHistory } from '../serve/dns/transfer/zone-history.ts';
 import { workerCount } from '../serve/dns/udp-workers.ts';
 import { openTcpListener, openUdpSocket } from '../serve/vip/netns.ts';
+import { AnycastRole } from './anycast-role.ts';
 import type { Log } from './log.ts';
-import type { Machine } from './machine.ts';
+import type { Folders, Machine } from './machine.ts';
 import { servedEpoch } from './served-epoch.ts';
 
 export interface DnsRole {
@@ -17,6 +18,10 @@ export interface DnsRole {
   readonly server: DnsServer;
   /** Of what it serves: the same on all that serve the same. */
   readonly epoch: string;
+  /** Null: it has none. */
+  readonly anycast: AnycastRole | null;
+  /** About once a second. `probesAgeMs`: since a site was probed last; null: none is. */
+  beat(probesAgeMs: number | null): void;
   /** Answers from the new configuration from the next query on; a listen address cannot change without a restart. */
   apply(config: Config): Promise<void>;
   close(): Promise<void>;
@@ -25,7 +30,7 @@ export interface DnsRole {
 export async function startDns(
   config: Config,
   nameServer: NameServer,
-  machine: Machine,
+  { machine, folders }: { readonly machine: Machine; readonly folders: Folders },
   steering: SteeringView,
   log: Log,
   history: ZoneHistory,
@@ -37,7 +42,12 @@ export async function startDns(
   };
   let server: DnsServer;
   let epoch = servedEpoch(config);
+  const anycast =
+    nameServer.anycast === null
+      ? null
+      : new AnycastRole({ nameServer, anycast: nameServer.anycast, machine, folders, log });
   try {
+    await anycast?.addAddresses();
     const workers = workerCount(config);
     const options = { receiveBufferBytes: RECEIVE_BUFFER_BYTES, reusePort: workers > 1 };
     const sockets = nameServer.listen.map(({ address, port }) => {
@@ -58,13 +68,22 @@ export async function startDns(
     server = createDnsServer({ config, sockets, steering, log, history, notifyFrom, ...names });
   } catch (error) {
     for (const fd of fds) closeSync(fd);
+    await anycast?.removeAddresses();
     throw error;
   }
-  await server.start();
+  try {
+    await server.start();
+  } catch (error) {
+    await anycast?.removeAddresses();
+    throw error;
+  }
+  anycast?.start(config);
   return {
     name: nameServer.name,
     machine,
     server,
+    anycast,
+    beat: (probesAgeMs) => anycast?.beat(probesAgeMs),
     get epoch() {
       return epoch;
     },
@@ -74,7 +93,12 @@ export async function startDns(
       if (!result.ok)
         throw new Error(result.problems.map((problem) => `${problem.path}: ${problem.message}`).join('; '));
       epoch = nextEpoch;
+      anycast?.setConfig(next);
     },
-    close: () => server.stop(),
+    async close(): Promise<void> {
+      await anycast?.withdraw();
+      await server.stop();
+      await anycast?.removeAddresses();
+    },
   };
 }

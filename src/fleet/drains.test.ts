@@ -14,6 +14,7 @@ test('drains are read as they were written, and a damaged file is told', (t) => 
     backend: ['eu-1'],
     balancer: [],
     site: ['us'],
+    nameserver: ['ns1'],
     deadlines: { 'eu-1': 1_790_000_000_000 },
     fromFile: { 'eu-1': 600_000 },
   };

@@ -5,7 +5,7 @@ import type { Config } from '../config/model.ts';
 import type { Log } from './log.ts';
 import type { SiteDrains } from './site-drains.ts';
 
-export const DRAIN_KINDS = ['backend', 'balancer', 'site'] as const;
+export const DRAIN_KINDS = ['backend', 'balancer', 'site', 'nameserver'] as const;
 export type DrainKind = (typeof DRAIN_KINDS)[number];
 
 /** Names that are drained, by kind. */
@@ -16,7 +16,7 @@ export interface Drains extends Readonly<Record<DrainKind, readonly string[]>> {
   readonly fromFile: Readonly<Record<string, number>>;
 }
 
-export const NO_DRAINS: Drains = { backend: [], balancer: [], site: [], deadlines: {}, fromFile: {} };
+export const NO_DRAINS: Drains = { backend: [], balancer: [], site: [], nameserver: [], deadlines: {}, fromFile: {} };
 
 /** What `writeDrains` wrote; `NO_DRAINS` where there is no file. Throws where it cannot be read or is something else. */
 export function readDrains(file: string): Drains {
@@ -32,14 +32,15 @@ export function readDrains(file: string): Drains {
   try {
     const read = JSON.parse(text) as Record<string, unknown>;
     const [backend, balancer, site] = DRAIN_KINDS.map((kind) => listOf(read[kind]));
-    // Earlier versions wrote none.
+    // Earlier versions wrote none of these.
+    const nameserver = listOf(read.nameserver ?? []);
     const numbers = (value: unknown): Record<string, number> =>
       Object.fromEntries(Object.entries(value ?? {}).filter(([, ms]) => typeof ms === 'number')) as Record<
         string,
         number
       >;
     const [deadlines, fromFile] = [numbers(read.deadlines), numbers(read.fromFile)];
-    if (backend && balancer && site) return { backend, balancer, site, deadlines, fromFile };
+    if (backend && balancer && site && nameserver) return { backend, balancer, site, nameserver, deadlines, fromFile };
   } catch {
     // told below
   }
@@ -61,6 +62,7 @@ export interface DrainedFleet {
     { readonly drains: SiteDrains; readonly balancers: ReadonlyMap<string, DrainedRole> }
   >;
   readonly steering: { readonly drainedSites: Set<string> };
+  readonly nameServers: ReadonlyMap<string, { readonly anycast: { readonly isDrained: boolean } | null }>;
 }
 
 interface DrainedRole {
@@ -81,6 +83,10 @@ export class KeptDrains {
 
   hasBalancer(name: string): boolean {
     return this.#kept.balancer.includes(name);
+  }
+
+  hasNameServer(name: string): boolean {
+    return this.#kept.nameserver.includes(name);
   }
 
   /** A file that cannot be read is told and does not hold up the start. */
@@ -120,7 +126,7 @@ export class KeptDrains {
   }
 }
 
-function drainsOf({ sites, steering }: DrainedFleet): Drains {
+function drainsOf({ sites, steering, nameServers }: DrainedFleet): Drains {
   const all = [...sites.values()];
   const deadlines = all.flatMap(({ drains }) => [...drains.deadlines]);
   return {
@@ -129,6 +135,7 @@ function drainsOf({ sites, steering }: DrainedFleet): Drains {
       [...balancers.values()].filter((role) => role.drained).map(({ name }) => name),
     ),
     site: [...steering.drainedSites],
+    nameserver: [...nameServers].filter(([, { anycast }]) => anycast?.isDrained).map(([name]) => name),
     deadlines: Object.fromEntries(deadlines.map(([name, { atMs }]) => [name, atMs])),
     fromFile: Object.fromEntries(deadlines.flatMap(([name, { fileMs }]) => (fileMs === null ? [] : [[name, fileMs]]))),
   };

@@ -20,8 +20,11 @@ export function findLocalMachines(config: Config, own: readonly Address[]): stri
   const names = new Set<string>();
   for (const { name, addresses } of config.balancers.values()) if (addresses.some(isOwn)) names.add(name);
   for (const { name, address } of config.backends.values()) if (isOwn(address)) names.add(name);
-  for (const { name, listen } of config.nameServers.values())
-    if (listen.some(({ address }) => isOwn(address))) names.add(name);
+  for (const { name, listen, anycast } of config.nameServers.values()) {
+    const isShared = (address: Address): boolean =>
+      anycast?.addresses.some((one) => sameAddress(one, address)) ?? false;
+    if (listen.some(({ address }) => isOwn(address) && !isShared(address))) names.add(name);
+  }
   return [...names];
 }
 

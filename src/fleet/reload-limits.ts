@@ -1,6 +1,8 @@
 /** What a running process cannot take over from a changed configuration, because it is fixed when a role starts. Pure. */
+
 import { type Balancer, type Config, isHashScheduler, type Service } from '../config/model.ts';
 import { type Address, formatAddress, formatPrefix } from '../net/address.ts';
+import { anycastSpeaker } from './anycast-speaker.ts';
 
 /** Names of the roles that run in this process. */
 export interface RunningRoles {
@@ -109,6 +111,7 @@ export function reloadProblems(before: Config, after: Config, running: RunningRo
     const [old, next] = [before.nameServers.get(name), after.nameServers.get(name)];
     const fixed = (one: NonNullable<typeof old>) => ({
       listen: one.listen.map(({ address, port }) => `${formatAddress(address)} port ${port}`).join(', '),
+      anycast: one.anycast === null ? '' : JSON.stringify(anycastSpeaker(one, one.anycast)),
     });
     if (old !== undefined && next !== undefined)
       problems.push(...changes(`dns.servers.${name}.`, fixed(old), fixed(next)));

@@ -74,6 +74,8 @@ export class Runtime {
   /** By the id of their targets. */
   readonly #loadPolls = new Map<string, LoadPoll>();
   readonly #siteProbers = new Map<string, Prober>();
+  /** When a site was last probed by a name server. */
+  readonly #probedMs = new Map<string, number>();
   readonly #log: Log;
   readonly #drains: KeptDrains;
   #hashKeys: ReadonlyMap<string, Uint8Array> = new Map();
@@ -203,11 +205,12 @@ export class Runtime {
   /** Starts the name servers that are here and do not run yet; all of them or, when it rejects, none. */
   async #startNameServers(config: Config): Promise<DnsRole[]> {
     const started: DnsRole[] = [];
+    const { folders } = this.#options;
     try {
       for (const nameServer of this.#has('dns') ? config.nameServers.values() : []) {
         const machine = this.#options.machines.get(nameServer.name);
         if (machine === undefined || this.nameServers.has(nameServer.name)) continue;
-        started.push(await startDns(config, nameServer, machine, this.steering, this.#log, this.zoneHistory));
+        started.push(await startDns(config, nameServer, { machine, folders }, this.steering, this.#log, this.zoneHistory));
       }
     } catch (error) {
       await Promise.allSettled(started.map((role) => role.close()));
@@ -223,10 +226,15 @@ export class Runtime {
       name,
       startProber({
         enter: (run) => inNamespace(machine.netns, run),
-        onResult: (result) => this.health.take(name, result),
+        onResult: (result) => {
+          this.#probedMs.set(name, steadyMs());
+          this.health.take(name, result);
+        },
         onProblem: (problem) => this.#log.warn({ nameServer: name }, problem),
       }),
     );
+    this.#probedMs.set(name, steadyMs());
+    if (role.anycast !== null) role.anycast.setDrained(this.#drains.hasNameServer(name));
   }
 
   /** Tells every observer what to probe. */
@@ -370,9 +378,16 @@ export class Runtime {
       }
   }
 
+  #beat(): void {
+    const isProbed = planSiteProbes(this.config).length > 0;
+    for (const [name, role] of this.nameServers)
+      role.beat(isProbed ? steadyMs() - (this.#probedMs.get(name) ?? 0) : null);
+  }
+
   /** What a site takes is held against its capacity, every second; what its services refuse, weights and drains are looked at. */
   #watchLoad(): void {
     this.#loadTimer = setInterval(() => {
+      this.#beat();
       for (const site of this.sites.values()) {
         this.#refresh(site, site.look());
         this.floods.look(site, steadyMs());
