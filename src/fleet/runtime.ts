@@ -210,7 +210,9 @@ export class Runtime {
       for (const nameServer of this.#has('dns') ? config.nameServers.values() : []) {
         const machine = this.#options.machines.get(nameServer.name);
         if (machine === undefined || this.nameServers.has(nameServer.name)) continue;
-        started.push(await startDns(config, nameServer, { machine, folders }, this.steering, this.#log, this.zoneHistory));
+        started.push(
+          await startDns(config, nameServer, { machine, folders }, this.steering, this.#log, this.zoneHistory),
+        );
       }
     } catch (error) {
       await Promise.allSettled(started.map((role) => role.close()));
