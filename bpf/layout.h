@@ -478,4 +478,142 @@ struct clamp_counters {
 	__u64 zero;
 };
 
+/* What dns.bpf.c answers with: tables that the control side makes anew for each version of zones and map. */
+
+#define DNS_MAX_LISTEN 16
+#define DNS_MAX_EXEMPT 8
+#define DNS_COOKIE_KEYS 4
+#define DNS_BUCKET_NAMES 8 /* of the table of names: 8 x 8 bytes is one cache line */
+#define DNS_NAME_WORDS 32
+#define DNS_NODE_WORDS 256 /* of the prefix map: a stride of 8 bits */
+#define DNS_NODE_CHILD 0x80000000
+#define DNS_LINE_BYTES 64
+#define DNS_LINE_CHOICES 32
+#define DNS_TYPES 3 /* A, AAAA, HTTPS */
+#define DNS_ROWS 6  /* of a choice: each type without and with DO */
+
+/* Lines of the region of rate limits: src/serve/dns/rate-limit.ts. */
+#define DNS_LIMIT_SETS 16384
+#define DNS_PROVED_SETS 4096
+#define DNS_LIMIT_LINES 18433 /* the last: word 0 is the seed */
+#define DNS_LIMIT_WAYS 4
+#define DNS_TICKS_PER_MS 1024
+#define DNS_BURST_TICKS 1024000
+#define DNS_MAX_DEBT_TICKS 2048000
+
+/* Where every packet that reaches dns.bpf.c ends: exactly one each. */
+enum dns_outcome {
+	DNS_NOT_OURS,  /* not UDP to an address and port that is served: pass */
+	DNS_ANSWERED,  /* tx */
+	DNS_LIMITED,   /* above the limit of answers: drop */
+	DNS_UP_PACKET, /* a fragment, IP options, a source that is never answered: these and all below pass */
+	DNS_UP_MESSAGE, /* no plain query of one question */
+	DNS_UP_TYPE,    /* another type or class */
+	DNS_UP_NAME,    /* a name that is not steered */
+	DNS_UP_EDNS,    /* options that are not understood here */
+	DNS_UP_SOURCE,  /* the client subnet is shorter than the map needs */
+	DNS_UP_CHOICE,  /* no answer is ready: nothing is healthy, or each answer is another */
+	DNS_UP_SIZE,    /* does not fit */
+	DNS_UP_SLIP,    /* above the limit of answers, but its turn to get a short one */
+	DNS_UP_STALE,   /* the process has not been heard of for too long */
+	DNS_UP_FAILED,  /* the kernel gave no room */
+	DNS_BROKEN,     /* cannot be: drop */
+	DNS_OUTCOME_COUNT
+};
+
+/* What an answer says: AnswerKind of rate-limit.ts. */
+#define DNS_KIND_POSITIVE 1
+#define DNS_KIND_NODATA 2
+
+struct dns_listen {
+	__u64 address[2]; /* an IPv4 address is mapped */
+	__be16 port;
+	__u16 zeros[3];
+};
+
+struct dns_exempt {
+	__u64 address[2];
+	__u64 mask[2];
+};
+
+/* A single entry. */
+struct dns_settings {
+	struct dns_listen listen[DNS_MAX_LISTEN];
+	struct dns_exempt exempt[DNS_MAX_EXEMPT];
+	__u64 cookie_key[8];  /* DNS_COOKIE_KEYS of two words */
+	__u64 unix_offset_ns; /* Unix time less the clock since boot */
+	__u64 alive_until_ns; /* since boot: until then the process is believed to be there */
+	__u32 listens;
+	__u32 exempts;        /* more than DNS_MAX_EXEMPT: the process judges */
+	__u32 cookie_keys;    /* 0: cookies are not known; more than DNS_COOKIE_KEYS: passed up */
+	__u32 bucket_mask;    /* buckets of names - 1 */
+	__u32 limit_interval; /* ticks between two answers; 0: no limits */
+	__u32 proved_interval;
+	__u32 slip; /* one in so many refused ones gets a short answer; 0: none */
+	__u32 seed;
+	__u32 rows; /* stride of the hits */
+	__u32 zero;
+};
+
+/* By the lowest bits of a name's hash; a slot is the highest 32 bits of the hash and the name's index + 1. 0:
+ * empty. */
+struct dns_bucket {
+	__u64 slot[DNS_BUCKET_NAMES];
+};
+
+struct dns_name {
+	__u32 words;   /* of text */
+	__u32 subject; /* in limits */
+	__u32 root4;   /* words of the prefix map as they stand in a node: DNS_NODE_CHILD, or a leaf */
+	__u32 root6;
+	__u32 node_base; /* is added to each child's index */
+	__u32 plan_base; /* of its plans, which leaves name, in `dns_choices` */
+	__u32 row_base;  /* of its first choice in `dns_rows` */
+	__u32 zero;
+	__u64 text[DNS_NAME_WORDS]; /* as on the wire, in lower case, zeros behind */
+};
+
+/* A child's index with DNS_NODE_CHILD, or a leaf: plan << 8 | scope. */
+struct dns_node {
+	__u32 word[DNS_NODE_WORDS];
+};
+
+/* What plans of this index and the next ones answer now: 1 + a choice of the name; 0: ask the process. */
+struct dns_choices {
+	__u16 choice[DNS_LINE_CHOICES];
+};
+
+/* A ready-made section. */
+struct dns_row {
+	__u32 line;   /* first of its bytes */
+	__u16 length; /* 0: none */
+	__u16 sum;    /* of its bytes as 16-bit words in wire order, from an even offset on, folded */
+	__u8 answers;
+	__u8 authorities;
+	__u8 kind; /* DNS_KIND_* */
+	__u8 zero;
+	__u32 zeros;
+};
+
+struct dns_line {
+	__u8 bytes[DNS_LINE_BYTES];
+};
+
+struct dns_limit_line {
+	__u32 word[16];
+};
+
+/* At [cpu], written by that CPU alone. */
+struct dns_counters {
+	__u64 outcome[DNS_OUTCOME_COUNT];
+	__u64 edns; /* of those answered, as the next ones */
+	__u64 ecs;
+	__u64 cookie_client; /* without a server's part */
+	__u64 cookie_good;
+	__u64 cookie_bad;
+	__u64 displaced; /* limits that another prefix took the place of while they were in use */
+	__u64 bytes;     /* of the messages sent */
+	__u64 zeros[2];
+};
+
 #endif

@@ -134,7 +134,7 @@ export class RateLimiter {
         oldest = at;
         break;
       }
-      if (words[at + UNTIL] < words[oldest + UNTIL]) oldest = at;
+      if (((words[at + UNTIL] - words[oldest + UNTIL]) | 0) < 0) oldest = at;
     }
     words[oldest] = this.#tag;
     words[oldest + UNTIL] = Math.floor(nowMs / 1000) + PROVED_SECONDS;
@@ -145,7 +145,7 @@ export class RateLimiter {
     this.#hash(client, true, 0, 0);
     const set = this.#provedSet();
     for (let at = set; at < set + WAYS * PROVED_WORDS; at += PROVED_WORDS) {
-      if (words[at] === this.#tag) return words[at + UNTIL] > Math.floor(nowMs / 1000);
+      if (words[at] === this.#tag) return ((words[at + UNTIL] - Math.floor(nowMs / 1000)) | 0) > 0;
     }
     return false;
   }

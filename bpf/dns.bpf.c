@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * Answers to queries of steered names, from tables. What is not understood goes up to the process, whose
+ * answers these are, byte by byte (test/dns/kernel.test.ts); nothing is changed in a packet before it is
+ * certain that it is answered.
+ */
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include "dns-limit.h"
+#include "dns-name.h"
+#include "dns-send.h"
+#include "roles.h"
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";
+
+#define CLASS_IN 1
+#define TYPE_A 1
+#define TYPE_AAAA 28
+#define TYPE_HTTPS 65
+#define MAX_STRIDES 16
+/* QR and opcode. */
+#define REFUSED_FLAGS 0xf8
+/* One question and no record, or one additional one: the counts as they lie on the wire, without the latter.
+ */
+#define PLAIN_COUNTS 0x0100
+#define ADDITIONAL_ONE (1ULL << COUNT_SHIFT_ADDITIONALS)
+
+/* Type and class of the question that ends at the frame's offset `at`. */
+static __always_inline bool read_type(struct query *query, __u32 at)
+{
+	void *data = frame_begin(query->ctx);
+	void *end = frame_end(query->ctx);
+	void *from = PLACE(data, at, 1023);
+	__be16 type;
+
+	if (from + 4 > end || *(__be16 *)(from + 2) != bpf_htons(CLASS_IN))
+		return false;
+	type = *(__be16 *)from;
+	if (type == bpf_htons(TYPE_A))
+		query->type = 0;
+	else if (type == bpf_htons(TYPE_AAAA))
+		query->type = 1;
+	else if (type == bpf_htons(TYPE_HTTPS))
+		query->type = 2;
+	else
+		return false;
+	return true;
+}
+
+/*
+ * The leaf of an address of which the first `bits` are known, as src/net/prefix-map.ts finds it; false: they
+ * do not suffice.
+ */
+static __always_inline bool find_leaf(const struct dns_name *name, __u32 root, __u64 first, __u64 second,
+				      __u32 bits, __u32 *leaf)
+{
+	__u32 word = root;
+
+	for (__u32 depth = 0; depth < MAX_STRIDES; depth++) {
+		struct dns_node *node;
+		__u32 index;
+
+		if (!(word & DNS_NODE_CHILD) || depth * 8 >= bits)
+			break;
+		index = name->node_base + (word & ~DNS_NODE_CHILD);
+		node = bpf_map_lookup_elem(&dns_nodes, &index);
+		if (!node)
+			return false;
+		word = node->word[first & 0xff];
+		first = first >> 8;
+		if (depth == 7)
+			first = second;
+	}
+	*leaf = word;
+	return !(word & DNS_NODE_CHILD) && (word & 0xff) <= bits;
+}
+
+/* The plan of who asks: of the client subnet if there is one with an address, else of the source. */
+static __always_inline bool find_plan(struct query *query, const struct dns_name *name, __u32 *plan)
+{
+	__u64 first = query->source[0], second = query->source[1];
+	bool is_ipv6 = query->is_ipv6, has_subnet = query->has_subnet && query->subnet_source;
+	__u32 bits = is_ipv6 ? 128 : 32;
+	__u32 leaf;
+
+	if (has_subnet) {
+		first = query->subnet[0];
+		second = query->subnet[1];
+		is_ipv6 = query->subnet_family == bpf_htons(FAMILY_IPV6);
+		bits = query->subnet_source;
+	}
+	bits = forget(bits, 0xff);
+	if (!find_leaf(name, is_ipv6 ? name->root6 : name->root4, first, second, bits, &leaf))
+		return false;
+	leaf = forget(leaf, ~0U);
+	query->scope = has_subnet ? leaf : 0;
+	*plan = name->plan_base + (leaf >> 8);
+	return true;
+}
+
+/* Of `dns_rows`; NULL: the plan has no answer ready. */
+static __always_inline const struct dns_row *find_row(const struct query *query, const struct dns_name *name,
+						      __u32 plan, __u32 *index)
+{
+	__u32 line = plan / DNS_LINE_CHOICES;
+	struct dns_choices *choices = bpf_map_lookup_elem(&dns_choices, &line);
+	__u32 choice;
+
+	if (!choices)
+		return NULL;
+	choice = choices->choice[plan & (DNS_LINE_CHOICES - 1)];
+	if (!choice)
+		return NULL;
+	*index = name->row_base + (choice - 1) * DNS_ROWS + query->type * 2 + query->is_dnssec_ok;
+	return bpf_map_lookup_elem(&dns_rows, index);
+}
+
+static __always_inline enum verdict judge(const struct query *query, const struct dns_settings *settings,
+					  const struct dns_time *time, const struct dns_name *name,
+					  const struct dns_row *row, struct dns_counters *own)
+{
+	struct limited who = {
+	    .source = {query->source[0], query->source[1]},
+	    .subject = name->subject,
+	    .kind = row->kind,
+	    .now = time->ticks,
+	    .seconds = time->seconds,
+	    .is_ipv6 = query->is_ipv6,
+	    .has_cookie = query->has_good_cookie,
+	};
+
+	return forget(judge_limit(&who, settings, &own->displaced), 3);
+}
+
+static __always_inline void count_answer(const struct query *query, const struct dns_settings *settings,
+					 struct dns_counters *own, __u32 row, __u32 cpu, __u32 bytes)
+{
+	__u32 index = cpu * settings->rows + row;
+	struct dns_hits *hits = bpf_map_lookup_elem(&dns_hits, &index);
+
+	if (hits)
+		hits->hits++;
+	own->bytes += bytes;
+	own->edns += query->has_edns;
+	own->ecs += query->has_subnet;
+	if (!query->has_cookie)
+		return;
+	own->cookie_client += query->has_cookie == COOKIE_CLIENT;
+	own->cookie_good += query->has_cookie == COOKIE_GOOD;
+	own->cookie_bad += query->has_cookie == COOKIE_BAD;
+}
+
+/* From the name to the packet that is sent. */
+static __always_inline enum dns_outcome answer_name(struct query *query, const struct dns_settings *settings,
+						    const struct dns_time *time, const struct dns_name *name,
+						    struct dns_counters *own, __u32 cpu)
+{
+	struct reply reply = {};
+	const struct dns_row *row;
+	enum dns_outcome outcome;
+	__u32 plan, index;
+	__u32 odd = query->question & 1;
+
+	if (!find_plan(query, name, &plan))
+		return DNS_UP_SOURCE;
+	row = find_row(query, name, plan, &index);
+	if (!row || !row->length)
+		return DNS_UP_CHOICE;
+	if (row->kind != DNS_KIND_POSITIVE)
+		query->scope = 0;
+	reply.section = row->length;
+	reply.opt = opt_bytes(query);
+	reply.length = query->question + reply.section + reply.opt;
+	if (reply.length > query->limit)
+		return DNS_UP_SIZE;
+	reply.sum = shift_sum(row->sum, odd) + (shift_sum(query->removed, odd) ^ 0xffff);
+	if (query->has_edns)
+		reply.sum +=
+		    shift_sum(sum_opt(query, reply.opt - OPT_BYTES), !((query->question + row->length) & 1));
+	switch (judge(query, settings, time, name, row, own)) {
+	case VERDICT_SEND:
+		break;
+	case VERDICT_DROP:
+		return DNS_LIMITED;
+	default:
+		return DNS_UP_SLIP;
+	}
+	outcome = send_reply(query, row, &reply);
+	if (outcome == DNS_ANSWERED)
+		count_answer(query, settings, own, index, cpu, reply.length);
+	return outcome;
+}
+
+/* Queries with and without options are one case from here on. */
+static __always_inline void forget_edns(struct query *query)
+{
+	query->limit = forget(query->limit, 2047);
+	query->removed = forget(query->removed, 0xffff);
+	query->has_edns = forget(query->has_edns, 1);
+	query->is_dnssec_ok = forget(query->is_dnssec_ok, 1);
+	query->has_subnet = forget(query->has_subnet, 1);
+	query->subnet_source = forget(query->subnet_source, 0xff);
+	query->subnet_family = forget(query->subnet_family, 0xffff);
+	query->has_cookie = forget(query->has_cookie, 3);
+	query->has_good_cookie = forget(query->has_good_cookie, 1);
+}
+
+static __always_inline enum dns_outcome answer_message(struct query *query,
+						       const struct dns_settings *settings,
+						       const struct dns_time *time, struct dns_counters *own,
+						       __u32 cpu)
+{
+	void *data = frame_begin(query->ctx);
+	void *end = frame_end(query->ctx);
+	__u32 at = query->udp + UDP_BYTES;
+	void *message = PLACE(data, at, 127);
+	struct dns_name *name;
+	__u64 counts, hash;
+	__u32 bytes, index, left;
+
+	if (message + HEADER_BYTES > end)
+		return DNS_UP_MESSAGE;
+	counts = *(__u64 *)(message + 4);
+	if (*(__u8 *)(message + 2) & REFUSED_FLAGS || (counts & ~ADDITIONAL_ONE) != PLAIN_COUNTS)
+		return DNS_UP_MESSAGE;
+	at += HEADER_BYTES;
+	hash = hash_name(query->ctx, at, &bytes);
+	bytes = forget(bytes, 0xff);
+	if (!bytes || HEADER_BYTES + bytes + 4 > query->length)
+		return DNS_UP_MESSAGE;
+	query->question = HEADER_BYTES + bytes + 4;
+	if (!read_type(query, at + bytes))
+		return DNS_UP_TYPE;
+	query->type = forget(query->type, 3);
+	index = find_name(hash, settings);
+	if (!index)
+		return DNS_UP_NAME;
+	index--;
+	name = bpf_map_lookup_elem(&dns_names, &index);
+	if (!name || !equals_name(query->ctx, at, name, bytes))
+		return DNS_UP_NAME;
+	left = query->length - query->question;
+	query->limit = MIN_UDP_ANSWER;
+	if (counts & ADDITIONAL_ONE) {
+		if (!read_edns(query, settings, time, at + bytes + 4, left))
+			return DNS_UP_EDNS;
+	} else if (left) {
+		return DNS_UP_MESSAGE;
+	}
+	forget_edns(query);
+	return answer_name(query, settings, time, name, own, cpu);
+}
+
+static __always_inline enum dns_outcome answer(struct xdp_md *ctx, struct dns_counters *own, __u32 cpu)
+{
+	struct query query = {.ctx = ctx};
+	const struct dns_settings *settings;
+	const struct dns_time *time;
+	enum dns_outcome outcome;
+	__u32 only = 0;
+
+	settings = bpf_map_lookup_elem(&dns_settings, &only);
+	if (!settings)
+		return DNS_NOT_OURS; /* never */
+	outcome = read_packet(&query, settings);
+	if (outcome != DNS_ANSWERED)
+		return outcome;
+	time = dns_time(settings);
+	if (!time || !time->is_alive)
+		return DNS_UP_STALE;
+	return answer_message(&query, settings, time, own, cpu);
+}
+
+SEC("xdp.frags")
+int dns(struct xdp_md *ctx)
+{
+	__u32 cpu = bpf_get_smp_processor_id();
+	struct dns_counters *own = bpf_map_lookup_elem(&dns_counters, &cpu);
+	enum dns_outcome outcome;
+
+	if (!own)
+		return XDP_PASS; /* never */
+	outcome = answer(ctx, own, cpu);
+	own->outcome[outcome]++;
+	if (outcome == DNS_ANSWERED)
+		return XDP_TX;
+	if (outcome == DNS_LIMITED || outcome == DNS_BROKEN)
+		return XDP_DROP;
+	/* What is not answered here may be for another role of this machine. */
+	bpf_tail_call(ctx, &roles, ROLE_BACKEND);
+	return XDP_PASS;
+}
