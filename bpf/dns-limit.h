@@ -132,12 +132,10 @@ static __always_inline bool is_exempt(const struct limited *who, const struct dn
 	__u64 second = who->is_ipv6 ? who->source[1] : who->source[0] << 32 | 0xffff0000;
 
 	for (__u32 i = 0; i < DNS_MAX_EXEMPT; i++) {
-		const struct dns_exempt *exempt = &settings->exempt[i];
-
 		if (i >= settings->exempts)
 			return false;
-		if ((first & exempt->mask[0]) == exempt->address[0] &&
-		    (second & exempt->mask[1]) == exempt->address[1])
+		if ((first & settings->exempt_mask[2 * i]) == settings->exempt_address[2 * i] &&
+		    (second & settings->exempt_mask[2 * i + 1]) == settings->exempt_address[2 * i + 1])
 			return true;
 	}
 	return false;

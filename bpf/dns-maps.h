@@ -8,6 +8,8 @@
 
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
+/* First of what has data, so that the clock of tests stands at its beginning. */
+#include "clock.h"
 #include "layout.h"
 
 #define DNS_ARRAY(name, element)                                                                             \

@@ -105,11 +105,10 @@ static __always_inline bool is_served(const struct dns_settings *settings, __u64
 				      __be16 port)
 {
 	for (__u32 i = 0; i < DNS_MAX_LISTEN; i++) {
-		const struct dns_listen *listen = &settings->listen[i];
-
 		if (i >= settings->listens)
 			return false;
-		if (listen->address[1] == second && listen->address[0] == first && listen->port == port)
+		if (settings->listen_address[2 * i + 1] == second &&
+		    settings->listen_address[2 * i] == first && settings->listen_port[i] == port)
 			return true;
 	}
 	return false;

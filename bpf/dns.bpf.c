@@ -17,7 +17,8 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 #define TYPE_A 1
 #define TYPE_AAAA 28
 #define TYPE_HTTPS 65
-#define MAX_STRIDES 16
+#define MAX_STEPS 32
+#define ROOT_IPV6 16
 /* QR and opcode. */
 #define REFUSED_FLAGS 0xf8
 /* One question and no record, or one additional one: the counts as they lie on the wire, without the latter.
@@ -48,31 +49,42 @@ static __always_inline bool read_type(struct query *query, __u32 at)
 }
 
 /*
- * The leaf of an address of which the first `bits` are known, as src/net/prefix-map.ts finds it; false: they
- * do not suffice.
+ * The leaf of an address of which the first `bits` are known and the others 0, as src/net/prefix-map.ts finds
+ * it; false: they do not suffice.
  */
-static __always_inline bool find_leaf(const struct dns_name *name, __u32 root, __u64 first, __u64 second,
-				      __u32 bits, __u32 *leaf)
+static __always_inline bool find_leaf(__u32 nodes, __u32 root, __u64 first, __u64 second, __u32 bits,
+				      __u32 *leaf)
 {
-	__u32 word = root;
+	__u32 zero = *(volatile __u32 *)&unknown_zero;
+	__u32 base = nodes + root, depth = 0, narrow = 0;
 
-	for (__u32 depth = 0; depth < MAX_STRIDES; depth++) {
+	/* Without branches, and with nothing known of depth and width: else the verifier would go each way
+	 * that the tree might have. */
+	for (int step = 0; step < MAX_STEPS; step++) {
+		__u64 beyond = -(__u64)(depth >> 6 & 1);
+		__u32 shift = narrow << 2 & ~depth & 4;
+		__u32 place, index, word;
 		struct dns_node *node;
-		__u32 index;
 
-		if (!(word & DNS_NODE_CHILD) || depth * 8 >= bits)
-			break;
-		index = name->node_base + (word & ~DNS_NODE_CHILD);
+		asm volatile("" : "+r"(beyond));
+		place = ((first & ~beyond) | (second & beyond)) >> (depth & 56) & 0xff;
+		place = place >> shift & (0xff >> (narrow << 2));
+		index = base + (place >> 4);
 		node = bpf_map_lookup_elem(&dns_nodes, &index);
 		if (!node)
 			return false;
-		word = node->word[first & 0xff];
-		first = first >> 8;
-		if (depth == 7)
-			first = second;
+		word = node->word[place & (DNS_NARROW_WORDS - 1)];
+		if (!(word & DNS_CHILD_BIT)) {
+			*leaf = word;
+			return (word & 0xff) <= bits && word >> 8 != DNS_NO_VALUE;
+		}
+		depth = ((depth + (8 >> narrow)) ^ zero) & 255;
+		narrow = (word >> 30 ^ zero) & 1;
+		base = nodes + (word & DNS_CHILD_PLACE);
+		if (depth >= bits)
+			return false;
 	}
-	*leaf = word;
-	return !(word & DNS_NODE_CHILD) && (word & 0xff) <= bits;
+	return false;
 }
 
 /* The plan of who asks: of the client subnet if there is one with an address, else of the source. */
@@ -90,7 +102,7 @@ static __always_inline bool find_plan(struct query *query, const struct dns_name
 		bits = query->subnet_source;
 	}
 	bits = forget(bits, 0xff);
-	if (!find_leaf(name, is_ipv6 ? name->root6 : name->root4, first, second, bits, &leaf))
+	if (!find_leaf(name->node_base, is_ipv6 ? ROOT_IPV6 : 0, first, second, bits, &leaf))
 		return false;
 	leaf = forget(leaf, ~0U);
 	query->scope = has_subnet ? leaf : 0;
@@ -168,8 +180,9 @@ static __always_inline enum dns_outcome answer_name(struct query *query, const s
 		return DNS_UP_CHOICE;
 	if (row->kind != DNS_KIND_POSITIVE)
 		query->scope = 0;
+	query->scope = forget(query->scope, 0xff);
 	reply.section = row->length;
-	reply.opt = opt_bytes(query);
+	reply.opt = forget(opt_bytes(query), 127);
 	reply.length = query->question + reply.section + reply.opt;
 	if (reply.length > query->limit)
 		return DNS_UP_SIZE;
@@ -177,6 +190,7 @@ static __always_inline enum dns_outcome answer_name(struct query *query, const s
 	if (query->has_edns)
 		reply.sum +=
 		    shift_sum(sum_opt(query, reply.opt - OPT_BYTES), !((query->question + row->length) & 1));
+	reply.sum = forget(reply.sum, ~0U);
 	switch (judge(query, settings, time, name, row, own)) {
 	case VERDICT_SEND:
 		break;
@@ -203,6 +217,11 @@ static __always_inline void forget_edns(struct query *query)
 	query->subnet_family = forget(query->subnet_family, 0xffff);
 	query->has_cookie = forget(query->has_cookie, 3);
 	query->has_good_cookie = forget(query->has_good_cookie, 1);
+	query->subnet[0] = forget_word(query->subnet[0]);
+	query->subnet[1] = forget_word(query->subnet[1]);
+	query->cookie[0] = forget_word(query->cookie[0]);
+	query->cookie[1] = forget_word(query->cookie[1]);
+	query->cookie[2] = forget_word(query->cookie[2]);
 }
 
 static __always_inline enum dns_outcome answer_message(struct query *query,
@@ -244,10 +263,10 @@ static __always_inline enum dns_outcome answer_message(struct query *query,
 	if (counts & ADDITIONAL_ONE) {
 		if (!read_edns(query, settings, time, at + bytes + 4, left))
 			return DNS_UP_EDNS;
+		forget_edns(query);
 	} else if (left) {
 		return DNS_UP_MESSAGE;
 	}
-	forget_edns(query);
 	return answer_name(query, settings, time, name, own, cpu);
 }
 

@@ -485,8 +485,12 @@ struct clamp_counters {
 #define DNS_COOKIE_KEYS 4
 #define DNS_BUCKET_NAMES 8 /* of the table of names: 8 x 8 bytes is one cache line */
 #define DNS_NAME_WORDS 32
-#define DNS_NODE_WORDS 256 /* of the prefix map: a stride of 8 bits */
-#define DNS_NODE_CHILD 0x80000000
+/* Words of the prefix map: src/net/prefix-map.ts. */
+#define DNS_NARROW_WORDS 16
+#define DNS_CHILD_BIT 0x80000000
+#define DNS_NARROW_BIT 0x40000000
+#define DNS_CHILD_PLACE 0x3fffffff
+#define DNS_NO_VALUE 0x7fffff
 #define DNS_LINE_BYTES 64
 #define DNS_LINE_CHOICES 32
 #define DNS_TYPES 3 /* A, AAAA, HTTPS */
@@ -518,28 +522,19 @@ enum dns_outcome {
 	DNS_UP_STALE,   /* the process has not been heard of for too long */
 	DNS_UP_FAILED,  /* the kernel gave no room */
 	DNS_BROKEN,     /* cannot be: drop */
-	DNS_OUTCOME_COUNT
+	DNS_COUNT
 };
 
 /* What an answer says: AnswerKind of rate-limit.ts. */
 #define DNS_KIND_POSITIVE 1
 #define DNS_KIND_NODATA 2
 
-struct dns_listen {
-	__u64 address[2]; /* an IPv4 address is mapped */
-	__be16 port;
-	__u16 zeros[3];
-};
-
-struct dns_exempt {
-	__u64 address[2];
-	__u64 mask[2];
-};
-
 /* A single entry. */
 struct dns_settings {
-	struct dns_listen listen[DNS_MAX_LISTEN];
-	struct dns_exempt exempt[DNS_MAX_EXEMPT];
+	__u64 listen_address[32]; /* DNS_MAX_LISTEN of two words; an IPv4 address is mapped */
+	__be16 listen_port[DNS_MAX_LISTEN];
+	__u64 exempt_address[16]; /* DNS_MAX_EXEMPT of two words, as the next */
+	__u64 exempt_mask[16];
 	__u64 cookie_key[8];  /* DNS_COOKIE_KEYS of two words */
 	__u64 unix_offset_ns; /* Unix time less the clock since boot */
 	__u64 alive_until_ns; /* since boot: until then the process is believed to be there */
@@ -562,20 +557,18 @@ struct dns_bucket {
 };
 
 struct dns_name {
-	__u32 words;   /* of text */
-	__u32 subject; /* in limits */
-	__u32 root4;   /* words of the prefix map as they stand in a node: DNS_NODE_CHILD, or a leaf */
-	__u32 root6;
-	__u32 node_base; /* is added to each child's index */
+	__u32 words;     /* of text */
+	__u32 subject;   /* in limits */
+	__u32 node_base; /* first line of its prefix map in `dns_nodes` */
 	__u32 plan_base; /* of its plans, which leaves name, in `dns_choices` */
 	__u32 row_base;  /* of its first choice in `dns_rows` */
 	__u32 zero;
 	__u64 text[DNS_NAME_WORDS]; /* as on the wire, in lower case, zeros behind */
 };
 
-/* A child's index with DNS_NODE_CHILD, or a leaf: plan << 8 | scope. */
+/* A line of a prefix map: a narrow node, or the 16th part of a wide one. */
 struct dns_node {
-	__u32 word[DNS_NODE_WORDS];
+	__u32 word[DNS_NARROW_WORDS];
 };
 
 /* What plans of this index and the next ones answer now: 1 + a choice of the name; 0: ask the process. */
@@ -605,7 +598,7 @@ struct dns_limit_line {
 
 /* At [cpu], written by that CPU alone. */
 struct dns_counters {
-	__u64 outcome[DNS_OUTCOME_COUNT];
+	__u64 outcome[DNS_COUNT];
 	__u64 edns; /* of those answered, as the next ones */
 	__u64 ecs;
 	__u64 cookie_client; /* without a server's part */

@@ -58,6 +58,11 @@ static __always_inline __u32 forget(__u32 value, __u32 mask)
 	return (value ^ *(volatile __u32 *)&unknown_zero) & mask;
 }
 
+static __always_inline __u64 forget_word(__u64 value)
+{
+	return value ^ *(volatile __u32 *)&unknown_zero;
+}
+
 /* What a function of its own gave: the verifier does not know, and a comparison in C the compiler moves to
  * where it does not see it. */
 static __always_inline enum outcome known_outcome(__u64 outcome)

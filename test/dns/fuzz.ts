@@ -53,7 +53,7 @@ const OPTIONS = [3, 3, 8, 8, 8, 9, 10, 10, 11, 12, 15, 100, 65535];
 const CLIENTS = ['10.0.0.1', '10.1.2.3', '192.0.2.200', '2001:db8:e::1', '::1'].map(address);
 
 /** xorshift32: small, fast, and the same everywhere. */
-class Draw {
+export class Draw {
   #state: number;
 
   constructor(seed: number) {
@@ -76,7 +76,7 @@ class Draw {
 }
 
 /** Bytes of messages, made one after the other into the same buffer. */
-class Messages {
+export class Messages {
   readonly bytes = new Uint8Array(2048);
   length = 0;
   readonly #draw: Draw;

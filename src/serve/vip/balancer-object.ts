@@ -69,7 +69,7 @@ export function countPossibleCpus(): number {
 }
 
 /** Before `load`: the 32-bit constant `use_test_clock` becomes 1. Returns where `test_clock_ns` lies in `.data`. */
-function chooseTestClock(object: BpfObject, path: string): number {
+export function chooseTestClock(object: BpfObject, path: string): number {
   const { sections } = readBtf(readFileSync(path));
   const find = (section: string, name: string): number => {
     const variable = sections.get(section)?.find((candidate) => candidate.name === name);

@@ -33,7 +33,7 @@ export function countPackets(totals: Totals): number {
  * The 64-bit number in words `at` and `at + 1`. The kernel writes it in one piece, we read it in two: again, when the
  * upper half has changed in between.
  */
-function readWide(words: Uint32Array, at: number): number {
+export function readWide(words: Uint32Array, at: number): number {
   for (;;) {
     const high = words[at + 1];
     const low = words[at];

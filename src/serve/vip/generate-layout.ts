@@ -19,7 +19,9 @@ function fail(lines: readonly string[]): never {
 const checkOnly = process.argv.includes('--check');
 const named = process.argv.slice(2).filter((argument) => argument !== '--check');
 const objects =
-  named.length > 0 ? named : ['balancer', 'backend', 'clamp'].map((name) => join(root, `build/bpf/${name}.bpf.o`));
+  named.length > 0
+    ? named
+    : ['balancer', 'backend', 'clamp', 'dns'].map((name) => join(root, `build/bpf/${name}.bpf.o`));
 const header = readHeader(readFileSync(join(root, 'bpf/layout.h'), 'utf8'));
 const generated = generateLayout(
   objects.map((path) => readBtf(readFileSync(path))),

@@ -68,6 +68,29 @@ export const PREFIX_SUBJECT_SHIFT = 49;
 export const PREFIX_IPV6 = 281474976710656;
 export const PREFIX_TOLD_SIZE = 1152921504606847000;
 export const CAPTURE_BYTES = 512;
+export const DNS_MAX_LISTEN = 16;
+export const DNS_MAX_EXEMPT = 8;
+export const DNS_COOKIE_KEYS = 4;
+export const DNS_BUCKET_NAMES = 8;
+export const DNS_NAME_WORDS = 32;
+export const DNS_NARROW_WORDS = 16;
+export const DNS_CHILD_BIT = 2147483648;
+export const DNS_NARROW_BIT = 1073741824;
+export const DNS_CHILD_PLACE = 1073741823;
+export const DNS_NO_VALUE = 8388607;
+export const DNS_LINE_BYTES = 64;
+export const DNS_LINE_CHOICES = 32;
+export const DNS_TYPES = 3;
+export const DNS_ROWS = 6;
+export const DNS_LIMIT_SETS = 16384;
+export const DNS_PROVED_SETS = 4096;
+export const DNS_LIMIT_LINES = 18433;
+export const DNS_LIMIT_WAYS = 4;
+export const DNS_TICKS_PER_MS = 1024;
+export const DNS_BURST_TICKS = 1024000;
+export const DNS_MAX_DEBT_TICKS = 2048000;
+export const DNS_KIND_POSITIVE = 1;
+export const DNS_KIND_NODATA = 2;
 
 /** `enum packing`. */
 export const PACKING = {
@@ -263,6 +286,45 @@ export const SCHEDULER_NAMES = [
 ] as const;
 export type SchedulerName = (typeof SCHEDULER_NAMES)[number];
 export const SCHEDULER_COUNT = 4;
+
+/** `enum dns_outcome`. */
+export const DNS_OUTCOME = {
+  NOT_OURS: 0,
+  ANSWERED: 1,
+  LIMITED: 2,
+  UP_PACKET: 3,
+  UP_MESSAGE: 4,
+  UP_TYPE: 5,
+  UP_NAME: 6,
+  UP_EDNS: 7,
+  UP_SOURCE: 8,
+  UP_CHOICE: 9,
+  UP_SIZE: 10,
+  UP_SLIP: 11,
+  UP_STALE: 12,
+  UP_FAILED: 13,
+  BROKEN: 14,
+} as const;
+
+export const DNS_OUTCOME_NAMES = [
+  'not-ours',
+  'answered',
+  'limited',
+  'up-packet',
+  'up-message',
+  'up-type',
+  'up-name',
+  'up-edns',
+  'up-source',
+  'up-choice',
+  'up-size',
+  'up-slip',
+  'up-stale',
+  'up-failed',
+  'broken',
+] as const;
+export type DnsOutcomeName = (typeof DNS_OUTCOME_NAMES)[number];
+export const DNS_OUTCOME_COUNT = 15;
 
 /** `struct address`: size and offsets in bytes. */
 export const ADDRESS = {
@@ -1735,5 +1797,460 @@ export class ClampCountersView extends StructView {
   }
   set zero(value: bigint) {
     this.view.setBigUint64(this.start + 24, value, true);
+  }
+}
+
+/** `struct dns_settings`: size and offsets in bytes. */
+export const DNS_SETTINGS = {
+  sizeBytes: 664,
+  offsets: {
+    listenAddress: 0,
+    listenPort: 256,
+    exemptAddress: 288,
+    exemptMask: 416,
+    cookieKey: 544,
+    unixOffsetNs: 608,
+    aliveUntilNs: 616,
+    listens: 624,
+    exempts: 628,
+    cookieKeys: 632,
+    bucketMask: 636,
+    limitInterval: 640,
+    provedInterval: 644,
+    slip: 648,
+    seed: 652,
+    rows: 656,
+    zero: 660,
+  },
+} as const;
+
+export class DnsSettingsView extends StructView {
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(664)) {
+    super(buffer, 664);
+  }
+  /** Element `i` of 32. */
+  listenAddress(i: number): bigint {
+    return this.view.getBigUint64(this.start + i * 8, true);
+  }
+  setListenAddress(i: number, value: bigint): void {
+    this.view.setBigUint64(this.start + i * 8, value, true);
+  }
+  /** Element `i` of 16. */
+  listenPort(i: number): number {
+    return this.view.getUint16(this.start + 256 + i * 2, false);
+  }
+  setListenPort(i: number, value: number): void {
+    this.view.setUint16(this.start + 256 + i * 2, value, false);
+  }
+  /** Element `i` of 16. */
+  exemptAddress(i: number): bigint {
+    return this.view.getBigUint64(this.start + 288 + i * 8, true);
+  }
+  setExemptAddress(i: number, value: bigint): void {
+    this.view.setBigUint64(this.start + 288 + i * 8, value, true);
+  }
+  /** Element `i` of 16. */
+  exemptMask(i: number): bigint {
+    return this.view.getBigUint64(this.start + 416 + i * 8, true);
+  }
+  setExemptMask(i: number, value: bigint): void {
+    this.view.setBigUint64(this.start + 416 + i * 8, value, true);
+  }
+  /** Element `i` of 8. */
+  cookieKey(i: number): bigint {
+    return this.view.getBigUint64(this.start + 544 + i * 8, true);
+  }
+  setCookieKey(i: number, value: bigint): void {
+    this.view.setBigUint64(this.start + 544 + i * 8, value, true);
+  }
+  get unixOffsetNs(): bigint {
+    return this.view.getBigUint64(this.start + 608, true);
+  }
+  set unixOffsetNs(value: bigint) {
+    this.view.setBigUint64(this.start + 608, value, true);
+  }
+  get aliveUntilNs(): bigint {
+    return this.view.getBigUint64(this.start + 616, true);
+  }
+  set aliveUntilNs(value: bigint) {
+    this.view.setBigUint64(this.start + 616, value, true);
+  }
+  get listens(): number {
+    return this.view.getUint32(this.start + 624, true);
+  }
+  set listens(value: number) {
+    this.view.setUint32(this.start + 624, value, true);
+  }
+  get exempts(): number {
+    return this.view.getUint32(this.start + 628, true);
+  }
+  set exempts(value: number) {
+    this.view.setUint32(this.start + 628, value, true);
+  }
+  get cookieKeys(): number {
+    return this.view.getUint32(this.start + 632, true);
+  }
+  set cookieKeys(value: number) {
+    this.view.setUint32(this.start + 632, value, true);
+  }
+  get bucketMask(): number {
+    return this.view.getUint32(this.start + 636, true);
+  }
+  set bucketMask(value: number) {
+    this.view.setUint32(this.start + 636, value, true);
+  }
+  get limitInterval(): number {
+    return this.view.getUint32(this.start + 640, true);
+  }
+  set limitInterval(value: number) {
+    this.view.setUint32(this.start + 640, value, true);
+  }
+  get provedInterval(): number {
+    return this.view.getUint32(this.start + 644, true);
+  }
+  set provedInterval(value: number) {
+    this.view.setUint32(this.start + 644, value, true);
+  }
+  get slip(): number {
+    return this.view.getUint32(this.start + 648, true);
+  }
+  set slip(value: number) {
+    this.view.setUint32(this.start + 648, value, true);
+  }
+  get seed(): number {
+    return this.view.getUint32(this.start + 652, true);
+  }
+  set seed(value: number) {
+    this.view.setUint32(this.start + 652, value, true);
+  }
+  get rows(): number {
+    return this.view.getUint32(this.start + 656, true);
+  }
+  set rows(value: number) {
+    this.view.setUint32(this.start + 656, value, true);
+  }
+  get zero(): number {
+    return this.view.getUint32(this.start + 660, true);
+  }
+  set zero(value: number) {
+    this.view.setUint32(this.start + 660, value, true);
+  }
+}
+
+/** `struct dns_bucket`: size and offsets in bytes. */
+export const DNS_BUCKET = {
+  sizeBytes: 64,
+  offsets: {
+    slot: 0,
+  },
+} as const;
+
+export class DnsBucketView extends StructView {
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(64)) {
+    super(buffer, 64);
+  }
+  /** Element `i` of 8. */
+  slot(i: number): bigint {
+    return this.view.getBigUint64(this.start + i * 8, true);
+  }
+  setSlot(i: number, value: bigint): void {
+    this.view.setBigUint64(this.start + i * 8, value, true);
+  }
+}
+
+/** `struct dns_name`: size and offsets in bytes. */
+export const DNS_NAME = {
+  sizeBytes: 280,
+  offsets: {
+    words: 0,
+    subject: 4,
+    nodeBase: 8,
+    planBase: 12,
+    rowBase: 16,
+    zero: 20,
+    text: 24,
+  },
+} as const;
+
+export class DnsNameView extends StructView {
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(280)) {
+    super(buffer, 280);
+  }
+  get words(): number {
+    return this.view.getUint32(this.start, true);
+  }
+  set words(value: number) {
+    this.view.setUint32(this.start, value, true);
+  }
+  get subject(): number {
+    return this.view.getUint32(this.start + 4, true);
+  }
+  set subject(value: number) {
+    this.view.setUint32(this.start + 4, value, true);
+  }
+  get nodeBase(): number {
+    return this.view.getUint32(this.start + 8, true);
+  }
+  set nodeBase(value: number) {
+    this.view.setUint32(this.start + 8, value, true);
+  }
+  get planBase(): number {
+    return this.view.getUint32(this.start + 12, true);
+  }
+  set planBase(value: number) {
+    this.view.setUint32(this.start + 12, value, true);
+  }
+  get rowBase(): number {
+    return this.view.getUint32(this.start + 16, true);
+  }
+  set rowBase(value: number) {
+    this.view.setUint32(this.start + 16, value, true);
+  }
+  get zero(): number {
+    return this.view.getUint32(this.start + 20, true);
+  }
+  set zero(value: number) {
+    this.view.setUint32(this.start + 20, value, true);
+  }
+  /** Element `i` of 32. */
+  text(i: number): bigint {
+    return this.view.getBigUint64(this.start + 24 + i * 8, true);
+  }
+  setText(i: number, value: bigint): void {
+    this.view.setBigUint64(this.start + 24 + i * 8, value, true);
+  }
+}
+
+/** `struct dns_node`: size and offsets in bytes. */
+export const DNS_NODE = {
+  sizeBytes: 64,
+  offsets: {
+    word: 0,
+  },
+} as const;
+
+export class DnsNodeView extends StructView {
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(64)) {
+    super(buffer, 64);
+  }
+  /** Element `i` of 16. */
+  word(i: number): number {
+    return this.view.getUint32(this.start + i * 4, true);
+  }
+  setWord(i: number, value: number): void {
+    this.view.setUint32(this.start + i * 4, value, true);
+  }
+}
+
+/** `struct dns_choices`: size and offsets in bytes. */
+export const DNS_CHOICES = {
+  sizeBytes: 64,
+  offsets: {
+    choice: 0,
+  },
+} as const;
+
+export class DnsChoicesView extends StructView {
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(64)) {
+    super(buffer, 64);
+  }
+  /** Element `i` of 32. */
+  choice(i: number): number {
+    return this.view.getUint16(this.start + i * 2, true);
+  }
+  setChoice(i: number, value: number): void {
+    this.view.setUint16(this.start + i * 2, value, true);
+  }
+}
+
+/** `struct dns_row`: size and offsets in bytes. */
+export const DNS_ROW = {
+  sizeBytes: 16,
+  offsets: {
+    line: 0,
+    length: 4,
+    sum: 6,
+    answers: 8,
+    authorities: 9,
+    kind: 10,
+    zero: 11,
+    zeros: 12,
+  },
+} as const;
+
+export class DnsRowView extends StructView {
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(16)) {
+    super(buffer, 16);
+  }
+  get line(): number {
+    return this.view.getUint32(this.start, true);
+  }
+  set line(value: number) {
+    this.view.setUint32(this.start, value, true);
+  }
+  get length(): number {
+    return this.view.getUint16(this.start + 4, true);
+  }
+  set length(value: number) {
+    this.view.setUint16(this.start + 4, value, true);
+  }
+  get sum(): number {
+    return this.view.getUint16(this.start + 6, true);
+  }
+  set sum(value: number) {
+    this.view.setUint16(this.start + 6, value, true);
+  }
+  get answers(): number {
+    return this.view.getUint8(this.start + 8);
+  }
+  set answers(value: number) {
+    this.view.setUint8(this.start + 8, value);
+  }
+  get authorities(): number {
+    return this.view.getUint8(this.start + 9);
+  }
+  set authorities(value: number) {
+    this.view.setUint8(this.start + 9, value);
+  }
+  get kind(): number {
+    return this.view.getUint8(this.start + 10);
+  }
+  set kind(value: number) {
+    this.view.setUint8(this.start + 10, value);
+  }
+  get zero(): number {
+    return this.view.getUint8(this.start + 11);
+  }
+  set zero(value: number) {
+    this.view.setUint8(this.start + 11, value);
+  }
+  get zeros(): number {
+    return this.view.getUint32(this.start + 12, true);
+  }
+  set zeros(value: number) {
+    this.view.setUint32(this.start + 12, value, true);
+  }
+}
+
+/** `struct dns_line`: size and offsets in bytes. */
+export const DNS_LINE = {
+  sizeBytes: 64,
+  offsets: {
+    bytes: 0,
+  },
+} as const;
+
+export class DnsLineView extends StructView {
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(64)) {
+    super(buffer, 64);
+  }
+  /** Copies 64 bytes into `target`. */
+  copyBytes(target: Uint8Array): Uint8Array {
+    for (let i = 0; i < 64; i++) target[i] = this.memory[this.start + i];
+    return target;
+  }
+  /** Sets 64 bytes. */
+  setBytes(source: Uint8Array): void {
+    if (source.length !== 64) throw new RangeError('bytes: 64 bytes');
+    this.memory.set(source, this.start);
+  }
+}
+
+/** `struct dns_limit_line`: size and offsets in bytes. */
+export const DNS_LIMIT_LINE = {
+  sizeBytes: 64,
+  offsets: {
+    word: 0,
+  },
+} as const;
+
+export class DnsLimitLineView extends StructView {
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(64)) {
+    super(buffer, 64);
+  }
+  /** Element `i` of 16. */
+  word(i: number): number {
+    return this.view.getUint32(this.start + i * 4, true);
+  }
+  setWord(i: number, value: number): void {
+    this.view.setUint32(this.start + i * 4, value, true);
+  }
+}
+
+/** `struct dns_counters`: size and offsets in bytes. */
+export const DNS_COUNTERS = {
+  sizeBytes: 192,
+  offsets: {
+    outcome: 0,
+    edns: 120,
+    ecs: 128,
+    cookieClient: 136,
+    cookieGood: 144,
+    cookieBad: 152,
+    displaced: 160,
+    bytes: 168,
+    zeros: 176,
+  },
+} as const;
+
+export class DnsCountersView extends StructView {
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(192)) {
+    super(buffer, 192);
+  }
+  /** Element `i` of 15. */
+  outcome(i: number): bigint {
+    return this.view.getBigUint64(this.start + i * 8, true);
+  }
+  setOutcome(i: number, value: bigint): void {
+    this.view.setBigUint64(this.start + i * 8, value, true);
+  }
+  get edns(): bigint {
+    return this.view.getBigUint64(this.start + 120, true);
+  }
+  set edns(value: bigint) {
+    this.view.setBigUint64(this.start + 120, value, true);
+  }
+  get ecs(): bigint {
+    return this.view.getBigUint64(this.start + 128, true);
+  }
+  set ecs(value: bigint) {
+    this.view.setBigUint64(this.start + 128, value, true);
+  }
+  get cookieClient(): bigint {
+    return this.view.getBigUint64(this.start + 136, true);
+  }
+  set cookieClient(value: bigint) {
+    this.view.setBigUint64(this.start + 136, value, true);
+  }
+  get cookieGood(): bigint {
+    return this.view.getBigUint64(this.start + 144, true);
+  }
+  set cookieGood(value: bigint) {
+    this.view.setBigUint64(this.start + 144, value, true);
+  }
+  get cookieBad(): bigint {
+    return this.view.getBigUint64(this.start + 152, true);
+  }
+  set cookieBad(value: bigint) {
+    this.view.setBigUint64(this.start + 152, value, true);
+  }
+  get displaced(): bigint {
+    return this.view.getBigUint64(this.start + 160, true);
+  }
+  set displaced(value: bigint) {
+    this.view.setBigUint64(this.start + 160, value, true);
+  }
+  get bytes(): bigint {
+    return this.view.getBigUint64(this.start + 168, true);
+  }
+  set bytes(value: bigint) {
+    this.view.setBigUint64(this.start + 168, value, true);
+  }
+  /** Element `i` of 2. */
+  zeros(i: number): bigint {
+    return this.view.getBigUint64(this.start + 176 + i * 8, true);
+  }
+  setZeros(i: number, value: bigint): void {
+    this.view.setBigUint64(this.start + 176 + i * 8, value, true);
   }
 }

@@ -8,7 +8,7 @@ import { PACKING } from './layout.gen.ts';
 import { MAP_FATES, type PackingName } from './map-fates.ts';
 
 const root = join(import.meta.dirname, '../../..');
-const objects = ['balancer', 'backend'].map((name) => join(root, `build/bpf/${name}.bpf.o`));
+const objects = ['balancer', 'backend', 'dns'].map((name) => join(root, `build/bpf/${name}.bpf.o`));
 
 const notCompiled = !objects.every((path) => existsSync(path)) && 'needs the compiled programs (scripts/build-bpf.sh)';
 

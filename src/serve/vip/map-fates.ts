@@ -92,6 +92,18 @@ export const MAP_FATES: Readonly<Record<string, Fate>> = {
   answers: { kind: 'new' },
   nat_jobs: { kind: 'new' },
   parcels: { kind: 'new' },
+  // Of answers: made anew with each version of zones and map, but for the limits.
+  dns_settings: { kind: 'new' },
+  dns_buckets: { kind: 'new' },
+  dns_names: { kind: 'new' },
+  dns_nodes: { kind: 'new' },
+  dns_choices: { kind: 'new' },
+  dns_rows: { kind: 'new' },
+  dns_lines: { kind: 'new' },
+  dns_counters: { kind: 'new' },
+  dns_hits: { kind: 'new' },
+  dns_times: { kind: 'new' },
+  dns_limits: { kind: 'forget', lost: 'which answers prefixes have had within the last second, and who is proved' },
   // The agent's.
   agent_members: { kind: 'copy' },
   agent_prefixes: { kind: 'copy' },
