@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 /*
- * Before each turn of a test-run: makes the packet, which the last turn has changed, a query again - the next of many - and goes on to the
- * program of the first place, which is the one that is measured, or `nothing`.
+ * Before each turn of a test-run: makes the packet, which the last turn has changed, a query again - the next
+ * of many - and goes on to the program of the first place, which is the one that is measured, or `nothing`.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
