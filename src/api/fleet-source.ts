@@ -1,5 +1,5 @@
 /** What the API asks and orders, done by a running fleet. */
-import type { Config } from '../config/model.ts';
+import type { Config, SteeringState } from '../config/model.ts';
 import { explainFlow } from '../fleet/explain-flow.ts';
 import type { Runtime } from '../fleet/runtime.ts';
 import type { SiteRuntime } from '../fleet/site-runtime.ts';
@@ -25,14 +25,16 @@ import type {
 export interface FleetSourceOptions {
   readonly runtime: Runtime;
   readonly journal: Journal;
-  /** Reads the configuration again; null: there is no file to read. */
-  readonly load: (() => ApiResult<Config>) | null;
+  /** Reads the configuration again, with what steering knows besides it; null: there is no file to read. */
+  readonly load: ((state: SteeringState) => Promise<ApiResult<Config>>) | null;
 }
 
 export class FleetSource implements ApiSource {
   readonly #runtime: Runtime;
   readonly #journal: Journal;
-  readonly #load: (() => ApiResult<Config>) | null;
+  readonly #load: FleetSourceOptions['load'];
+  /** One at a time, or what was read first could be applied last. */
+  #reloading: Promise<unknown> = Promise.resolve();
 
   constructor(options: FleetSourceOptions) {
     this.#runtime = options.runtime;
@@ -237,10 +239,16 @@ export class FleetSource implements ApiSource {
     return { ok: true, value: { service, sites: answers } };
   }
 
-  async reload(): Promise<ApiResult<object>> {
+  reload(): Promise<ApiResult<object>> {
+    const result = this.#reloading.then(() => this.#reloadNow());
+    this.#reloading = result.catch(() => undefined);
+    return result;
+  }
+
+  async #reloadNow(): Promise<ApiResult<object>> {
     if (this.#load === null)
       return { ok: false, error: 'there is no configuration file to read', remedy: 'start it with portico up FILE' };
-    const loaded = this.#load();
+    const loaded = await this.#load(this.#runtime.config.steeringState);
     if (!loaded.ok) {
       this.#journal.error({ reason: loaded.error }, 'configuration refused: the last good one stays');
       return loaded;

@@ -1,6 +1,6 @@
 /** Configuration files, as the commands that act on them want them: checked, or an error for the user. */
 import { readFileSync } from 'node:fs';
-import type { Config } from '../config/model.ts';
+import { type Config, NO_STEERING_STATE, type SteeringState } from '../config/model.ts';
 import { type ParseResult, parseConfig } from '../config/parse.ts';
 import { loadLocations } from '../serve/dns/locations/load.ts';
 import { compileZones } from '../serve/dns/zone-compile.ts';
@@ -8,8 +8,8 @@ import { loadZoneFiles } from '../serve/dns/zone-file/load.ts';
 import { CommandError } from './command.ts';
 
 /** Throws `CommandError` when the file cannot be read, or with the first problem in it and how many there are. */
-export function loadConfig(file: string): Config {
-  const checked = checkFile(file);
+export function loadConfig(file: string, state: SteeringState = NO_STEERING_STATE): Config {
+  const checked = checkFile(file, state);
   if (checked.ok) return checked.config;
   const first = checked.problems[0];
   const more = checked.problems.length - 1;
@@ -23,10 +23,10 @@ export function loadConfig(file: string): Config {
  * What the parser finds; in a configuration that it takes, what is wrong in zone files and files of locations; and when those are read, what the DNS server
  * would refuse: loops of aliases, data of records. Throws `CommandError` when the file cannot be read.
  */
-export function checkFile(file: string): ParseResult {
+export function checkFile(file: string, state: SteeringState = NO_STEERING_STATE): ParseResult {
   const parsed = parseConfig(readText(file), file);
   if (!parsed.ok) return parsed;
-  const located = loadLocations(parsed.config, file);
+  const located = loadLocations({ ...parsed.config, steeringState: state }, file);
   const loaded = loadZoneFiles(located.config, file);
   const problems = [...loaded.problems, ...located.problems];
   if (problems.length > 0) return { ok: false, file, problems, warnings: parsed.warnings };

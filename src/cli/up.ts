@@ -1,10 +1,8 @@
 /** `portico up`: runs the roles of this machine. Forwarding, decapsulation and announcements outlive the process. */
-import { watch } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { FleetSource } from '../api/fleet-source.ts';
 import { Journal } from '../api/journal.ts';
 import { startApi } from '../api/server.ts';
-import type { ApiResult } from '../api/source.ts';
 import type { Config } from '../config/model.ts';
 import { readDuration } from '../config/units.ts';
 import { findLocalMachines, localAddresses, pinsOf, probeNamespaceOf } from '../fleet/local-machines.ts';
@@ -14,12 +12,12 @@ import { createProbeNamespace, removeProbeNamespace } from '../serve/vip/probe-n
 import { takePositionals } from './arguments.ts';
 import { type Command, type CommandArguments, CommandError, stringOption, UsageError } from './command.ts';
 import { loadConfig } from './configuration.ts';
+import { loadConfigAside } from './configuration-aside.ts';
 import { openLog } from './log.ts';
 import { lockMachines, removeRunFolder } from './machine-lock.ts';
+import { Reloading } from './reloading.ts';
 
 export const RUN_FOLDER = '/run/portico';
-/** A file is written in several steps: what follows within this belongs together. */
-const CHANGE_QUIET_MS = 200;
 /** Timers take 31 bits. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
@@ -99,15 +97,14 @@ async function stay(
     const runtime = new Runtime({ config, machines, roles, folders, log: journal });
     try {
       await runtime.start();
-      const source = new FleetSource({ runtime, journal, load: () => readAgain(file) });
+      const source = new FleetSource({ runtime, journal, load: (state) => loadConfigAside(file, state) });
       const api = await startApi({ ...config.api, source, log });
       log.info({ machines: names, roles: [...roles], api: api.url }, 'Portico is up');
-      const reload = (): void => void reloadFile(source, runtime, journal, config);
-      const stopWatching = watchFile(file, reload, journal);
+      const reloading = new Reloading(source, runtime, journal, file);
       try {
-        keep = (await signals.untilTold(limitMs, reload)) === 'stop';
+        keep = (await signals.untilTold(limitMs, () => reloading.reload())) === 'stop';
       } finally {
-        stopWatching();
+        reloading.close();
         await api.close();
       }
     } finally {
@@ -136,21 +133,6 @@ function withRoles(config: Config, names: readonly string[], roles: ReadonlySet<
   );
 }
 
-function readAgain(file: string): ApiResult<Config> {
-  try {
-    return { ok: true, value: loadConfig(file) };
-  } catch (error) {
-    return { ok: false, error: (error as Error).message, remedy: `portico check ${file} names every error` };
-  }
-}
-
-async function reloadFile(source: FleetSource, runtime: Runtime, log: Journal, began: Config): Promise<void> {
-  const result = await source.reload();
-  const { api } = runtime.config;
-  if (result.ok && (api.host !== began.api.host || api.port !== began.api.port))
-    log.warn({}, 'the address of the API changes with the next start only');
-}
-
 /** `probers` gets the namespaces that were made, also when it rejects. */
 async function prepareMachines(
   config: Config,
@@ -169,23 +151,6 @@ async function prepareMachines(
     machines.set(name, { ...machine, probeNetns: netns, probeInterface: interfaceName });
   }
   return machines;
-}
-
-/** Editors replace files, so the folder is watched. */
-function watchFile(file: string, onChange: () => void, log: Journal): () => void {
-  let timer: NodeJS.Timeout | undefined;
-  const watcher = watch(dirname(file), (_event, name) => {
-    if (name !== basename(file)) return;
-    clearTimeout(timer);
-    timer = setTimeout(onChange, CHANGE_QUIET_MS);
-  });
-  watcher.on('error', (error) => {
-    log.warn({ reason: error.message }, 'the file is not watched any more; SIGHUP reloads it');
-  });
-  return () => {
-    clearTimeout(timer);
-    watcher.close();
-  };
 }
 
 interface Signals {

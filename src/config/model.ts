@@ -308,7 +308,9 @@ export interface ClientPlaces {
   readonly ipv4: AddressSegments;
   readonly ipv6: AddressSegments;
   /** Maps to plans that were made of this already: making one anew may take seconds. */
-  readonly maps: { readonly planOfGroup: Uint32Array; readonly map: PrefixMap }[];
+  readonly maps: { readonly cutAt: string; readonly planOfGroup: Uint32Array; readonly map: PrefixMap }[];
+  /** Prefixes at which it was cut besides: of two with the same `maps`, different ground. */
+  readonly cutAt: string;
   /** Where the operator's entries stand; null: all in `networks`. */
   readonly entries: ListedEntries | null;
 }

@@ -5,6 +5,9 @@ import { NO_VALUE, type PrefixMap } from '../../net/prefix-map.ts';
 import { compilePrefixMap } from '../../net/prefix-map-build.ts';
 import { overlaySegments } from '../../net/segment-overlay.ts';
 
+/** The oldest goes. One a policy is needed; pins and moved demand make others. */
+const MAX_KEPT_MAPS = 32;
+
 /** Of whom nothing is known: they get the default location. */
 export const UNKNOWN_CLIENTS: ClientGroup = {
   entry: null,
@@ -32,7 +35,7 @@ function placeNetworks(networks: readonly NetworkEntry[]): ClientPlaces {
   const known = (list: PrefixColumns) => {
     return overlaySegments([flattenPrefixes(list)], ([group]) => (group === NO_VALUE ? 0 : group));
   };
-  return { groups, ipv4: known(lists[4]), ipv6: known(lists[6]), maps: [], entries: null };
+  return { groups, ipv4: known(lists[4]), ipv6: known(lists[6]), maps: [], cutAt: '', entries: null };
 }
 
 /**
@@ -40,9 +43,13 @@ function placeNetworks(networks: readonly NetworkEntry[]): ClientPlaces {
  * clients from each other. Cost: see `compilePrefixMap`, once for each row of plans.
  */
 export function mapPlans(clients: ClientPlaces, planOfGroup: Uint32Array): PrefixMap {
-  for (const kept of clients.maps) if (areSame(kept.planOfGroup, planOfGroup)) return kept.map;
+  const { cutAt } = clients;
+  for (const kept of clients.maps) {
+    if (kept.cutAt === cutAt && areSame(kept.planOfGroup, planOfGroup)) return kept.map;
+  }
   const map = compilePrefixMap(clients.ipv4, clients.ipv6, planOfGroup);
-  clients.maps.push({ planOfGroup, map });
+  if (clients.maps.length >= MAX_KEPT_MAPS) clients.maps.shift();
+  clients.maps.push({ cutAt, planOfGroup, map });
   return map;
 }
 

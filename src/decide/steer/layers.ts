@@ -64,13 +64,8 @@ export function layerClients(clients: ClientPlaces, config: Config): LayeredClie
     const layers = [pinRows.map(({ prefix }) => prefix), cutPrefixes].map((list) => rowOf(family, list));
     return overlaySegments([segments, ...layers], combine);
   };
-  const ground = {
-    groups,
-    ipv4: over(4, clients.ipv4),
-    ipv6: over(6, clients.ipv6),
-    maps: [],
-    entries: clients.entries,
-  };
+  const cutAt = [...pinRows.map(({ prefix }) => prefix), ...cutPrefixes].map(formatPrefix).join();
+  const ground = { ...clients, groups, ipv4: over(4, clients.ipv4), ipv6: over(6, clients.ipv6), cutAt };
   return { ground, of };
 }
 

@@ -21,6 +21,11 @@ export function combineLayers(
   listed: ListedGroups,
   databases: readonly DatabaseLayer[],
 ): Pick<ClientPlaces, 'groups' | 'ipv4' | 'ipv6'> {
+  if (databases.length === 0) {
+    const own = ([entry]: Uint32Array) => (entry === NO_VALUE ? 0 : listed.groupOf[entry]);
+    const row = (family: 'ipv4' | 'ipv6') => overlaySegments([entries[family]], own);
+    return { groups: listed.groups, ipv4: row('ipv4'), ipv6: row('ipv6') };
+  }
   const groups: ClientGroup[] = [];
   const byText = new Map<string, number>();
   const groupAt = (values: readonly number[]): number => {
@@ -28,7 +33,7 @@ export function combineLayers(
       listed.groups[values[0]],
       databases.map(({ known }, index) => known[values[index + 1]]),
     );
-    const text = JSON.stringify({ ...group, entry: group.entry === null ? null : values[0] });
+    const text = textOf(group, group.entry === null ? 0 : values[0]);
     const index = byText.get(text) ?? groups.push(group) - 1;
     byText.set(text, index);
     return index;
@@ -44,6 +49,11 @@ export function combineLayers(
   };
   const layers = (family: 'ipv4' | 'ipv6') => [entries[family], ...databases.map((database) => database[family])];
   return { groups, ipv4: overlaySegments(layers('ipv4'), combine), ipv6: overlaySegments(layers('ipv6'), combine) };
+}
+
+/** The same for groups that say the same. */
+function textOf({ location, site, continent, country, asn }: ClientGroup, entry: number): string {
+  return `${entry} ${site} ${location?.latitudeDegrees} ${location?.longitudeDegrees} ${continent} ${country} ${asn}`;
 }
 
 function mergeKnown(listed: ClientGroup, databases: readonly Known[]): ClientGroup {

@@ -40,7 +40,7 @@ export function loadLocations(
   const { entries, groupOf } = table.finish(twinTeller(problems));
   if (problems.length > 0) return { config, problems };
   const combined = combineLayers(entries, { groups: table.groups, groupOf }, layers);
-  return { config: { ...config, clients: { ...combined, maps: [], entries } }, problems };
+  return { config: { ...config, clients: { ...combined, maps: [], cutAt: '', entries } }, problems };
 }
 
 /** Where the files of a configuration are. */
