@@ -19,6 +19,7 @@ const COMMANDS: Readonly<Record<string, string>> = {
   status: 'what runs, epoch, health',
   explain: 'why a packet or a DNS answer goes where it goes',
   dns: 'who asks the name servers most, and for what',
+  dnssec: 'keys of signed zones: make, show, roll',
   capture: 'record live packets with what became of them',
   replay: 'run captured packets through the balancer',
   bench: 'benchmarks',

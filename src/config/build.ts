@@ -45,7 +45,7 @@ export function buildConfig(values: FileValues, lineOf: (path: Path) => number):
     services: mapOf(values.services, (name, service) => buildService(name, service, roster, values)),
     nameServers: mapOf(dns.servers, buildNameServer),
     zones: entriesOf(dns.zones).map(([key, zone]) => buildZone(key, zone, lineOf)),
-    dnsProtocol: buildProtocol(dns),
+    dnsProtocol: buildProtocol(dns, given(values.state)),
     queryLog: buildQueryLogs(given(dns.log)),
     transfers: buildTransfers(dns),
     networks: entriesOf(dns.networks).flatMap(([name, network]): NetworkEntry[] =>
@@ -79,7 +79,8 @@ function buildLocationFiles(dns: NonNullable<FileValues['dns']>, lineOf: (path: 
   return { lists, city: database('city'), country: database('country'), asn: database('asn') };
 }
 
-function buildProtocol(dns: NonNullable<FileValues['dns']>): DnsProtocol {
+function buildProtocol(dns: NonNullable<FileValues['dns']>, stateFolder: string): DnsProtocol {
+  const dnssec = given(dns.dnssec);
   const [cookies, rateLimit, tcp, tell] = [given(dns.cookies), given(dns.rateLimit), given(dns.tcp), given(dns.tell)];
   const version = given(tell.version);
   return {
@@ -97,6 +98,13 @@ function buildProtocol(dns: NonNullable<FileValues['dns']>): DnsProtocol {
       maxPerPrefix: given(tcp.perPrefix),
       idleMs: given(tcp.idle),
       keepaliveMs: given(tcp.keepalive),
+    },
+    dnssec: {
+      keyFolder: dnssec.keys ?? `${stateFolder}/dnssec`,
+      validityMs: given(dnssec.validity),
+      renewBeforeMs: given(dnssec.renewBefore),
+      denialsPerSecond: given(dnssec.denials),
+      clientDenialsPerSecond: given(dnssec.denialsPerClient),
     },
     tell: { version: version === false ? null : version, server: given(tell.server), epoch: given(tell.epoch) },
   };
@@ -303,7 +311,8 @@ function buildZone(key: string, values: ZoneValues, lineOf: (path: Path) => numb
       }
     }
   }
-  const common = { name, ttlSeconds, records, isSerialCounted: values.serial === 'auto' };
+  const isSigned = given(values.dnssec);
+  const common = { name, ttlSeconds, records, isSigned, isSerialCounted: values.serial === 'auto' };
   if (values.file !== undefined) {
     const file = { path: values.file, line: lineOf(['dns', 'zones', key, 'file']), records: null };
     return { ...common, ...UNREAD_AUTHORITY, file };

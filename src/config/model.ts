@@ -402,6 +402,8 @@ export interface Zone {
   readonly ttlSeconds: number;
   readonly nameServers: readonly string[];
   readonly records: readonly StaticRecord[];
+  /** By DNSSEC, with the keys in the zone's key file. */
+  readonly isSigned: boolean;
 }
 
 export interface NameServer {
@@ -449,6 +451,16 @@ export interface DnsProtocol {
     readonly maxPerPrefix: number;
     readonly idleMs: number;
     readonly keepaliveMs: number;
+  };
+  readonly dnssec: {
+    /** Key files of signed zones. */
+    readonly keyFolder: string;
+    readonly validityMs: number;
+    /** What is left of a signature's validity when it is made anew. */
+    readonly renewBeforeMs: number;
+    /** Signatures on demand, by each thread that answers, and for one client prefix. */
+    readonly denialsPerSecond: number;
+    readonly clientDenialsPerSecond: number;
   };
   readonly tell: {
     /** Null: not told. */

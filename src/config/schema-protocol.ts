@@ -1,10 +1,12 @@
 /** Keys of `dns` about the protocol, the same for all name servers: threads, cookies, limits, and what servers tell about themselves. */
 import type { SchemaBuilder } from './fields.ts';
-import { readBoolean, readHashKey, readPrefix, readText } from './readers.ts';
+import { readBoolean, readFolder, readHashKey, readPrefix, readText } from './readers.ts';
 import { type Reading, readDuration, readInteger, readRate } from './units.ts';
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
 
 /** A rate, or `off`: 0. */
 function readRateOrOff(raw: unknown): Reading<number> {
@@ -90,6 +92,37 @@ function tell(build: SchemaBuilder) {
   });
 }
 
+function dnssec(build: SchemaBuilder) {
+  const time = (description: string, fallback: string) =>
+    build.optional(
+      { type: 'string', description, examples: [fallback] },
+      (raw) => readDuration(raw, HOUR, 90 * DAY),
+      fallback,
+    );
+  const rate = (description: string, fallback: string) =>
+    build.optional({ type: 'string', description, examples: [fallback] }, readRate, fallback);
+  return build.optionalObject('signatures of the zones that have them (DNSSEC)', {
+    keys: build.optional(
+      {
+        type: 'string',
+        description: 'folder of the key files, the same for all name servers of a zone; default: dnssec in "state"',
+        examples: ['/var/lib/portico/dnssec'],
+      },
+      readFolder,
+    ),
+    validity: time('how long a signature is valid', '14d'),
+    renewBefore: time('a signature is made anew when it is valid for less than this', '7d'),
+    denials: rate('signatures a second that each thread makes for names that are not there', '2000/s'),
+    denialsPerClient: rate('the same for one client prefix', '200/s'),
+  });
+}
+
+/** Of a zone. */
+export function isSigned(build: SchemaBuilder) {
+  const description = 'sign the zone, with the key that "portico dnssec generate" makes';
+  return build.optional({ type: 'boolean', description, examples: [true] }, readBoolean, false);
+}
+
 /** Keys of the section `dns`. */
 export function protocolShape(build: SchemaBuilder) {
   const workers = build
@@ -102,5 +135,12 @@ export function protocolShape(build: SchemaBuilder) {
       (raw) => readInteger(raw, 1, 64),
     )
     .optional();
-  return { workers, cookies: cookies(build), rateLimit: rateLimit(build), tcp: tcp(build), tell: tell(build) };
+  return {
+    workers,
+    cookies: cookies(build),
+    rateLimit: rateLimit(build),
+    tcp: tcp(build),
+    dnssec: dnssec(build),
+    tell: tell(build),
+  };
 }

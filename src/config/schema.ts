@@ -20,7 +20,7 @@ import {
 } from './readers.ts';
 import { locationFilesShape } from './schema-locations.ts';
 import { nameServerSchema } from './schema-name-server.ts';
-import { protocolShape } from './schema-protocol.ts';
+import { isSigned, protocolShape } from './schema-protocol.ts';
 import { queryLogSchema } from './schema-query-log.ts';
 import { serviceSchema } from './schema-services.ts';
 import { transferShape } from './schema-transfers.ts';
@@ -297,6 +297,7 @@ function zoneSchema(build: SchemaBuilder) {
       },
       (raw) => readChoice(raw, ['auto'] as const),
     ),
+    dnssec: isSigned(build),
     nameServers: build
       .list(
         'names of the name servers, in full',

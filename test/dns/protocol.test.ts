@@ -99,12 +99,16 @@ test('unknown opcodes get NOTIMP and nothing else', async () => {
 });
 
 test('unknown types and reserved ones get NODATA, by UDP and TCP', async () => {
-  for (const how of ['TYPE666', 'TYPE666 +tcp', 'TYPE65535', 'TYPE128', 'RRSIG', 'DNSKEY +dnssec']) {
+  for (const how of ['TYPE666', 'TYPE666 +tcp', 'TYPE65535', 'TYPE129', 'RRSIG', 'DNSKEY +dnssec']) {
     const answer = await ask(`example.test ${how}`);
     assert.equal(answer.status, 'NOERROR', how);
     assert.deepEqual(answer.flags, ['qr', 'aa']);
     assert.equal(answer.authority.length, 1);
   }
+  // NXNAME, which is no type of data (RFC 9824 section 3.5).
+  const noType = await ask('example.test TYPE128');
+  assert.equal(noType.status, 'FORMERR');
+  assert.match(noType.text, /EDE: 30/);
 });
 
 test('messages that are no query of one question get FORMERR', async () => {

@@ -2,28 +2,21 @@
  * Query bytes to response bytes. Given the same sources, query and asker the answer is the same, but where a policy gives clients turns;
  * nothing else is kept from one query to the next, and nothing here waits or reads a clock.
  */
+import { AnswerDraft } from './answer-draft.ts';
 import { Chooser } from './chooser.ts';
 import { judgeCookie } from './cookie.ts';
-import {
-  type AnswerSources,
-  type Asker,
-  clearFacts,
-  createFacts,
-  MAX_TCP_BYTES,
-  MAX_UDP_BYTES,
-  MIN_UDP_BYTES,
-  NOBODY,
-} from './exchange.ts';
+import { OVER_LIMIT, SignedAnswer, writeAll } from './dnssec/signed-answer.ts';
+import type { Signing } from './dnssec/signing.ts';
+import { NXNAME } from './dnssec/type-bitmap.ts';
+import { type AnswerSources, type Asker, clearFacts, createFacts, NOBODY } from './exchange.ts';
 import { EXPLANATION } from './extended-error.ts';
 import { type HashedName, hashName } from './name-table.ts';
-import { optBytes, writeOpt } from './opt.ts';
 import { serverRecord } from './server-record.ts';
 import { NO_TRANSFERS, type Signer, type TransferPolicy } from './transfer/access.ts';
 import type { Name } from './wire/name.ts';
 import { CLASS, FLAG, RCODE, RECORD_TYPE } from './wire/numbers.ts';
 import { clearQuery, decodeQuery, HEADER_BYTES, read16 } from './wire/query.ts';
 import { nameData } from './wire/record-data.ts';
-import { MessageWriter } from './wire/writer.ts';
 import {
   type CompiledZone,
   findClosest,
@@ -34,33 +27,36 @@ import {
   type SteeredName,
   steeredSets,
   type ZoneNode,
+  zoneAbove,
 } from './zones.ts';
 
-/** RFC 8482 4.2: long, so that who asks ANY asks seldom. */
-const ANY_TTL_SECONDS = 3600;
-/** RFC 8482 4.2: HINFO "RFC8482" "". */
-const ANY_DATA = { bytes: Uint8Array.from([7, 0x52, 0x46, 0x43, 0x38, 0x34, 0x38, 0x32, 0]), names: [] };
+/** RFC 8482 4.2: HINFO "RFC8482" "", long, so that who asks ANY asks seldom. */
+const ANY_SET: RecordSet = {
+  type: RECORD_TYPE.HINFO,
+  ttlSeconds: 3600,
+  records: [{ bytes: Uint8Array.from([7, 0x52, 0x46, 0x43, 0x38, 0x34, 0x38, 0x32, 0]), names: [] }],
+  additionals: [],
+};
 
 /** One query at a time; the state is scratch that would otherwise be allocated for each. */
 export class Answerer {
   #sources: AnswerSources;
+  /** Of `sources.zones`, and replaced with them; null: no zone is signed. */
+  signing: Signing | null = null;
   readonly facts = createFacts();
   readonly #query = this.facts.query;
-  readonly #writer = new MessageWriter();
+  readonly #draft = new AnswerDraft(this.facts);
   readonly #chooser = new Chooser();
+  /** What DNSSEC adds. */
+  readonly #signed = new SignedAnswer(this.facts);
   /** Keys and secondaries: may be replaced between queries. */
   transfers: TransferPolicy = NO_TRANSFERS;
   /** Of the query in hand, if its signature is good. */
   signer: Signer | null = null;
   #message: Uint8Array = new Uint8Array(0);
   #asker: Asker = NOBODY;
-  #queryFlags = 0;
-  /** Of the response. */
-  #limit = 0;
-  #flags = 0;
-  #answers = 0;
-  #authorities = 0;
-  #additionals = 0;
+  /** Of the answer: hosts that go with it. */
+  #hosts: RecordSet | null = null;
 
   constructor(sources: AnswerSources) {
     this.#sources = sources;
@@ -76,6 +72,11 @@ export class Answerer {
     this.#chooser.clear();
   }
 
+  /** Set by who limits answers: whether one of these facts may go out. It is asked before something is signed for it. */
+  set judge(judge: () => boolean) {
+    this.#signed.judge = judge;
+  }
+
   /**
    * Answers the query in the first `length` bytes of `message` into `out`, which has at least 1,232 bytes for UDP and 65,535 for TCP; returns
    * the length of the answer, 0 for none: the message is an answer itself, or less than a header. Never throws, whatever the bytes. A query
@@ -88,29 +89,28 @@ export class Answerer {
     this.#message = message;
     this.#asker = asker;
     this.signer = signer;
-    this.#queryFlags = flags;
-    this.#flags = 0;
-    this.#clearCounts();
+    this.#hosts = null;
+    this.#signed.begin(this.signing, asker);
     const { facts } = this;
     clearFacts(facts);
     const query = this.#query;
     if ((flags & FLAG.OPCODE) !== 0) {
       // What follows the header of another opcode need not be a question.
       clearQuery(query);
-      this.#begin(out);
+      this.#draft.begin(message, flags, asker, this.#sources, out);
       facts.rcode = RCODE.NOTIMP;
-      return this.#finish(out);
+      return this.#draft.finish(this.#sources, out);
     }
     const decoded = decodeQuery(message, length, query);
     this.#judgeCookie();
-    this.#begin(out);
+    this.#draft.begin(message, flags, asker, this.#sources, out);
     if (!decoded.ok) facts.rcode = RCODE.FORMERR;
     else if (query.hasEdns && query.ednsVersion !== 0) facts.rcode = RCODE.BADVERS;
     else if (query.questionEnd > 0) this.#answerQuestion();
     // A question about the cookie only (RFC 7873 section 5.4).
     else if (facts.cookie === 'none') facts.rcode = RCODE.FORMERR;
     else if (facts.cookie === 'bad') facts.rcode = RCODE.BADCOOKIE;
-    return this.#finish(out);
+    return this.#draft.finish(this.#sources, out);
   }
 
   /**
@@ -120,9 +120,9 @@ export class Answerer {
   shorten(how: 'truncated' | 'bad-cookie', out: Uint8Array): number {
     this.#retract();
     this.facts.rcode = how === 'truncated' ? RCODE.NOERROR : RCODE.BADCOOKIE;
-    if (how === 'truncated') this.#truncate();
-    else this.#rewind();
-    return this.#finish(out);
+    this.#draft.rewind();
+    if (how === 'truncated') this.#draft.flags = FLAG.TC;
+    return this.#draft.finish(this.#sources, out);
   }
 
   /** Replaces the answer that was just made into `out` by an error without data. */
@@ -131,8 +131,8 @@ export class Answerer {
     this.facts.rcode = rcode;
     this.facts.kind = 'error';
     this.facts.subject = 0;
-    this.#rewind();
-    return this.#finish(out);
+    this.#draft.rewind();
+    return this.#draft.finish(this.#sources, out);
   }
 
   #retract(): void {
@@ -141,14 +141,8 @@ export class Answerer {
     facts.transfer = null;
     facts.scopeLength = 0;
     facts.explanation = null;
+    facts.isCompact = false;
     this.#query.wantsServerId = false;
-    this.#flags = 0;
-  }
-
-  #clearCounts(): void {
-    this.#answers = 0;
-    this.#authorities = 0;
-    this.#additionals = 0;
   }
 
   /** Without keys the option counts as unknown. */
@@ -160,41 +154,6 @@ export class Answerer {
     const { cookieStart, cookieBytes } = query;
     const seconds = Math.floor(nowMs / 1000);
     this.facts.cookie = judgeCookie(cookieKeys, this.#message, cookieStart, cookieBytes, client, seconds);
-  }
-
-  #begin(out: Uint8Array): void {
-    const query = this.#query;
-    const writer = this.#writer;
-    let limit = MAX_TCP_BYTES;
-    if (this.#asker.transport === 'udp') {
-      limit = query.hasEdns ? Math.min(Math.max(query.payloadBytes, MIN_UDP_BYTES), MAX_UDP_BYTES) : MIN_UDP_BYTES;
-    }
-    this.#limit = Math.min(limit, out.length);
-    writer.begin(out, this.#limit - optBytes(this.facts, this.#asker, this.sources));
-    writer.copy(this.#message, 0, HEADER_BYTES);
-    if (query.questionEnd > 0) {
-      writer.copy(this.#message, HEADER_BYTES, query.questionEnd);
-      writer.rememberName(HEADER_BYTES, query.nameEnd);
-    }
-  }
-
-  #finish(out: Uint8Array): number {
-    const query = this.#query;
-    const writer = this.#writer;
-    const { facts } = this;
-    if (query.hasEdns) {
-      writer.limit = this.#limit;
-      writeOpt(writer, out, this.#message, facts, this.#asker, this.sources);
-      this.#additionals++;
-    }
-    // RD is copied; RA, AD, CD and Z are 0 (RFC 1035 4.1.1, RFC 4035 3.1.6).
-    writer.set16(2, FLAG.QR | (this.#queryFlags & (FLAG.OPCODE | FLAG.RD)) | this.#flags | (facts.rcode & 0xf));
-    writer.set16(4, query.questionEnd > 0 ? 1 : 0);
-    writer.set16(6, this.#answers);
-    writer.set16(8, this.#authorities);
-    writer.set16(10, this.#additionals);
-    facts.isTruncated = (this.#flags & FLAG.TC) !== 0;
-    return writer.position;
   }
 
   #answerQuestion(): void {
@@ -222,9 +181,42 @@ export class Answerer {
       this.facts.explanation = EXPLANATION.notAuthoritative;
       return;
     }
+    // RFC 9824 section 3.5.
+    if (query.type === NXNAME) {
+      this.facts.rcode = RCODE.FORMERR;
+      this.facts.explanation = EXPLANATION.noSuchType;
+      return;
+    }
     this.facts.kind = 'positive';
     this.facts.subject = hashOf(name, closest.name);
-    this.#answerName(name, closest);
+    const above = query.type === RECORD_TYPE.DS ? zoneAbove(this.sources.zones, name, closest) : null;
+    this.#enter(above ?? closest.zone);
+    if (above === null) this.#answerName(name, closest);
+    else this.#answerAtChild(name, above, closest.zone);
+    if (this.#draft.isGivenUp) return;
+    this.#draft.addAuthorities(this.#signed.writeExpansions(this.#draft.writer));
+    if (this.#hosts !== null) this.#addHosts(this.#hosts);
+  }
+
+  #enter(zone: CompiledZone): void {
+    const { type, isDnssecOk, isCompactOk } = this.#query;
+    this.#signed.enter(zone, isDnssecOk || type === RECORD_TYPE.RRSIG || type === RECORD_TYPE.NSEC);
+    this.facts.isCompact = isCompactOk && this.#signed.zone !== null;
+  }
+
+  /** What the zone around a zone that is served here too says at its name: DS (RFC 4035 3.1.4.1). */
+  #answerAtChild(name: HashedName, zone: CompiledZone, child: CompiledZone): void {
+    const owner = name.bytes.subarray(name.starts[0], name.end);
+    const ds = this.#signed.zone === null ? null : this.#signed.dsSet(child);
+    const hasDs = ds !== null && ds.records.length > 0;
+    this.#draft.flags |= FLAG.AA;
+    if (hasDs) {
+      this.#addAnswers(owner, ds, child.name);
+      return;
+    }
+    this.facts.kind = 'nodata';
+    if (!this.#addNegative(zone, zone.negativeSoa)) return;
+    this.#draft.addAuthorities(this.#signed.writeNoDsOfZone(this.#draft.writer, child.name, hasDs));
   }
 
   /** The messages themselves are for who serves the connection. */
@@ -236,10 +228,16 @@ export class Answerer {
       facts.explanation = verdict.action === 'refuse' ? verdict.explanation : null;
       return;
     }
+    // Secondaries could neither steer its names nor sign their denials.
+    if (this.signing?.zoneOf(zone) != null) {
+      facts.rcode = RCODE.REFUSED;
+      facts.explanation = EXPLANATION.transferOfSigned;
+      return;
+    }
     facts.kind = 'positive';
-    this.#flags |= FLAG.AA;
+    this.#draft.flags |= FLAG.AA;
     if (verdict.action === 'stream') facts.transfer = zone;
-    else this.#addAnswers(zone.name, zone.soa);
+    else this.#addAnswers(zone.name, zone.soa, null);
   }
 
   /** RFC 1034 4.3.2, from the name through aliases of its zone to data, a delegation or nothing. */
@@ -257,18 +255,19 @@ export class Answerer {
         this.#refer(closest.cut);
         return;
       }
-      this.#flags |= FLAG.AA;
+      this.#draft.flags |= FLAG.AA;
       let target: HashedName | null;
       if (!isItself && closest.dname !== null) target = this.#addRedirection(owner, closest, closest.dname);
       else {
         const node = isItself ? closest : closest.wildcard;
         const alias = type === RECORD_TYPE.CNAME || type === RECORD_TYPE.ANY ? null : (node?.cname ?? null);
-        if (alias === null) {
-          if (node === null) this.#denyName(name, zone);
-          else this.#answerNode(node, owner);
+        if (node === null || alias === null) {
+          if (node === null) this.#denyName(name, closest);
+          else this.#answerNode(node, owner, name, closest);
           return;
         }
-        target = this.#addAnswers(owner, alias.set) ? alias.target : null;
+        if (!isItself) this.#signed.expand(name, closest);
+        target = this.#addAnswers(owner, alias.set, node.name) ? alias.target : null;
       }
       if (target === null || links === MAX_CHAIN) return;
       const next = findClosest(this.sources.zones, target);
@@ -282,7 +281,7 @@ export class Answerer {
 
   /** The DNAME above `owner` and the CNAME that it makes of it (RFC 6672 3.1); null: the answer ends there. */
   #addRedirection(owner: Name, tree: ZoneNode, dname: RecordSet): HashedName | null {
-    if (!this.#addAnswers(tree.name, dname)) return null;
+    if (!this.#addAnswers(tree.name, dname, tree.name)) return null;
     const target = redirectedName(owner, tree.name, dname);
     if (target === null) {
       this.facts.rcode = RCODE.YXDOMAIN;
@@ -294,32 +293,64 @@ export class Answerer {
       records: [nameData(target)],
       additionals: [],
     };
-    return this.#addAnswers(owner, cname) ? hashName(target) : null;
+    // Follows from the DNAME, and has no signature of its own (RFC 6672 section 5.3.1).
+    return this.#addAnswers(owner, cname, null) ? hashName(target) : null;
   }
 
-  #answerNode(node: ZoneNode, owner: Name): void {
+  /** `node`: the name's, or that of the wildcard below `closest` that it is made of. */
+  #answerNode(node: ZoneNode, owner: Name, name: HashedName, closest: ZoneNode): void {
     const { type } = this.#query;
     const { zone, steered } = node;
+    const signed = this.#signed;
+    if (signed.zone !== null && (type === RECORD_TYPE.NSEC || type === RECORD_TYPE.RRSIG)) {
+      this.#answerProof(node, owner, name, node === closest);
+      return;
+    }
     const sets = steered === null ? null : steeredSets(steered, type);
-    const set = node.sets.get(type);
-    const hasRecords = node.sets.size > 0 || steered !== null;
-    if (steered !== null && sets !== null) this.#addSteered(owner, steered, sets);
-    else if (type === RECORD_TYPE.ANY && hasRecords) this.#answerAny(node, owner);
-    else if (set === undefined) {
+    const set = node.sets.get(type) ?? signed.ownSet(node, type);
+    const isAny = type === RECORD_TYPE.ANY && (node.sets.size > 0 || steered !== null);
+    if (sets === null && set === undefined && !isAny) {
       this.facts.kind = 'nodata';
-      this.#addNegative(zone, steered === null ? zone.negativeSoa : zone.steeredNegativeSoa);
-    } else if (this.#addAnswers(owner, set)) this.#addHosts(set);
+      if (!this.#addNegative(zone, steered === null ? zone.negativeSoa : zone.steeredNegativeSoa)) return;
+      this.#draft.addAuthorities(signed.writeNoType(this.#draft.writer, name, node, node === closest));
+      return;
+    }
+    if (node !== closest) signed.expand(name, closest);
+    if (steered !== null && sets !== null) this.#addSteered(owner, node.name, steered, sets);
+    else if (set === undefined) this.#answerAny(node, owner);
+    else if (this.#addAnswers(owner, set, node.name)) this.#hosts = set;
+  }
+
+  /** NSEC and RRSIG as data: those of the one record that every name has, so that an answer is small and the same for everyone. */
+  #answerProof(node: ZoneNode, owner: Name, name: HashedName, isItself: boolean): void {
+    const { type, isDnssecOk } = this.#query;
+    const denial = this.#signed.typeDenial(name, node, isItself);
+    if (denial === null) {
+      this.#draft.addAuthorities(OVER_LIMIT);
+      return;
+    }
+    const { nsec, signature } = denial;
+    if (type === RECORD_TYPE.NSEC) this.#addAnswers(owner, nsec, null);
+    if (type !== RECORD_TYPE.NSEC || isDnssecOk)
+      this.#draft.addAnswers(
+        writeAll(this.#draft.writer, owner, RECORD_TYPE.RRSIG, nsec.ttlSeconds, signature.records),
+      );
   }
 
   #addHosts(set: RecordSet): void {
-    for (const { owner, set: addresses } of set.additionals) if (!this.#addAdditionals(owner, addresses)) return;
+    for (const { owner, set: addresses } of set.additionals) {
+      if (!this.#draft.addAdditionals(owner, addresses)) return;
+      const begin = this.#draft.writer.position;
+      const count = this.#signed.writeSignatures(this.#draft.writer, owner, owner, addresses);
+      if (count < 0) this.#draft.writer.rewind(begin);
+      else this.#draft.additionals += count;
+    }
   }
 
   /** RFC 8482: never more than one small record, the same for everyone. */
   #answerAny(node: ZoneNode, owner: Name): void {
-    if (node.cname !== null) this.#addAnswers(owner, node.cname.set);
-    else if (this.#writer.writeRecord(owner, RECORD_TYPE.HINFO, CLASS.IN, ANY_TTL_SECONDS, ANY_DATA)) this.#answers++;
-    else this.#truncate();
+    const set = node.cname?.set ?? this.#signed.anySet(node, () => ANY_SET);
+    this.#addAnswers(owner, set, node.name);
   }
 
   #answerServer(): void {
@@ -330,37 +361,32 @@ export class Answerer {
     if (data === null) {
       this.facts.rcode = RCODE.REFUSED;
       this.facts.explanation = EXPLANATION.notAuthoritative;
-    } else if (this.#writer.writeRecord(name, RECORD_TYPE.TXT, CLASS.CH, 0, data)) this.#answers++;
-    else this.#truncate();
+    } else if (this.#draft.writer.writeRecord(name, RECORD_TYPE.TXT, CLASS.CH, 0, data)) this.#draft.answers++;
+    else this.#draft.truncate();
   }
 
-  /** The whole set, or the answer is truncated (RFC 2181 section 9) and false returned. */
-  #addAnswers(owner: Name, set: RecordSet): boolean {
-    for (const data of set.records) {
-      if (!this.#writer.writeRecord(owner, set.type, CLASS.IN, set.ttlSeconds, data)) {
-        this.#truncate();
-        return false;
-      }
-      this.#answers++;
-    }
-    return true;
+  /**
+   * The whole set with its signatures, or the answer is truncated (RFC 2181 section 9) and false returned. `signedOwner`: with the `*` of a
+   * wildcard; null: without signatures.
+   */
+  #addAnswers(owner: Name, set: RecordSet, signedOwner: Name | null): boolean {
+    const writer = this.#draft.writer;
+    if (!this.#draft.addAnswers(writeAll(writer, owner, set.type, set.ttlSeconds, set.records))) return false;
+    return (
+      signedOwner === null || this.#draft.addAnswers(this.#signed.writeSignatures(writer, owner, signedOwner, set))
+    );
   }
 
-  /** The addresses of the chosen sites: of these fewer do too, when all do not fit. */
-  #addSteered(owner: Name, steered: SteeredName, sets: readonly RecordSet[]): void {
+  /** The addresses of the chosen sites: of these fewer do too, when all do not fit, unless they are signed together. */
+  #addSteered(owner: Name, signedOwner: Name, steered: SteeredName, sets: readonly RecordSet[]): void {
     const chooser = this.#chooser;
     chooser.choose(steered, this.#query, this.#message, this.#asker, this.#sources);
     const { facts } = this;
     const [first] = chooser.choice.sites;
     facts.scopeLength = chooser.scopeLength;
-    const begin = this.#writer.position;
-    if (!this.#addSome(owner, chooser.setOf(sets))) {
-      // One record with the hints of several sites may be too long where that of one is not.
-      this.#writer.rewind(begin);
-      if (!this.#addSome(owner, sets[first])) {
-        this.#truncate();
-        return;
-      }
+    if (!this.#addChoice(owner, signedOwner, sets)) {
+      this.#draft.truncate();
+      return;
     }
     if (chooser.reason === 'static') facts.explanation = EXPLANATION.nothingHealthy;
     facts.steered = steered;
@@ -368,11 +394,27 @@ export class Answerer {
     facts.reason = chooser.reason;
   }
 
+  /** False: there is no room for it. */
+  #addChoice(owner: Name, signedOwner: Name, sets: readonly RecordSet[]): boolean {
+    const { writer } = this.#draft;
+    const { sites } = this.#chooser.choice;
+    if (this.#signed.zone !== null) {
+      const { set, signature } = this.#signed.steered(signedOwner, sets, sites);
+      if (!this.#draft.addAnswers(writeAll(writer, owner, set.type, set.ttlSeconds, set.records))) return false;
+      return this.#draft.addAnswers(writeAll(writer, owner, RECORD_TYPE.RRSIG, set.ttlSeconds, signature.records));
+    }
+    const begin = writer.position;
+    if (this.#addSome(owner, this.#chooser.setOf(sets))) return true;
+    // One record with the hints of several sites may be too long where that of one is not.
+    writer.rewind(begin);
+    return this.#addSome(owner, sets[sites[0]]);
+  }
+
   /** As many records as fit; false: not even one. */
   #addSome(owner: Name, set: RecordSet): boolean {
     for (const [index, data] of set.records.entries()) {
-      if (!this.#writer.writeRecord(owner, set.type, CLASS.IN, set.ttlSeconds, data)) return index > 0;
-      this.#answers++;
+      if (!this.#draft.writer.writeRecord(owner, set.type, CLASS.IN, set.ttlSeconds, data)) return index > 0;
+      this.#draft.answers++;
     }
     return true;
   }
@@ -380,59 +422,44 @@ export class Answerer {
   #refer(cut: ZoneNode): void {
     const servers = cut.sets.get(RECORD_TYPE.NS);
     if (servers === undefined) throw new Error('a delegation has no NS records');
-    for (const data of servers.records) {
-      if (!this.#writer.writeRecord(cut.name, RECORD_TYPE.NS, CLASS.IN, servers.ttlSeconds, data)) {
-        this.#truncate();
-        return;
+    const writer = this.#draft.writer;
+    const signed = this.#signed;
+    // NS and glue are the zone's below; this zone signs whether there is a DS (RFC 4035 section 3.1.4).
+    if (!this.#draft.addAuthorities(writeAll(writer, cut.name, servers.type, servers.ttlSeconds, servers.records)))
+      return;
+    if (signed.zone !== null) {
+      const ds = cut.sets.get(RECORD_TYPE.DS);
+      if (ds === undefined) {
+        if (!this.#draft.addAuthorities(signed.writeNoDs(writer, cut))) return;
+      } else {
+        if (!this.#draft.addAuthorities(writeAll(writer, cut.name, ds.type, ds.ttlSeconds, ds.records))) return;
+        if (!this.#draft.addAuthorities(signed.writeSignatures(writer, cut.name, cut.name, ds))) return;
       }
-      this.#authorities++;
     }
     // All glue or TC (RFC 9471 section 3.1).
     for (const { owner, set } of servers.additionals) {
-      if (!this.#addAdditionals(owner, set)) {
-        this.#flags |= FLAG.TC;
+      if (!this.#draft.addAdditionals(owner, set)) {
+        this.#draft.flags |= FLAG.TC;
         return;
       }
     }
   }
 
-  /** The whole set or nothing. */
-  #addAdditionals(owner: Name, set: RecordSet): boolean {
-    const begin = this.#writer.position;
-    for (const data of set.records) {
-      if (!this.#writer.writeRecord(owner, set.type, CLASS.IN, set.ttlSeconds, data)) {
-        this.#writer.rewind(begin);
-        return false;
-      }
-    }
-    this.#additionals += set.records.length;
-    return true;
-  }
-
-  #denyName(name: HashedName, zone: CompiledZone): void {
-    this.facts.rcode = RCODE.NXDOMAIN;
+  #denyName(name: HashedName, closest: ZoneNode): void {
+    const { zone } = closest;
+    // In signed answers the name seems to be there, without any type, for those who do not say that they know better (RFC 9824 section 5.1).
+    if (this.#signed.zone === null || this.facts.isCompact) this.facts.rcode = RCODE.NXDOMAIN;
     this.facts.kind = 'nxdomain';
     this.facts.subject = hashOf(name, zone.name);
-    this.#addNegative(zone, zone.negativeSoa);
+    if (!this.#addNegative(zone, zone.negativeSoa)) return;
+    this.#draft.addAuthorities(this.#signed.writeNoName(this.#draft.writer, name, closest));
   }
 
-  /** SOA in the authority section (RFC 2308 2.1, 2.2). */
-  #addNegative(zone: CompiledZone, soa: RecordSet): void {
-    if (this.#writer.writeRecord(zone.name, soa.type, CLASS.IN, soa.ttlSeconds, soa.records[0])) this.#authorities++;
-    else this.#truncate();
-  }
-
-  /** The client shall ask by TCP: no part of the answer is of use. */
-  #truncate(): void {
-    this.#rewind();
-    this.#flags |= FLAG.TC;
-  }
-
-  /** To after the question. */
-  #rewind(): void {
-    const { questionEnd } = this.#query;
-    this.#writer.rewind(questionEnd > 0 ? questionEnd : HEADER_BYTES);
-    this.#clearCounts();
+  /** SOA in the authority section (RFC 2308 2.1, 2.2), with its signature; false: the answer ends there. */
+  #addNegative({ name, soa }: CompiledZone, { ttlSeconds, records }: RecordSet): boolean {
+    const writer = this.#draft.writer;
+    if (!this.#draft.addAuthorities(writeAll(writer, name, soa.type, ttlSeconds, records))) return false;
+    return this.#draft.addAuthorities(this.#signed.writeSignatures(writer, name, name, soa, ttlSeconds));
   }
 }
 

@@ -10,6 +10,7 @@
  */
 import { POLICY_KINDS, type PolicyKind } from '../../config/model.ts';
 import type { ChoiceReason } from '../../decide/steer/plan.ts';
+import { createSigningCounters, type SigningCounters } from './dnssec/signing-counters.ts';
 import {
   createNotifyCounts,
   createTransferCounts,
@@ -66,6 +67,8 @@ export interface DnsCounters {
     /** Limits that another prefix took the place of while they were in use: more prefixes at once than there is room for. */
     displaced: number;
   };
+  /** What is signed on demand. */
+  readonly dnssec: SigningCounters;
   readonly transfers: TransferCounts;
   readonly notifies: NotifyCounts;
   /** Of queries with TSIG. */
@@ -156,6 +159,7 @@ export function createDnsCounters(): DnsCounters {
     cookies: { client: 0, good: 0, bad: 0 },
     truncated: 0,
     limits: { slipped: 0, displaced: 0 },
+    dnssec: createSigningCounters(),
     transfers: createTransferCounts(),
     notifies: createNotifyCounts(),
     signatures: { good: 0, badkey: 0, badsig: 0, badtime: 0, badtrunc: 0, malformed: 0 },

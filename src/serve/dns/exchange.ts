@@ -58,7 +58,11 @@ export interface AnswerFacts {
    */
   subject: number;
   isTruncated: boolean;
+  /** The answer is of a signed zone, to a client that knows compact denial (RFC 9824). */
+  isCompact: boolean;
   cookie: CookieState;
+  /** Of the rate limit, if it was asked before the answer was made; null: it was not. */
+  verdict: 'send' | 'slip' | 'drop' | null;
   /** Of the client subnet. */
   scopeLength: number;
   explanation: Explanation | null;
@@ -78,7 +82,9 @@ export function createFacts(): AnswerFacts {
     kind: 'error',
     subject: 0,
     isTruncated: false,
+    isCompact: false,
     cookie: 'none',
+    verdict: null,
     scopeLength: 0,
     explanation: null,
     steered: null,
@@ -94,7 +100,9 @@ export function clearFacts(facts: AnswerFacts): void {
   facts.kind = 'error';
   facts.subject = 0;
   facts.isTruncated = false;
+  facts.isCompact = false;
   facts.cookie = 'none';
+  facts.verdict = null;
   facts.scopeLength = 0;
   facts.explanation = null;
   facts.steered = null;

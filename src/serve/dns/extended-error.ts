@@ -21,6 +21,8 @@ export const EXPLANATION = {
   transferByTcp: explanation(EXTENDED_ERROR.NOT_SUPPORTED, 'zone transfer by UDP'),
   transferOfSigned: explanation(EXTENDED_ERROR.NOT_SUPPORTED, 'transfer of a signed zone'),
   transfersBusy: explanation(EXTENDED_ERROR.OTHER, 'too many zone transfers at once'),
+  /** RFC 9824 section 3.5. */
+  noSuchType: explanation(EXTENDED_ERROR.INVALID_QUERY_TYPE, ''),
   /** Of the codes none says this: those about stale answers and unreachable authorities speak of resolvers. */
   nothingHealthy: explanation(EXTENDED_ERROR.OTHER, 'no site is healthy'),
 } as const;

@@ -41,7 +41,8 @@ export function writeOpt(
   writer.write16(MAX_UDP_BYTES);
   writer.write8(facts.rcode >> 4);
   writer.write8(0);
-  writer.write16(query.isDnssecOk ? 0x8000 : 0); // RFC 3225 section 3: copied
+  // DO is copied (RFC 3225 section 3), CO by those who answer so (RFC 9824 section 5.1).
+  writer.write16((query.isDnssecOk ? 0x8000 : 0) | (facts.isCompact ? 0x4000 : 0));
   const lengthAt = writer.position;
   writer.write16(0);
   const { nsid } = sources.identity;

@@ -1,7 +1,7 @@
 /** From a query that came in to what goes out: who is not answered at all, the answer, its limits, and the counting. */
 import type { Answerer } from './answer.ts';
 import { countSite, type DnsCounters, responseCodeName, typeClass } from './counters.ts';
-import type { Asker } from './exchange.ts';
+import { type Asker, NOBODY } from './exchange.ts';
 import type { QueryRecorder } from './query-log/ring.ts';
 import type { RateLimiter, Verdict } from './rate-limit.ts';
 import { answerSigned } from './transfer/signed-answers.ts';
@@ -22,6 +22,8 @@ export class Responder {
   readonly #counters: DnsCounters;
   readonly #recorder: QueryRecorder | null;
   readonly #countSite: (service: string, site: string) => void;
+  /** Of the query in hand. */
+  #asker = NOBODY;
 
   /** `countSiteAnswer`: told of answers with addresses of a service, in place of `counters.sites`. */
   constructor(
@@ -36,6 +38,13 @@ export class Responder {
     this.#counters = counters;
     this.#recorder = recorder;
     this.#countSite = countSiteAnswer;
+    // What needs a signature is judged before it is made, and only once.
+    answerer.judge = () => {
+      const { facts } = answerer;
+      if (this.#asker.transport === 'tcp' || answerer.signer !== null) return true;
+      facts.verdict ??= limiter.judge(this.#asker, facts.kind, facts.subject, facts.cookie === 'good');
+      return facts.verdict === 'send';
+    };
   }
 
   /** As `Answerer.answer`; `port`: the source port; `known`: what the limits have said already. 0: nothing is to be sent. */
@@ -54,6 +63,7 @@ export class Responder {
       dropped.port++;
       return 0;
     }
+    this.#asker = asker;
     let answered = this.answerer.answer(message, length, asker, out);
     if (this.answerer.facts.query.tsigStart > 0 && answered > 0) {
       answered = answerSigned(this.answerer, this.#counters.signatures, message, length, asker, out);
@@ -79,7 +89,8 @@ export class Responder {
   /** Length of what may be sent. */
   #limit(answered: number, asker: Asker, out: Uint8Array, known: Verdict | null): number {
     const { kind, subject, cookie } = this.answerer.facts;
-    const verdict = known ?? this.#limiter.judge(asker, kind, subject, cookie === 'good');
+    const verdict =
+      known ?? this.answerer.facts.verdict ?? this.#limiter.judge(asker, kind, subject, cookie === 'good');
     if (verdict === 'send') return answered;
     if (verdict === 'drop') {
       this.#counters.dropped.limited++;

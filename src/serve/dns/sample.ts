@@ -48,6 +48,7 @@ export function zone(name: string, records: readonly StaticRecord[], nameServers
     ttlSeconds: 3600,
     nameServers,
     records,
+    isSigned: false,
   };
 }
 
@@ -161,6 +162,13 @@ export function testProtocol(changes: Partial<DnsProtocol> = {}): DnsProtocol {
     cookies: { isEnabled: true, secrets: [Uint8Array.from({ length: 16 }, (_, i) => i)] },
     rateLimit: { perSecond: 0, provedPerSecond: 10_000, slip: 2, exempt: [] },
     tcp: { maxConnections: 1000, maxPerAddress: 50, maxPerPrefix: 200, idleMs: 10_000, keepaliveMs: 30_000 },
+    dnssec: {
+      keyFolder: '/nonexistent',
+      validityMs: 14 * 86_400_000,
+      renewBeforeMs: 7 * 86_400_000,
+      denialsPerSecond: 2000,
+      clientDenialsPerSecond: 200,
+    },
     tell: { version: 'Portico', server: true, epoch: true },
     ...changes,
   };

@@ -6,12 +6,16 @@ import type { SteeringView } from '../../decide/steer/nearest.ts';
 import { closeFd } from '../vip/libc.ts';
 import { Answerer } from './answer.ts';
 import { addCounters, createDnsCounters, type DnsCounters } from './counters.ts';
+import { expectChoices } from './dnssec/expected-choices.ts';
+import { keyVersions, loadKeys } from './dnssec/load-keys.ts';
+import { ServerSigning, type ZoneSigningStatus } from './dnssec/server-signing.ts';
+import type { Signing } from './dnssec/signing.ts';
 import { DRAWS_BYTES } from './draws.ts';
 import type { AnswerSources } from './exchange.ts';
 import { QueryLog } from './query-log/query-log.ts';
 import { LIMIT_REGION_BYTES, RateLimiter } from './rate-limit.ts';
 import { Responder } from './respond.ts';
-import { compileServed, type Served } from './served.ts';
+import { compileServed, type Served, signingOf } from './served.ts';
 import { type BoundAddress, isWildcardAddress, openUdp, type SocketSource, type UdpSocket } from './sockets.ts';
 import { listenTcp, MAX_UNREAD_BYTES, TcpConnections, type TcpLimits } from './tcp.ts';
 import { Secondaries, type SecondariesOptions } from './transfer/secondaries.ts';
@@ -62,6 +66,8 @@ export interface DnsServer {
   readonly queryLog: QueryLog;
   /** What secondaries were seen to do. */
   secondaries(): readonly SecondaryZone[];
+  /** Of each signed zone. */
+  signing(): readonly ZoneSigningStatus[];
   /** Where it listens while it runs, in the order of `sockets`. */
   bound(): readonly { readonly udp: BoundAddress; readonly tcp: BoundAddress }[];
 }
@@ -69,18 +75,20 @@ export interface DnsServer {
 /** Throws when the configuration's zones have problems (`compileZones` names them) or an address is a wildcard. */
 export function createDnsServer(options: DnsServerOptions): DnsServer {
   const history = options.history ?? new ZoneHistory(null, options.log);
+  const { keys, problems } = loadKeys(options.config);
   const served: Served = {
     config: history.settle(options.config),
     serverName: options.serverName ?? null,
     epoch: options.epoch ?? null,
     ownSecret: randomBytes(16),
     draws: new SharedArrayBuffer(DRAWS_BYTES),
+    keys,
+    signatures: [],
   };
   const compiled = compileServed(served, options.steering);
-  if (!compiled.ok) {
-    throw new Error(
-      `the zones have problems: ${compiled.problems.map(({ path, message }) => `${path}: ${message}`).join('; ')}`,
-    );
+  const found = compiled.ok ? problems : compiled.problems;
+  if (!compiled.ok || found.length > 0) {
+    throw new Error(`the zones have problems: ${found.map(({ path, message }) => `${path}: ${message}`).join('; ')}`);
   }
   refuseWildcards(options);
   return new SocketsServer({ ...options, history }, served, compiled.sources);
@@ -92,6 +100,9 @@ function refuseWildcards({ sockets }: DnsServerOptions): void {
       throw new Error('DNS listens on single addresses only, so that replies leave from the address asked');
   }
 }
+
+/** Name servers of a zone use a new key file at most so much later than it is there. */
+const KEY_LOOK_MS = 30_000;
 
 const SILENT: DnsLog = { info: () => {}, warn: () => {} };
 
@@ -109,6 +120,8 @@ class SocketsServer implements DnsServer {
   readonly #answerer: Answerer;
   readonly #connections: TcpConnections;
   readonly #secondaries: Secondaries;
+  readonly #signing = new ServerSigning();
+  #keyTimer: NodeJS.Timeout | null = null;
   readonly queryLog: QueryLog;
   #served: Served;
   #workers: UdpWorkers | null = null;
@@ -144,6 +157,9 @@ class SocketsServer implements DnsServer {
     if (this.#workers !== null) throw new Error('the name server runs already');
     this.#connections.start();
     this.queryLog.start();
+    const signed = await this.#sign(this.#served, this.#answerer.sources);
+    this.#served = signed.served;
+    this.#answerer.signing = signed.signing;
     try {
       for (const [index, { udp, tcp, moreUdp = [] }] of this.#options.sockets.entries()) {
         const sockets: UdpSocket[] = [];
@@ -156,6 +172,8 @@ class SocketsServer implements DnsServer {
       await this.stop();
       throw error;
     }
+    this.#signing.start();
+    this.#watchKeys();
     const { steering: view, log } = this.#options;
     const addRing = () => this.queryLog.addRing();
     this.#workers = new UdpWorkers(this.#served, { sockets: this.#udp, view, limits: this.#limits, addRing, log });
@@ -163,7 +181,33 @@ class SocketsServer implements DnsServer {
     this.#secondaries.start();
   }
 
+  /** Signs ahead; the threads are given the signatures with the rest. */
+  async #sign(served: Served, sources: AnswerSources): Promise<{ served: Served; signing: Signing | null }> {
+    const signing = signingOf(served, sources.zones, this.#own.dnssec);
+    if (signing !== null) expectChoices(signing, sources.zones, sources.view);
+    await this.#signing.use(signing, sources.zones);
+    return { served: { ...served, signatures: this.#signing.exported() }, signing };
+  }
+
+  /** A changed key file is used as another configuration is. */
+  #watchKeys(): void {
+    let versions = keyVersions(this.#served.config);
+    this.#keyTimer = setInterval(() => {
+      const next = keyVersions(this.#served.config);
+      if (next === versions) return;
+      versions = next;
+      void this.reload(this.#served.config);
+    }, KEY_LOOK_MS);
+    this.#keyTimer.unref();
+  }
+
+  signing(): readonly ZoneSigningStatus[] {
+    return this.#signing.status();
+  }
+
   async stop(): Promise<void> {
+    if (this.#keyTimer !== null) clearInterval(this.#keyTimer);
+    this.#signing.stop();
     await this.#reloading;
     this.#secondaries.stop();
     const [workers, tcp, udp] = [this.#workers, this.#tcp, this.#udp.flat()];
@@ -185,15 +229,19 @@ class SocketsServer implements DnsServer {
 
   async #reloadNow(read: Config, epoch: string | undefined): Promise<ReloadResult> {
     const config = this.#options.history.settle(read);
-    const served = { ...this.#served, config, epoch: epoch ?? this.#served.epoch };
-    const compiled = compileServed(served, this.#options.steering);
-    if (!compiled.ok) {
-      this.#options.log?.warn({ problems: compiled.problems }, 'DNS keeps its zones: the new ones have problems');
-      return compiled;
+    const { keys, problems } = loadKeys(config);
+    const next = { ...this.#served, config, keys, epoch: epoch ?? this.#served.epoch };
+    const compiled = compileServed(next, this.#options.steering);
+    if (!compiled.ok || problems.length > 0) {
+      const refused = compiled.ok ? { ok: false as const, problems, warnings: compiled.warnings } : compiled;
+      this.#options.log?.warn({ problems: refused.problems }, 'DNS keeps its zones: the new ones have problems');
+      return refused;
     }
+    const { served, signing } = await this.#sign(next, compiled.sources);
     await this.#workers?.replace(served);
     this.#served = served;
     this.#answerer.sources = compiled.sources;
+    this.#answerer.signing = signing;
     this.#limiter.limits = config.dnsProtocol.rateLimit;
     this.#connections.limits = this.#tcpLimits();
     this.queryLog.reload(config);

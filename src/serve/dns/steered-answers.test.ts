@@ -1,12 +1,17 @@
 import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import type { Service } from '../../config/model.ts';
 import { Answerer } from './answer.ts';
+import { expectChoices } from './dnssec/expected-choices.ts';
+import { type ExportedSignature, exportSignatures } from './dnssec/exported-signatures.ts';
+import { firstKeys } from './dnssec/key-roll.ts';
+import { signableSets } from './dnssec/signed-zone.ts';
+import { createSigningCounters } from './dnssec/signing-counters.ts';
 import { DRAWS_BYTES } from './draws.ts';
 import { type Asker, MAX_UDP_BYTES } from './exchange.ts';
 import { address, mutableView, service, testConfig } from './sample.ts';
-import { compileServed } from './served.ts';
+import { compileServed, type Served, signingOf } from './served.ts';
 import { SteeredAnswers } from './steered-answers.ts';
 import { encodeQuery } from './wire/message.ts';
 import { parseName, ROOT_NAME } from './wire/name.ts';
@@ -58,14 +63,22 @@ function randomQuery(roll: (bound: number) => number): Uint8Array {
   const options = Uint8Array.from(roll(12) === 0 ? [...pick(subnets), ...pick(subnets)] : pick(subnets));
   const question = { name: parsed.name, type: pick([1, 1, 28, 65, 16, 255]), class: pick([1, 1, 1, 1, 3]) };
   const edns =
-    roll(3) === 0 ? null : { payloadBytes: pick([0, 512, 600, 1232, 4096]), flags: pick([0, 0x8000]), options };
+    roll(3) === 0
+      ? null
+      : { payloadBytes: pick([0, 512, 600, 1232, 4096]), flags: pick([0, 0x8000, 0x8000, 0xc000]), options };
   const query = encodeQuery(roll(0x10000), question, edns);
   if (roll(4) === 0) query[2 + roll(2)] ^= 1 << roll(8);
   if (roll(6) === 0) query[4 + roll(query.length - 4)] ^= 1 << roll(8);
   return roll(30) === 0 ? query.subarray(0, roll(query.length)) : query;
 }
 
-test('what is answered the short way has the bytes of the long one, whatever the query and health', (context) => {
+for (const isSigned of [false, true]) {
+  const what = isSigned ? 'signed or not' : 'of zones without signatures';
+  test(`what is answered the short way, ${what}, has the bytes of the long one, whatever the query and health`, (context) =>
+    compareWays(context, isSigned));
+}
+
+function compareWays(context: TestContext, isSigned: boolean): void {
   const seed = Number(process.env.PORTICO_SEED ?? randomInt(2 ** 31));
   context.diagnostic(`seed ${seed} (PORTICO_SEED repeats it)`);
   const roll = dice(seed);
@@ -75,7 +88,8 @@ test('what is answered the short way has the bytes of the long one, whatever the
     const https = { alpn: ['h2', 'h3'], port: 8443 };
     return { ...service(name, `${name}.example.test`, vips), https, policy };
   };
-  const many = (third: number) => Array.from({ length: 25 }, (_, i) => `203.0.${third}.${i + 1}`);
+  // A signed set that has no room is for the long way, which then takes the client's next turn.
+  const many = (third: number) => Array.from({ length: isSigned ? 4 : 25 }, (_, i) => `203.0.${third}.${i + 1}`);
   const site = (name: string) => ({ kind: 'site', site: name }) as const;
   const parts = [
     { weight: 3, policy: site('eu') },
@@ -87,29 +101,51 @@ test('what is answered the short way has the bytes of the long one, whatever the
     made('all', { eu: many(113), us: many(114), jp: ['192.0.2.1'] }, { kind: 'all', sites: null }),
   ];
   const services = new Map([...base.services, ...added.map((each) => [each.name, each] as const)]);
-  const config = { ...base, services };
+  const zones = base.zones.map((zone) => ({ ...zone, isSigned }));
+  const keys = zones.flatMap(({ name }) => (isSigned ? [firstKeys(name, 0)] : []));
+  const config = { ...base, services, zones };
+  let signatures: readonly ExportedSignature[] = [];
   // Each with draws and turns of its own, which go the same way.
   const [ours, theirs] = [0, 1].map(() => {
-    const served = compileServed(
-      {
-        config,
-        serverName: 'ns',
-        epoch: '1',
-        ownSecret: new Uint8Array(16),
-        draws: new SharedArrayBuffer(DRAWS_BYTES),
-      },
-      view,
-    );
-    assert.ok(served.ok);
-    return served.sources;
+    const served: Served = {
+      config,
+      serverName: 'ns',
+      epoch: '1',
+      ownSecret: new Uint8Array(16),
+      draws: new SharedArrayBuffer(DRAWS_BYTES),
+      keys,
+      signatures,
+    };
+    const compiled = compileServed(served, view);
+    assert.ok(compiled.ok);
+    const { sources } = compiled;
+    const signing = signingOf(served, sources.zones, createSigningCounters());
+    // As a thread gets them from the main thread.
+    if (signing !== null && signatures.length === 0) {
+      // All that will come, so that both have the same.
+      for (let combination = 0; combination < 64; combination++) {
+        const sites = ['eu', 'us', 'jp'];
+        view.down.clear();
+        view.full.clear();
+        for (const [i, site] of sites.entries()) if ((combination & (1 << i)) !== 0) view.down.add(site);
+        for (const [i, site] of sites.entries()) if ((combination & (8 << i)) !== 0) view.full.add(site);
+        expectChoices(signing, sources.zones, view);
+      }
+      for (const zone of signing.zones)
+        for (const [owner, set] of signableSets(zone, sources.zones.names.values())) zone.signatureOf(owner, set, 0);
+      signatures = structuredClone(exportSignatures(signing, sources.zones));
+    }
+    return { sources, signing };
   });
-  const answerer = new Answerer(theirs);
-  const steered = new SteeredAnswers(ours);
+  const answerer = new Answerer(theirs.sources);
+  answerer.signing = theirs.signing;
+  const steered = new SteeredAnswers(ours.sources, ours.signing);
   const region = new Uint8Array(8192);
   const dataView = new DataView(region.buffer);
   const expected = new Uint8Array(MAX_UDP_BYTES);
   const [start, out] = [64, 4096 + 3];
   let short = 0;
+  let signed = 0;
   for (let turn = 0; turn < QUERIES; turn++) {
     if (turn % 1000 === 0) {
       for (const sites of [view.down, view.full]) {
@@ -137,7 +173,9 @@ test('what is answered the short way has the bytes of the long one, whatever the
     assert.equal(steered.reason, facts.reason);
     assert.equal(steered.hasSubnet, facts.query.hasEdns && facts.query.hasSubnet);
     assert.equal(steered.hasEdns, facts.query.hasEdns);
+    if (isSigned && facts.query.isDnssecOk) signed++;
   }
-  context.diagnostic(`${short} of ${QUERIES} the short way`);
+  context.diagnostic(`${short} of ${QUERIES} the short way, ${signed} signed`);
   assert.ok(short > QUERIES / 10);
-});
+  assert.equal(signed > QUERIES / 50, isSigned);
+}

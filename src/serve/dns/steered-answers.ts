@@ -7,14 +7,16 @@
  */
 import type { Choice, ChoiceReason } from '../../decide/steer/plan.ts';
 import { Chooser } from './chooser.ts';
+import type { SignedZone } from './dnssec/signed-zone.ts';
+import type { Signing } from './dnssec/signing.ts';
 import { type AnswerSources, type Asker, MAX_UDP_BYTES, MIN_UDP_BYTES } from './exchange.ts';
 import { EXPLANATION, encodeExplanation } from './extended-error.ts';
 import { type SteeredEntry, SteeredNames } from './steered-names.ts';
-import { encodeSection } from './steered-section.ts';
+import { encodeSection, encodeSignedSection } from './steered-section.ts';
 import { MAX_LABEL_BYTES, MAX_NAME_BYTES } from './wire/name.ts';
 import { CLASS, OPTION, RECORD_TYPE } from './wire/numbers.ts';
 import { createQuery, HEADER_BYTES, isSubnetWellFormed } from './wire/query.ts';
-import { type SteeredName, steeredSets } from './zones.ts';
+import { type RecordSet, type SteeredName, steeredSets } from './zones.ts';
 
 /** One question, no answer, no authority. */
 const ONE_QUESTION = 0x0001_0000;
@@ -31,12 +33,19 @@ const NO_OPTION = new Uint8Array(0);
 /** Where a section stands. */
 interface Place {
   readonly start: number;
+  /** Of each record; of a signed section, which is whole or not there, of all. */
   readonly recordBytes: number;
   readonly answers: number;
+  /** When its signature is to be made anew; Infinity: it has none. */
+  readonly renewMs: number;
 }
 
 /** Sections of a name by type and choice. */
 type Places = readonly [Map<Choice, Place>, Map<Choice, Place>, Map<Choice, Place>];
+
+function noPlaces(): Places {
+  return [new Map(), new Map(), new Map()];
+}
 
 /** What was found is valid until the next `find`. */
 export class SteeredAnswers {
@@ -51,21 +60,28 @@ export class SteeredAnswers {
   readonly #sources: AnswerSources;
   readonly #names: SteeredNames;
   readonly #places: Places[];
+  readonly #signedPlaces: Places[];
+  /** By entry; null: its zone is not signed. */
+  readonly #signed: readonly (SignedZone | null)[];
   readonly #chooser = new Chooser();
   readonly #query = createQuery();
   #sections = new DataView(new ArrayBuffer(FIRST_SECTION_BYTES));
   #sectionsEnd = 0;
   #start = 0;
-  #place: Place = { start: 0, recordBytes: 0, answers: 0 };
+  #place: Place = { start: 0, recordBytes: 0, answers: 0, renewMs: 0 };
   /** Of the section that is told: as many records as fit. */
   #answers = 0;
+  #sectionBytes = 0;
   /** Option that goes with the answer. */
   #explanation: Uint8Array = NO_OPTION;
 
-  constructor(sources: AnswerSources) {
+  /** `signing`: made for the same zones. */
+  constructor(sources: AnswerSources, signing: Signing | null = null) {
     this.#sources = sources;
     this.#names = new SteeredNames(sources.zones.names);
-    this.#places = this.#names.entries.map(() => [new Map(), new Map(), new Map()]);
+    this.#places = this.#names.entries.map(noPlaces);
+    this.#signedPlaces = this.#names.entries.map(noPlaces);
+    this.#signed = this.#names.entries.map(({ zone }) => signing?.zoneOf(zone) ?? null);
   }
 
   get entries(): readonly SteeredEntry[] {
@@ -105,6 +121,9 @@ export class SteeredAnswers {
     if (!this.#readOpt(bytes, view, position + 5, end, records)) return false;
     const entry = this.#names.find(bytes, view, nameStart, nameBytes);
     if (entry < 0) return false;
+    const signed = this.#query.isDnssecOk ? this.#signed[entry] : null;
+    // Its answer's OPT differs.
+    if (signed !== null && this.#query.isCompactOk) return false;
     const { steered, subject } = this.#names.entries[entry];
     this.#start = start;
     this.entry = entry;
@@ -116,7 +135,7 @@ export class SteeredAnswers {
     // Whether the type is there must be known first: a choice may be the client's turn, which is not to be taken twice.
     if (steeredSets(steered, query.type) === null) return false;
     this.#chooser.choose(steered, query, bytes, asker, this.#sources);
-    return this.#findSection(steered, entry, type) && this.#fit();
+    return this.#findSection(steered, entry, type, signed, asker.nowMs) && this.#fit();
   }
 
   /** No record behind the question, or OPT with no option, or with a well-formed client subnet as its only one. */
@@ -124,7 +143,7 @@ export class SteeredAnswers {
     const query = this.#query;
     this.hasEdns = query.hasEdns = records === 1;
     this.hasSubnet = query.hasSubnet = false;
-    query.isDnssecOk = false;
+    query.isDnssecOk = query.isCompactOk = false;
     if (records === 0) return true;
     const data = start + OPT_BYTES;
     // Root, type, size; then extended code, version (0), flags, length.
@@ -132,6 +151,7 @@ export class SteeredAnswers {
       return false;
     query.payloadBytes = view.getUint16(start + 3);
     query.isDnssecOk = (bytes[start + 7] & 0x80) !== 0;
+    query.isCompactOk = (bytes[start + 7] & 0x40) !== 0;
     const length = view.getUint16(start + 9);
     if (length === 0) return true;
     if (length < OPTION_BYTES || data + length > end || view.getUint16(data) !== OPTION.CLIENT_SUBNET) return false;
@@ -147,14 +167,14 @@ export class SteeredAnswers {
     return true;
   }
 
-  #findSection(steered: SteeredName, entry: number, type: number): boolean {
-    const places = this.#places[entry][type];
+  #findSection(steered: SteeredName, entry: number, type: number, signed: SignedZone | null, nowMs: number): boolean {
+    const places = (signed === null ? this.#places : this.#signedPlaces)[entry][type];
     const { choice } = this.#chooser;
     let place = places.get(choice);
-    if (place === undefined) {
-      const made = this.#makeSection(steered, type);
-      if (made === null) return false;
-      place = made;
+    if (place === undefined || nowMs >= place.renewMs) {
+      const sets = steeredSets(steered, TYPES[type]);
+      if (sets === null) return false;
+      place = signed === null ? this.#makeSection(sets) : this.#makeSignedSection(sets, entry, signed, nowMs);
       places.set(choice, place);
     }
     this.#place = place;
@@ -164,35 +184,53 @@ export class SteeredAnswers {
   /** How much of the section there is room for; false: not one record. */
   #fit(): boolean {
     const query = this.#query;
-    const { recordBytes, answers } = this.#place;
+    const { recordBytes, answers, renewMs } = this.#place;
     let room = MIN_UDP_BYTES - query.questionEnd;
     if (query.hasEdns) {
       room = Math.min(Math.max(query.payloadBytes, MIN_UDP_BYTES), MAX_UDP_BYTES) - query.questionEnd - OPT_BYTES;
       if (query.hasSubnet) room -= OPTION_BYTES + query.subnetBytes;
     }
-    this.#answers = answers * recordBytes <= room ? answers : Math.floor(room / recordBytes);
-    room -= this.#answers * recordBytes;
+    if (renewMs < Number.POSITIVE_INFINITY) {
+      this.#answers = recordBytes <= room ? answers : 0;
+      this.#sectionBytes = recordBytes;
+    } else {
+      this.#answers = answers * recordBytes <= room ? answers : Math.floor(room / recordBytes);
+      this.#sectionBytes = this.#answers * recordBytes;
+    }
+    room -= this.#sectionBytes;
     this.#explanation = query.hasEdns && this.reason === 'static' ? explanationFor(room) : NO_OPTION;
     return this.#answers > 0;
   }
 
-  #makeSection(steered: SteeredName, type: number): Place | null {
-    const sets = steeredSets(steered, TYPES[type]);
-    if (sets === null) return null;
+  #makeSection(sets: readonly RecordSet[]): Place {
     const { bytes, answers } = encodeSection(sets, this.#chooser.choice.sites);
+    // Of one type and family, so all are as long; HTTPS has one.
+    const recordBytes = bytes.length / answers;
+    return { start: this.#keep(bytes), recordBytes, answers, renewMs: Number.POSITIVE_INFINITY };
+  }
+
+  #makeSignedSection(sets: readonly RecordSet[], entry: number, signed: SignedZone, nowMs: number): Place {
+    const { name } = this.#names.entries[entry];
+    const steered = signed.steered(name, this.#chooser.choice.sites, sets, Math.floor(nowMs / 1000));
+    const { bytes, answers } = encodeSignedSection(steered);
+    const renewMs = (steered.signature.expiresSeconds - signed.times.renewBeforeSeconds) * 1000;
+    return { start: this.#keep(bytes), recordBytes: bytes.length, answers, renewMs };
+  }
+
+  /** Where it stands. */
+  #keep(bytes: Uint8Array): number {
     // To whole words, by which it is copied.
     const room = (bytes.length + 3) & ~3;
     if (this.#sectionsEnd + room > this.#sections.byteLength) this.#makeRoom(room);
     const start = this.#sectionsEnd;
     new Uint8Array(this.#sections.buffer).set(bytes, start);
     this.#sectionsEnd += room;
-    // Of one type and family, so all are as long; HTTPS has one.
-    return { start, recordBytes: bytes.length / answers, answers };
+    return start;
   }
 
   #makeRoom(bytes: number): void {
     if (this.#sectionsEnd + bytes > MAX_SECTION_BYTES) {
-      for (const places of this.#places) for (const each of places) each.clear();
+      for (const places of [...this.#places, ...this.#signedPlaces]) for (const each of places) each.clear();
       this.#sectionsEnd = 0;
       return;
     }
@@ -211,7 +249,7 @@ export class SteeredAnswers {
     const place = this.#place;
     const sections = this.#sections;
     const section = out + questionEnd;
-    const sectionBytes = this.#answers * place.recordBytes;
+    const sectionBytes = this.#sectionBytes;
     for (let i = 0; i < sectionBytes; i += 4) view.setUint32(section + i, sections.getUint32(place.start + i));
     // QR, AA, RD as it was.
     view.setUint16(out + 2, 0x8400 | ((bytes[start + 2] & 1) << 8));

@@ -1,11 +1,12 @@
 /** Steered names by their wire bytes in flat arrays, for one look a query. Wildcards are not in it. */
 import { hashName, type NameTable } from './name-table.ts';
 import { isWildcard, LOWER_CASE, type Name } from './wire/name.ts';
-import type { SteeredName, ZoneNode } from './zones.ts';
+import type { CompiledZone, SteeredName, ZoneNode } from './zones.ts';
 
 export interface SteeredEntry {
   readonly name: Name;
   readonly steered: SteeredName;
+  readonly zone: CompiledZone;
   /** In rate limits, as `AnswerFacts.subject`. */
   readonly subject: number;
 }
@@ -26,9 +27,9 @@ export class SteeredNames {
 
   constructor(names: NameTable<ZoneNode>) {
     const entries: SteeredEntry[] = [];
-    for (const { name, steered, cut } of names.values()) {
+    for (const { name, steered, zone, cut } of names.values()) {
       if (steered === null || cut !== null || isWildcard(name)) continue;
-      entries.push({ name, steered, subject: hashName(name).hashes[0] | 0 });
+      entries.push({ name, steered, zone, subject: hashName(name).hashes[0] | 0 });
     }
     this.entries = entries;
     const slots = 2 ** Math.ceil(Math.log2(Math.max(2, entries.length * 2)));

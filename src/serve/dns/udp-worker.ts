@@ -10,7 +10,7 @@ import type { Asker } from './exchange.ts';
 import { QueryRecorder } from './query-log/ring.ts';
 import { RateLimiter } from './rate-limit.ts';
 import { Responder } from './respond.ts';
-import { compileServed } from './served.ts';
+import { compileServed, signingOf } from './served.ts';
 import { SharedView, SiteLayout } from './shared-view.ts';
 import { SteeredAnswers } from './steered-answers.ts';
 import { SteeredResponder } from './steered-responder.ts';
@@ -64,8 +64,10 @@ class UdpWorker {
     const answerer = new Answerer(compiled.sources);
     // Transfers themselves go by TCP.
     answerer.transfers = createTransferPolicy(start.served.config.transfers, () => false);
+    const signing = signingOf(start.served, compiled.sources.zones, this.#counters.dnssec);
+    answerer.signing = signing;
     const recorder = new QueryRecorder(start.ring);
-    const steered = new SteeredAnswers(compiled.sources);
+    const steered = new SteeredAnswers(compiled.sources, signing);
     this.#steered = new SteeredResponder(steered, limiter, recorder, layout, siteAnswers);
     this.#responder = new Responder(answerer, limiter, this.#counters, recorder, countSite);
     for (const { family } of start.sockets) {

@@ -70,9 +70,9 @@ function compile(config: Config): ZonesResult {
 /** Types that a zone makes itself, that mean something to servers only, or that would need what is not there. */
 const REFUSED_TYPES: ReadonlyMap<number, string> = new Map([
   [RECORD_TYPE.SOA, 'it is made from the zone itself: set it under "soa", or in the zone file'],
-  [RECORD_TYPE.RRSIG, 'signed zones are not supported: leave it out'],
-  [RECORD_TYPE.NSEC, 'signed zones are not supported: leave it out'],
-  [RECORD_TYPE.DNSKEY, 'signed zones are not supported: leave it out'],
+  [RECORD_TYPE.RRSIG, 'it is made for zones with "dnssec: true": leave it out'],
+  [RECORD_TYPE.NSEC, 'it is made for zones with "dnssec: true": leave it out'],
+  [RECORD_TYPE.DNSKEY, 'it is made for zones with "dnssec: true": leave it out'],
 ]);
 
 type StaticResult =

@@ -75,6 +75,17 @@ export function findClosest(zones: CompiledZones, name: HashedName): ZoneNode | 
   return undefined;
 }
 
+/** The zone around the one that has `name` as its apex, `closest`; null: it is no apex, or the zone around is not served here. */
+export function zoneAbove(zones: CompiledZones, name: HashedName, closest: ZoneNode): CompiledZone | null {
+  if (closest.name.length !== closest.zone.name.length || !isExact(closest, name)) return null;
+  for (let label = 1; label <= name.labels; label++) {
+    const node = zones.names.find(name, label);
+    // Below a delegation the zone around has no say.
+    if (node !== undefined) return node.cut === null ? node.zone : null;
+  }
+  return null;
+}
+
 /** Whether what `findClosest` gave is the name itself. */
 export function isExact(node: ZoneNode, name: HashedName): boolean {
   return node.name.length === name.end - name.starts[0];

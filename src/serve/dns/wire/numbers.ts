@@ -74,6 +74,7 @@ export const EXTENDED_ERROR = {
   PROHIBITED: 18,
   NOT_AUTHORITATIVE: 20,
   NOT_SUPPORTED: 21,
+  INVALID_QUERY_TYPE: 30,
 } as const;
 
 /** Flags word of the header, host order. */

@@ -26,6 +26,8 @@ export interface Query {
   /** UDP payload size of the sender, as it stands there. */
   payloadBytes: number;
   isDnssecOk: boolean;
+  /** The client knows NXNAME and wants the RCODE of old with it (RFC 9824 section 5.1). */
+  isCompactOk: boolean;
   wantsServerId: boolean;
   wantsKeepalive: boolean;
   /** A well-formed cookie option is there: the first, if there are several (RFC 7873 section 5.2). */
@@ -63,6 +65,7 @@ export function createQuery(): Query {
     ednsVersion: 0,
     payloadBytes: 0,
     isDnssecOk: false,
+    isCompactOk: false,
     wantsServerId: false,
     wantsKeepalive: false,
     hasCookie: false,
@@ -117,6 +120,7 @@ export function clearQuery(query: Query): void {
   query.hasSubnet = false;
   query.isSubnetMalformed = false;
   query.isDnssecOk = false;
+  query.isCompactOk = false;
   query.wantsServerId = false;
   query.wantsKeepalive = false;
   query.hasCookie = false;
@@ -219,6 +223,7 @@ function readOpt(message: Uint8Array, position: number, start: number, end: numb
   query.payloadBytes = read16(message, position + 2);
   query.ednsVersion = message[position + 5];
   query.isDnssecOk = (message[position + 6] & 0x80) !== 0;
+  query.isCompactOk = query.isDnssecOk && (message[position + 6] & 0x40) !== 0;
   // Another version may have other options.
   if (query.ednsVersion !== 0) return OK;
   while (start < end) {
