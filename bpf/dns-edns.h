@@ -194,6 +194,9 @@ static __always_inline bool read_edns(struct query *query, const struct dns_sett
 	query->limit = payload < MIN_UDP_ANSWER   ? MIN_UDP_ANSWER
 		       : payload > MAX_UDP_ANSWER ? MAX_UDP_ANSWER
 						  : payload;
+	/* CO is echoed for signed zones (RFC 9824 section 5.1). */
+	if (*(__u8 *)(record + 7) & 0x40)
+		return false;
 	query->is_dnssec_ok = *(__u8 *)(record + 7) >> 7;
 	query->has_edns = true;
 	if (!sum_bytes(query->ctx, at, bytes, &query->removed))

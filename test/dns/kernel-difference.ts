@@ -7,6 +7,9 @@ import { join } from 'node:path';
 import { sipHashKey } from '../../src/model/siphash.ts';
 import { Answerer } from '../../src/serve/dns/answer.ts';
 import { createDnsCounters } from '../../src/serve/dns/counters.ts';
+import { firstKeys } from '../../src/serve/dns/dnssec/key-roll.ts';
+import { Signing } from '../../src/serve/dns/dnssec/signing.ts';
+import { createSigningCounters } from '../../src/serve/dns/dnssec/signing-counters.ts';
 import { type AnswerSources, MAX_UDP_BYTES } from '../../src/serve/dns/exchange.ts';
 import { DnsProgram } from '../../src/serve/dns/kernel/program.ts';
 import { buildKernelTables } from '../../src/serve/dns/kernel/tables.ts';
@@ -146,8 +149,8 @@ export interface Difference {
 }
 
 /** Throws at the first message of which the kernel makes something else than the process. */
-export function compareKernel(seed: number, messages: number): Difference {
-  const comparison = new Comparison(seed);
+export function compareKernel(seed: number, messages: number, isSigned = false): Difference {
+  const comparison = new Comparison(seed, isSigned);
   try {
     for (let turn = 0; turn < messages; turn++) comparison.turn(turn);
     return comparison.finish(messages);
@@ -172,19 +175,25 @@ class Comparison {
   readonly #outBehind = new Uint8Array(MAX_UDP_BYTES);
   readonly #counts = { steered: 0, settled: 0, misunderstood: 0, answered: 0, dropped: 0 };
 
-  constructor(seed: number) {
+  constructor(seed: number, isSigned: boolean) {
     this.#seed = seed;
     this.#draw = new Draw(seed);
     this.#steered = new SteeredQueries(this.#draw);
     this.#wild = new Messages(this.#draw);
-    const compiled = compileZones(testConfig({ dnsProtocol: PROTOCOL }));
+    const config = testConfig({ dnsProtocol: PROTOCOL });
+    const compiled = compileZones(config);
     assert.ok(compiled.ok);
+    const keys = isSigned ? config.zones.map(({ name }) => firstKeys(name, START_MS)) : [];
+    // One for all, so that denials, which are signed when they are asked for, are the same.
+    const rates = { perSecond: 1e9, perClientPerSecond: 1e9 };
+    const settings = { times: { validitySeconds: 1_209_600, renewBeforeSeconds: 3600 }, rates };
+    const signing = new Signing(compiled.zones, keys, settings, SEED, createSigningCounters());
     const cookieKeys = [1, 7].map((first) => sipHashKey(Uint8Array.from({ length: 16 }, (_, i) => first + i)));
     const identity = createIdentity('Portico', 'ns1', '7');
     const sources: AnswerSources = { zones: compiled.zones, view: this.#view, identity, cookieKeys };
     this.#program = new DnsProgram({
       objects: OBJECTS,
-      tables: buildKernelTables(compiled.zones, () => false),
+      tables: buildKernelTables(compiled.zones, () => false, signing, START_MS / 1000),
       protocol: PROTOCOL,
       cookieKeys,
       listen: SERVERS.map((server) => ({ address: server, port: 53 })),
@@ -196,6 +205,7 @@ class Comparison {
     this.#limits = mapMemory(this.#program.limitsFd, LIMIT_REGION_BYTES, 'map dns_limits');
     this.#reference = createResponder(sources, this.#region);
     this.#behind = createResponder(sources, this.#limits.buffer);
+    for (const { answerer } of [this.#reference, this.#behind]) answerer.signing = signing;
   }
 
   turn(turn: number): void {

@@ -16,4 +16,11 @@ describe('answers from the kernel', { skip: cannotLoad }, () => {
     assert.ok(settled / steered > 0.4, `the kernel answered or dropped ${settled} of ${steered}`);
     assert.ok(answered > 1000 && dropped > 100);
   });
+
+  test(`the same in signed zones, with signatures for those who set DO (seed ${SEED})`, () => {
+    const { steered, settled, misunderstood } = compareKernel(SEED, 5000, true);
+    assert.equal(misunderstood, 0);
+    // Denials are the process's.
+    assert.ok(settled / steered > 0.3, `the kernel answered or dropped ${settled} of ${steered}`);
+  });
 });

@@ -1,9 +1,11 @@
 /** Ready-made sections: what stands between question and OPT of an answer, as the process would write it. */
 import { DNS_KIND_NODATA, DNS_KIND_POSITIVE, DNS_LINE_BYTES } from '../../vip/layout.gen.ts';
 import { setOfSites } from '../choice-sets.ts';
+import { writeAll } from '../dnssec/signed-answer.ts';
+import type { SignedZone } from '../dnssec/signed-zone.ts';
 import { MAX_UDP_BYTES } from '../exchange.ts';
 import type { Name } from '../wire/name.ts';
-import { CLASS } from '../wire/numbers.ts';
+import { CLASS, RECORD_TYPE } from '../wire/numbers.ts';
 import { HEADER_BYTES } from '../wire/query.ts';
 import { MessageWriter } from '../wire/writer.ts';
 import { type RecordSet, steeredSets, type ZoneNode } from '../zones.ts';
@@ -19,23 +21,39 @@ export interface Section {
 const writer = new MessageWriter();
 const message = new Uint8Array(MAX_UDP_BYTES);
 
-/** Null: not to be answered from a table, or longer than a message by UDP. */
-export function sectionOf(node: ZoneNode, type: number, sites: readonly number[]): Section | null {
+/**
+ * Null: not to be answered from a table, or longer than a message by UDP. `signed`: with signatures; denials, which are signed when they are
+ * asked for, are then not from a table.
+ */
+export function sectionOf(
+  node: ZoneNode,
+  type: number,
+  sites: readonly number[],
+  signed: { readonly zone: SignedZone; readonly nowSeconds: number } | null,
+): Section | null {
   if (node.steered === null) return null;
   const sets = steeredSets(node.steered, type);
+  if (sets !== null && signed !== null) {
+    const { set, signature } = signed.zone.steered(node.name, sites, sets, signed.nowSeconds);
+    const signatures = { ...set, type: RECORD_TYPE.RRSIG, records: signature.records };
+    const bytes = write(node.name, node.name, type, [set, signatures]);
+    const answers = set.records.length + signature.records.length;
+    return bytes && { bytes, answers, authorities: 0, kind: DNS_KIND_POSITIVE };
+  }
   if (sets !== null) {
     const set = setOfSites(sets, sites);
-    const bytes = write(node.name, node.name, type, set);
+    const bytes = write(node.name, node.name, type, [set]);
     return bytes && { bytes, answers: set.records.length, authorities: 0, kind: DNS_KIND_POSITIVE };
   }
+  if (signed !== null) return null;
   if (node.sets.get(type) !== undefined) return null;
   const soa = node.zone.steeredNegativeSoa;
-  const bytes = write(node.name, node.zone.name, type, soa);
+  const bytes = write(node.name, node.zone.name, type, [soa]);
   return bytes && { bytes, answers: 0, authorities: 1, kind: DNS_KIND_NODATA };
 }
 
-/** What stands behind the question about `name` when a whole set follows. */
-function write(name: Name, owner: Name, type: number, set: RecordSet): Uint8Array | null {
+/** What stands behind the question about `name` when whole sets follow. */
+function write(name: Name, owner: Name, type: number, sets: readonly RecordSet[]): Uint8Array | null {
   writer.begin(message, message.length);
   writer.skip(HEADER_BYTES);
   writer.copy(name, 0, name.length);
@@ -43,8 +61,8 @@ function write(name: Name, owner: Name, type: number, set: RecordSet): Uint8Arra
   writer.write16(CLASS.IN);
   writer.rememberName(HEADER_BYTES, HEADER_BYTES + name.length);
   const start = writer.position;
-  for (const data of set.records) {
-    if (!writer.writeRecord(owner, set.type, CLASS.IN, set.ttlSeconds, data)) return null;
+  for (const set of sets) {
+    if (writeAll(writer, owner, set.type, set.ttlSeconds, set.records) < 0) return null;
   }
   return message.slice(start, writer.position);
 }

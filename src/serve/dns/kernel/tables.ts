@@ -16,6 +16,7 @@ import {
   DnsNameView,
   DnsRowView,
 } from '../../vip/layout.gen.ts';
+import type { Signing } from '../dnssec/signing.ts';
 import { hashName } from '../name-table.ts';
 import { RECORD_TYPE } from '../wire/numbers.ts';
 import type { CompiledZones, SteeredName, ZoneNode } from '../zones.ts';
@@ -60,10 +61,18 @@ export interface KernelTables {
   readonly left: number;
 }
 
-/** `isLeft`: services whose names the operator wants the process to answer. */
-export function buildKernelTables(zones: CompiledZones, isLeft: (service: string) => boolean): KernelTables {
+/**
+ * `isLeft`: services whose names the operator wants the process to answer. `signing`: of the same zones; its signatures, which end, are those
+ * of `nowSeconds`.
+ */
+export function buildKernelTables(
+  zones: CompiledZones,
+  isLeft: (service: string) => boolean,
+  signing: Signing | null = null,
+  nowSeconds = 0,
+): KernelTables {
   const nodes = zones.names.values().filter((node) => node.steered !== null);
-  const draft = new Draft();
+  const draft = new Draft(signing, nowSeconds);
   let left = 0;
   for (const node of nodes) if (isLeft(node.steered!.service) || !draft.add(node, node.steered!)) left++;
   return draft.finish(left);
@@ -76,8 +85,15 @@ class Draft {
   readonly #rows: { readonly line: number; readonly section: ReturnType<typeof sectionOf> }[] = [];
   readonly #meanings: (RowMeaning | undefined)[] = [];
   readonly #lines = new SectionLines();
+  readonly #signing: Signing | null;
+  readonly #nowSeconds: number;
   #nodeLines = 0;
   #plans = 0;
+
+  constructor(signing: Signing | null, nowSeconds: number) {
+    this.#signing = signing;
+    this.#nowSeconds = nowSeconds;
+  }
 
   /** False: not from a table. */
   add(node: ZoneNode, steered: SteeredName): boolean {
@@ -95,22 +111,19 @@ class Draft {
   }
 
   #addRows(node: ZoneNode, { service, steering }: SteeredName, site: number): void {
+    const zone = this.#signing?.zoneOf(node.zone) ?? null;
+    const signed = zone === null ? null : { zone, nowSeconds: this.#nowSeconds };
     for (const [index, type] of TYPES.entries()) {
-      const section = sectionOf(node, type, [site]);
-      const line = section === null ? 0 : this.#lines.add(section.bytes);
-      const meaning: RowMeaning | undefined =
-        section === null
-          ? undefined
-          : {
-              service,
-              site: steering.sites[site],
-              type: TYPE_NAMES[index],
-              isPositive: section.answers > 0,
-            };
-      // Without and with DO: zones are not signed.
-      for (let variant = 0; variant < DNS_ROWS / TYPES.length; variant++) {
+      // Without and with DO.
+      for (const variant of [null, signed]) {
+        const section = sectionOf(node, type, [site], variant);
+        const line = section === null ? 0 : this.#lines.add(section.bytes);
         this.#rows.push({ line, section });
-        this.#meanings.push(meaning);
+        this.#meanings.push(
+          section === null
+            ? undefined
+            : { service, site: steering.sites[site], type: TYPE_NAMES[index], isPositive: section.answers > 0 },
+        );
       }
     }
   }
