@@ -73,13 +73,19 @@ const EXCLUDED = {
   policy: 'not for this client in the policy',
 } as const;
 
+function sourceLine({ where, prefix, says }: ExplainedSteering['sources'][number]): string {
+  if (prefix === null) return `  ${where}: ${says === '' ? 'nothing' : says}`;
+  return `  ${where}: ${prefix}, ${says === '' ? 'but nothing that counts' : says}`;
+}
+
 function steeringLines(steering: ExplainedSteering): string[] {
-  const { place, network, pin, draw } = steering;
+  const { place, pin, draw } = steering;
   const known = [steering.continent, steering.country, steering.asn === null ? null : `AS${steering.asn}`];
   const also = known.filter((each) => each !== null).map((each) => `, ${each}`);
   const lines = [
     `service ${steering.service}, for ${steering.client} (the ${steering.by === 'subnet' ? "query's client subnet" : "resolver's address"})`,
-    `network ${network ?? 'none of the list, so the default location'}: ${place.latitudeDegrees}, ${place.longitudeDegrees}${also.join('')}`,
+    ...steering.sources.map(sourceLine),
+    `so it counts as at ${place.site ?? `${place.latitudeDegrees}, ${place.longitudeDegrees}`}${place.isDefault ? ' (the default)' : ''}${also.join('')}`,
   ];
   if (steering.isMixed) lines.push('the subnet holds several networks: this is the answer for the most');
   if (pin !== null) {

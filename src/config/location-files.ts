@@ -1,6 +1,10 @@
 /** Files that say where clients are: what the operator's file names, and what was read of lists. */
 import type { AddressSegments } from '../net/address-segments.ts';
 
+/** What a database is asked for, in the order in which they count. */
+export const DATABASE_KINDS = ['city', 'country', 'asn'] as const;
+export type DatabaseKind = (typeof DATABASE_KINDS)[number];
+
 /** A file that the operator's file names. */
 export interface FileReference {
   /** As it stands there: from its folder, or absolute. */

@@ -5,7 +5,7 @@
 import type { Address, Prefix } from '../net/address.ts';
 import type { AddressSegments } from '../net/address-segments.ts';
 import type { PrefixMap } from '../net/prefix-map.ts';
-import type { ListedEntries, LocationFiles } from './location-files.ts';
+import type { DatabaseKind, ListedEntries, LocationFiles } from './location-files.ts';
 import type { Transfers } from './transfers.ts';
 
 export type TrafficClass = 'latency' | 'throughput' | 'batch';
@@ -313,6 +313,8 @@ export interface ClientPlaces {
   readonly cutAt: string;
   /** Where the operator's entries stand; null: all in `networks`. */
   readonly entries: ListedEntries | null;
+  /** Files that were read, in the order in which they count. */
+  readonly databases: readonly { readonly kind: DatabaseKind; readonly file: string }[];
 }
 
 /** Bounds of how demand is moved. */

@@ -35,7 +35,7 @@ function placeNetworks(networks: readonly NetworkEntry[]): ClientPlaces {
   const known = (list: PrefixColumns) => {
     return overlaySegments([flattenPrefixes(list)], ([group]) => (group === NO_VALUE ? 0 : group));
   };
-  return { groups, ipv4: known(lists[4]), ipv6: known(lists[6]), maps: [], cutAt: '', entries: null };
+  return { groups, ipv4: known(lists[4]), ipv6: known(lists[6]), maps: [], cutAt: '', entries: null, databases: [] };
 }
 
 /**

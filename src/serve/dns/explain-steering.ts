@@ -20,6 +20,7 @@ import {
 import { wordsOf } from '../../net/address-segments.ts';
 import { lookupPrefix, type PrefixMap, prefixValue } from '../../net/prefix-map.ts';
 import { segmentAt } from '../../net/segment-overlay.ts';
+import { type PlaceSource, placeSources } from './locations/place-sources.ts';
 import type { SteeredName } from './zones.ts';
 
 export interface ExplainedCandidate {
@@ -47,7 +48,11 @@ export interface ExplainedSteering {
     readonly longitudeDegrees: number;
     /** The network names this site: it comes first whatever the distance. */
     readonly site: string | null;
+    /** Nobody says where the client is. */
+    readonly isDefault: boolean;
   };
+  /** Who says what of the client, in the order in which they count. */
+  readonly sources: readonly PlaceSource[];
   /** What else is known of the client. */
   readonly continent: string | null;
   readonly country: string | null;
@@ -80,7 +85,7 @@ export function explainSteering(options: ExplainSteeringOptions, steered: Steere
   const clients = layerClients(clientsOf(config), config);
   const { address, length } = client;
   const index = prefixValue(lookupPrefix(steering.map, address.family, address.bytes, 0, length));
-  const { layered, isMixed } = findGroup(clients, steering.map, client, index);
+  const { layered, isMixed, start } = findGroup(clients, steering.map, client, index);
   const { group, pins } = layered;
   const plan = steering.plans[index];
   const { cycle, reason } = choices(steering, plan, view);
@@ -94,7 +99,13 @@ export function explainSteering(options: ExplainSteeringOptions, steered: Steere
     by: bySubnet ? 'subnet' : 'resolver',
     network: group.entry === null ? null : formatPrefix(group.entry.prefix),
     isMixed,
-    place: { latitudeDegrees, longitudeDegrees, site: place.site },
+    place: {
+      latitudeDegrees,
+      longitudeDegrees,
+      site: place.site,
+      isDefault: group.site === null && group.location === null,
+    },
+    sources: placeSources(config, group, { family: address.family, bytes: start }),
     continent: group.continent,
     country: group.country,
     asn: group.asn,
@@ -115,21 +126,25 @@ function explainPin({ prefix, site, untilMs }: SteeringPin): ExplainedSteering['
 /** Of a wide subnet. */
 const MAX_LOOKED_AT = 10_000;
 
-/** The first group inside the prefix that has the plan, and whether all have it. */
+/** The first group inside the prefix that has the plan, where it begins, and whether all have it. */
 function findGroup({ ground, of }: LayeredClients, map: PrefixMap, client: Prefix, plan: number) {
   const { family, bytes } = client.address;
   const segments = family === 4 ? ground.ipv4 : ground.ipv6;
   const first = segmentAt(segments, maskAddress(client.address, client.length).bytes);
   let layered: LayeredGroup | undefined;
+  let counts = bytes;
   let isMixed = false;
   const words = wordsOf(family);
   for (let at = first; at < segments.count && at < first + MAX_LOOKED_AT; at++) {
     const start = at === first ? bytes : bytesOf(segments.starts.subarray(at * words, (at + 1) * words));
     if (!prefixContains(client, { family, bytes: start })) break;
     if (prefixValue(lookupPrefix(map, family, start, 0, addressBits(family))) !== plan) isMixed = true;
-    else layered ??= of[segments.values[at]];
+    else if (layered === undefined) {
+      layered = of[segments.values[at]];
+      counts = start;
+    }
   }
-  return { layered: layered ?? of[segments.values[first]], isMixed };
+  return { layered: layered ?? of[segments.values[first]], isMixed, start: counts };
 }
 
 function bytesOf(words: Uint32Array): Uint8Array {

@@ -1,12 +1,9 @@
 /** What location databases say of clients: records of an MMDB file to the few things that steering asks. */
+import type { DatabaseKind } from '../../../config/location-files.ts';
 import type { ClientGroup } from '../../../config/model.ts';
 import type { AddressSegments } from '../../../net/address-segments.ts';
 import { type Mmdb, openMmdb } from './mmdb.ts';
 import type { MmdbValue } from './mmdb-data.ts';
-
-/** What a file is asked for. */
-export const DATABASE_KINDS = ['city', 'country', 'asn'] as const;
-export type DatabaseKind = (typeof DATABASE_KINDS)[number];
 
 export type Known = Partial<Pick<ClientGroup, 'continent' | 'country' | 'asn' | 'location'>>;
 

@@ -10,6 +10,7 @@ import { testConfig } from '../sample.ts';
 import type { FileBytes } from './access.ts';
 import { loadLocations } from './load.ts';
 import { writeMmdb } from './mmdb-sample.ts';
+import { placeSources } from './place-sources.ts';
 
 const NETWORKS = ['networks:', '  office: { prefixes: [61.0.7.0/24], site: eu }'];
 
@@ -95,6 +96,35 @@ test('of each thing the first source that says it counts: networks and lists by 
   assert.equal(siteOf(config, '62.0.0.0'), 'eu/7');
   assert.equal(siteOf(config, '2001:db8:7::1'), 'jp/48');
   assert.equal(siteOf(config, '2001:db8:8::1'), 'us/45');
+});
+
+test('who says what of a client is told, with list and line, and the network of each database', () => {
+  const files: Record<string, string | Uint8Array> = {
+    'conf/own.csv': '# ours\n61.0.0.0/16, us\n61.0.7.128/25, -, 12.5',
+    'conf/city.mmdb': CITY,
+    'conf/asn.mmdb': ASN,
+  };
+  const { config } = load(files, [...NETWORKS, 'networkLists: [own.csv]', 'geo: { city: city.mmdb, asn: asn.mmdb }']);
+  const { clients } = config;
+  assert.ok(clients !== null);
+  const sourcesOf = (text: string) => {
+    const address = parseAddress(text);
+    assert.ok(address !== null);
+    const row = address.family === 4 ? clients.ipv4 : clients.ipv6;
+    const group = clients.groups[row.values[segmentAt(row, address.bytes)]];
+    const bytes = (path: string): FileBytes => ({ ok: true, bytes: files[path] as Uint8Array });
+    return placeSources(config, group, address, bytes).map(({ where, prefix, says }) => `${where} ${prefix} ${says}`);
+  };
+  const city = 'conf/city.mmdb 61.0.0.0/8 AS, JP, at 35.7 139.7';
+  const asn = 'conf/asn.mmdb 61.0.0.0/16 AS64500';
+  assert.deepEqual(sourcesOf('61.0.1.1'), ['conf/own.csv:2 61.0.0.0/16 site us', city, asn]);
+  assert.deepEqual(sourcesOf('61.0.7.200'), ['conf/own.csv:3 61.0.7.128/25 demand 12.5', city, asn]);
+  assert.deepEqual(sourcesOf('61.0.7.1'), ['dns.networks.office 61.0.7.0/24 site eu', city, asn]);
+  assert.deepEqual(sourcesOf('62.0.0.0'), [
+    'dns.networks and dns.networkLists null ',
+    'conf/city.mmdb null ',
+    'conf/asn.mmdb null ',
+  ]);
 });
 
 test('all that is wrong in all files is told at once, with file, line, value and remedy', () => {

@@ -1,11 +1,11 @@
 /** Fills in what files say of clients: a configuration as it was parsed to one whose `clients` are known. */
 import { basename, dirname, isAbsolute, join } from 'node:path';
-import type { FileReference } from '../../../config/location-files.ts';
+import { DATABASE_KINDS, type DatabaseKind, type FileReference } from '../../../config/location-files.ts';
 import type { Config } from '../../../config/model.ts';
 import { type ConfigProblem, formatPath, type Path } from '../../../config/problem.ts';
 import { formatPrefix, type Prefix } from '../../../net/address.ts';
 import { type FileBytes, readLocationFile } from './access.ts';
-import { DATABASE_KINDS, type DatabaseKind, type DatabaseLayer, readDatabase } from './database.ts';
+import { type DatabaseLayer, readDatabase } from './database.ts';
 import { type EntryPlace, EntryTable } from './entry-table.ts';
 import { combineLayers } from './layers.ts';
 import { readListFile } from './list-file.ts';
@@ -39,8 +39,14 @@ export function loadLocations(
   const layers = named.flatMap((kind) => readLayer(source, databases[kind] as FileReference, kind) ?? []);
   const { entries, groupOf } = table.finish(twinTeller(problems));
   if (problems.length > 0) return { config, problems };
-  const combined = combineLayers(entries, { groups: table.groups, groupOf }, layers);
-  return { config: { ...config, clients: { ...combined, maps: [], cutAt: '', entries } }, problems };
+  const clients = {
+    ...combineLayers(entries, { groups: table.groups, groupOf }, layers),
+    maps: [],
+    cutAt: '',
+    entries,
+    databases: named.map((kind) => ({ kind, file: resolvePath(databases[kind]?.path ?? '', configFile) })),
+  };
+  return { config: { ...config, clients }, problems };
 }
 
 /** Where the files of a configuration are. */
