@@ -23,6 +23,8 @@ command:ping|iputils-ping|tests echo replies and delays in the lab
 command:bird|bird2|announces VIPs to routers, and is the router of the lab
 command:unbound|unbound|is the recursive resolver of the lab
 command:dig|bind9-dnsutils dnsutils|asks the DNS server in tests
+command:kdig|knot-dnsutils|asks the DNS server in tests, in other words than dig
+command:knotd|knot|is the secondary name server in tests
 command:fstrm_capture|fstrm-bin|receives query logs in tests
 command:dnstap-ldns|dnstap-ldns|reads query logs in tests
 command:curl|curl|is the HTTP client of the lab
@@ -30,7 +32,7 @@ command:nginx|nginx-light nginx|is the web server of the lab
 command:tcpdump|tcpdump|shows tests what passes an interface
 '
 # Services that those packages would start: they stay off, the lab starts its own.
-SERVICES='bird unbound nginx'
+SERVICES='bird unbound nginx knot'
 
 say() {
 	echo "setup: $*"

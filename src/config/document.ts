@@ -221,7 +221,8 @@ function syntaxProblem(
   const end = text.indexOf('\n', offset);
   const message = SYNTAX_MESSAGES[code] ?? `this is not valid YAML: ${original.split('\n')[0].replace(/\.$/, '')}`;
   return {
-    path: formatPath(path),
+    // What was meant as a secret may look like keys below it.
+    path: formatPath(isSecret(path) ? path.slice(0, 4) : path),
     line: Math.max(1, line),
     column: Math.max(1, col),
     value: isSecret(path) ? '' : formatValue(text.slice(offset, end < 0 ? undefined : end).trim()),

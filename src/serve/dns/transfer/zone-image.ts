@@ -109,10 +109,10 @@ function sameData(a: RecordData, b: RecordData): boolean {
   return a.bytes.length === b.bytes.length && a.bytes.every((byte, index) => byte === b.bytes[index]);
 }
 
-/** End of the uncompressed name that begins at `position`. */
+/** End of the uncompressed name that begins at `position`; of bytes that are none, beyond their end. */
 export function nameEnd(bytes: Uint8Array, position: number): number {
   let end = position;
-  while (bytes[end] !== 0) end += bytes[end] + 1;
+  while (end < bytes.length && bytes[end] !== 0) end += bytes[end] + 1;
   return end + 1;
 }
 

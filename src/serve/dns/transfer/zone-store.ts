@@ -83,6 +83,7 @@ function parseKept(bytes: Buffer, zone: string, name: Uint8Array): KeptZone | nu
 
 function isPacked(bytes: Uint8Array): boolean {
   let position = 0;
+  // Always ahead: by eleven bytes at least, or beyond the end.
   while (position < bytes.length) position = recordEnd(bytes, position);
   return position === bytes.length;
 }
