@@ -1,4 +1,5 @@
 /** Checks of keys and secondaries: names that lead somewhere, and nobody who gets zones without having shown anything. */
+import { readDomainName } from './dns-names.ts';
 import { nearestName } from './nearest.ts';
 import type { Path, Report } from './problem.ts';
 import { entriesOf } from './roster.ts';
@@ -13,9 +14,15 @@ export function checkTransfers(values: FileValues, zones: ReadonlySet<string>, r
   const { dns } = values;
   if (dns === undefined) return;
   const keys = checkKeys(dns, report);
+  const signed = new Set(
+    entriesOf(dns.zones).flatMap(([key, { dnssec }]) => {
+      const reading = readDomainName(key);
+      return dnssec === true && reading.ok ? [reading.value] : [];
+    }),
+  );
   const used = new Set<string>();
   for (const [name, secondary] of entriesOf(dns.secondaries)) {
-    checkSecondary(['dns', 'secondaries', name], name, secondary, keys, zones, report);
+    checkSecondary(['dns', 'secondaries', name], name, secondary, keys, zones, signed, report);
     if (secondary.key !== undefined) used.add(secondary.key);
   }
   for (const [key, path] of keys)
@@ -43,6 +50,7 @@ function checkSecondary(
   secondary: SecondaryValues,
   keys: ReadonlyMap<string, Path>,
   zones: ReadonlySet<string>,
+  signed: ReadonlySet<string>,
   report: Report,
 ): void {
   const { key, from, notify } = secondary;
@@ -70,6 +78,10 @@ function checkSecondary(
     const zonePath = [...path, 'zones', index];
     if (seen.has(zone)) report.error(zonePath, `${zone} stands twice`, 'take one of the two away');
     seen.add(zone);
+    if (signed.has(zone)) {
+      const remedy = 'take it away here, or take "dnssec" away from the zone';
+      report.error(zonePath, `${zone} is signed, and signed zones are not transferred`, remedy);
+    }
     if (zones.has(zone)) continue;
     const nearest = nearestName(zone, zones);
     report.error(

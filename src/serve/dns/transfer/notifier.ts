@@ -64,9 +64,9 @@ export class Notifier {
     for (const { name, notify, key, zones } of transfers.secondaries.values()) {
       const shared = key === null ? undefined : transfers.keys.get(key);
       const signing = shared === undefined ? null : createSigningKey(shared);
-      for (const zone of zones ?? history.transferred(transfers)) {
+      for (const zone of history.transferred()) {
         const image = history.zone(zone)?.image;
-        if (image === undefined || notify.length === 0) continue;
+        if (image === undefined || notify.length === 0 || zones?.includes(zone) === false) continue;
         const about = seen.about(name, zone);
         if (about.notify?.serial === image.serial) continue;
         about.notify = { serial: image.serial, atMs: Date.now(), result: 'sent' };

@@ -1,6 +1,5 @@
 /** What zones were, and which serials they have: for IXFR, for secondaries that are told of changes, and for serials that Portico counts. */
 import type { Config } from '../../../config/model.ts';
-import type { Transfers } from '../../../config/transfers.ts';
 import { compileZones } from '../zone-compile.ts';
 import { isTransferred } from './access.ts';
 import { imageZones } from './zone-image.ts';
@@ -15,6 +14,7 @@ export class ZoneHistory {
   readonly #folder: string | null;
   readonly #log: HistoryLog | undefined;
   readonly #zones = new Map<string, KeptZone>();
+  #transferred: ReadonlySet<string> = new Set();
   readonly #settled = new WeakSet<Config>();
 
   /** `folder`: where what is kept outlives the process; null: nowhere. */
@@ -29,8 +29,8 @@ export class ZoneHistory {
   }
 
   /** Zones that somebody may have. */
-  transferred(transfers: Transfers): string[] {
-    return [...this.#zones.keys()].filter((zone) => isTransferred(transfers, zone));
+  transferred(): ReadonlySet<string> {
+    return this.#transferred;
   }
 
   /** What is wrong with serials, a sentence each. */
@@ -46,7 +46,10 @@ export class ZoneHistory {
     if (this.#settled.has(config)) return config;
     const { transfers } = config;
     const counted = new Set(config.zones.filter(({ isSerialCounted }) => isSerialCounted).map(({ name }) => name));
-    const wanted = new Set(config.zones.map(({ name }) => name).filter((zone) => isTransferred(transfers, zone)));
+    // Signed zones are not transferred.
+    const plain = config.zones.filter(({ isSigned }) => !isSigned).map(({ name }) => name);
+    const wanted = new Set(plain.filter((zone) => isTransferred(transfers, zone)));
+    this.#transferred = wanted;
     for (const text of this.#zones.keys()) if (!counted.has(text) && !wanted.has(text)) this.#zones.delete(text);
     if (counted.size + wanted.size === 0) return config;
     const compiled = compileZones(config);
