@@ -1,0 +1,208 @@
+/** What another map would move: for operators before it is applied, and for the bound on demand that moves at once. */
+import type { Config } from '../../config/model.ts';
+import { formatPrefix } from '../../net/address.ts';
+import { flattenPrefixes, PrefixColumns, wordsOf } from '../../net/address-segments.ts';
+import { lookupPrefix, NO_VALUE, type PrefixMap, prefixScope, prefixValue } from '../../net/prefix-map.ts';
+import { CALM_VIEW } from './nearest.ts';
+import { choices } from './plan.ts';
+import type { ServiceSteering } from './policy.ts';
+
+export interface ServiceDiff {
+  readonly service: string;
+  /** Share of the known demand that would go elsewhere; null: of nobody is the demand known. */
+  readonly movedDemand: number | null;
+  /** Shares of the addresses of each family. */
+  readonly movedIpv4: number;
+  readonly movedIpv6: number;
+  /** Prefixes for which answers hold (RFC 7871): so many there are, and so many will be that are not there now. */
+  readonly scopes: number;
+  readonly newScopes: number;
+  /** Networks with demand of which some moves, the largest first; at most 10. */
+  readonly largest: readonly MovedUnit[];
+  readonly movedUnits: number;
+}
+
+export interface MovedUnit {
+  readonly prefix: string;
+  /** Of the known demand. */
+  readonly movedShare: number;
+  /** Sites with their shares, of the first of its addresses that move. */
+  readonly before: string;
+  readonly after: string;
+}
+
+const LARGEST = 10;
+
+type Steering = ReadonlyMap<string, ServiceSteering>;
+
+/** Of services whose clients would go elsewhere or whose scopes would be other ones. Cost: a step for each scope of both maps. */
+export function diffMaps(before: Steering, after: Steering, config: Config): ServiceDiff[] {
+  const demand = new DemandRow(config);
+  return [...after.values()].flatMap((next) => {
+    const last = before.get(next.service);
+    // A service that is new has nobody to move, and one that is gone is asked no more.
+    if (last === undefined || isSame(last, next)) return [];
+    const diff = diffService(last, next, demand);
+    return diff.movedIpv4 + diff.movedIpv6 + diff.newScopes > 0 ? [diff] : [];
+  });
+}
+
+function isSame(last: ServiceSteering, next: ServiceSteering): boolean {
+  return last.map === next.map && JSON.stringify([last.sites, last.plans]) === JSON.stringify([next.sites, next.plans]);
+}
+
+function diffService(last: ServiceSteering, next: ServiceSteering, demand: DemandRow): ServiceDiff {
+  const [told, willTell] = [new Shares(last), new Shares(next)];
+  const units = new Map<number, { moved: number; before: string; after: string }>();
+  const moved = { 4: 0, 6: 0 };
+  let [scopes, newScopes, movedDemand] = [0, 0, 0];
+  for (const family of [4, 6] as const) {
+    const row = demand.walk(family);
+    for (const { start, bits, before, after, isNewScope, isScope } of commonPrefixes(family, last.map, next.map)) {
+      if (isScope) scopes++;
+      if (isNewScope) newScopes++;
+      const share = distance(told.of(before), willTell.of(after));
+      if (share === 0) continue;
+      moved[family] += share * 2 ** -bits;
+      for (const { unit, weight } of row(start, bits)) {
+        const known = units.get(unit) ?? { moved: 0, before: told.text(before), after: willTell.text(after) };
+        units.set(unit, { ...known, moved: known.moved + share * weight });
+        movedDemand += share * weight;
+      }
+    }
+  }
+  const largest = [...units].sort(([, a], [, b]) => b.moved - a.moved).slice(0, LARGEST);
+  return {
+    service: next.service,
+    movedDemand: demand.total === 0 ? null : movedDemand / demand.total,
+    movedIpv4: moved[4],
+    movedIpv6: moved[6],
+    scopes,
+    newScopes,
+    largest: largest.map(([unit, { moved: amount, before, after }]) => {
+      return { prefix: demand.prefixes[unit], movedShare: amount / demand.total, before, after };
+    }),
+    movedUnits: units.size,
+  };
+}
+
+/** What the plans of a service tell while all sites are up: shares of sites by name. */
+class Shares {
+  readonly #steering: ServiceSteering;
+  readonly #kept = new Map<number, ReadonlyMap<string, number>>();
+
+  constructor(steering: ServiceSteering) {
+    this.#steering = steering;
+  }
+
+  of(plan: number): ReadonlyMap<string, number> {
+    let shares = this.#kept.get(plan);
+    if (shares === undefined) {
+      shares = this.#compute(plan);
+      this.#kept.set(plan, shares);
+    }
+    return shares;
+  }
+
+  #compute(plan: number): ReadonlyMap<string, number> {
+    const shares = new Map<string, number>();
+    const { cycle } = choices(this.#steering, this.#steering.plans[plan], CALM_VIEW);
+    for (const { sites } of cycle) {
+      for (const site of sites) {
+        const name = this.#steering.sites[site];
+        shares.set(name, (shares.get(name) ?? 0) + 1 / (sites.length * cycle.length));
+      }
+    }
+    return shares;
+  }
+
+  text(plan: number): string {
+    const shares = [...this.of(plan)];
+    if (shares.length === 1) return shares[0][0];
+    return shares.map(([site, share]) => `${site} ${Math.round(share * 100)} %`).join(', ');
+  }
+}
+
+/** Half of what differs: what one has too much another has too little. */
+function distance(a: ReadonlyMap<string, number>, b: ReadonlyMap<string, number>): number {
+  if (a === b) return 0;
+  let sum = 0;
+  for (const name of new Set([...a.keys(), ...b.keys()])) sum += Math.abs((a.get(name) ?? 0) - (b.get(name) ?? 0));
+  return sum < 1e-9 ? 0 : sum / 2;
+}
+
+interface CommonPrefix {
+  readonly start: bigint;
+  readonly bits: number;
+  /** Plans. */
+  readonly before: number;
+  readonly after: number;
+  /** A scope of the new map begins here; it was none in the old map. */
+  readonly isScope: boolean;
+  readonly isNewScope: boolean;
+}
+
+/** All addresses of a family in prefixes that each lie in one scope of both maps. */
+function* commonPrefixes(family: 4 | 6, last: PrefixMap, next: PrefixMap): Generator<CommonPrefix> {
+  const length = family === 4 ? 32 : 128;
+  const end = 1n << BigInt(length);
+  const bytes = new Uint8Array(length / 8);
+  for (let start = 0n; start < end; ) {
+    for (let i = 0, left = start; i < bytes.length; i++, left >>= 8n)
+      bytes[bytes.length - 1 - i] = Number(left & 0xffn);
+    const [old, now] = [last, next].map((map) => lookupPrefix(map, family, bytes, 0, length));
+    const [oldBits, newBits] = [prefixScope(old), prefixScope(now)];
+    const bits = Math.max(oldBits, newBits);
+    const isScope = (start & ((1n << BigInt(length - newBits)) - 1n)) === 0n;
+    const isNewScope = isScope && oldBits !== newBits;
+    yield { start, bits, before: prefixValue(old), after: prefixValue(now), isScope, isNewScope };
+    start += 1n << BigInt(length - bits);
+  }
+}
+
+interface WeighedUnit {
+  readonly unit: number;
+  readonly weight: number;
+}
+
+/** The known demand over the addresses. */
+class DemandRow {
+  total = 0;
+  readonly prefixes: string[] = [];
+  readonly #columns = { 4: new PrefixColumns(4), 6: new PrefixColumns(6) };
+
+  constructor({ networks }: Config) {
+    for (const { prefix, demand } of networks) {
+      if (demand === null) continue;
+      this.total += demand;
+      const unit = this.prefixes.push(formatPrefix(prefix)) - 1;
+      this.#columns[prefix.address.family].add(prefix.address.bytes, 0, prefix.length, unit, demand);
+    }
+  }
+
+  /** A function that gives the units in a prefix, with the demand of theirs that is in there; to be asked in the order of addresses. */
+  walk(family: 4 | 6): (start: bigint, bits: number) => Generator<WeighedUnit> {
+    const { count, starts, values, densities } = flattenPrefixes(this.#columns[family]);
+    const words = wordsOf(family);
+    const length = family === 4 ? 32 : 128;
+    const space = 2 ** length;
+    const startOf = (index: number): bigint => {
+      if (index >= count) return 1n << BigInt(length);
+      let address = 0n;
+      for (let i = 0; i < words; i++) address = (address << 32n) | BigInt(starts[index * words + i]);
+      return address;
+    };
+    let at = 0;
+    return function* (start, bits) {
+      const end = start + (1n << BigInt(length - bits));
+      while (startOf(at + 1) <= start) at++;
+      for (let index = at; startOf(index) < end; index++) {
+        if (values[index] === NO_VALUE) continue;
+        let [from, to] = [startOf(index), startOf(index + 1)];
+        if (from < start) from = start;
+        if (to > end) to = end;
+        yield { unit: values[index], weight: densities[index] * (Number(to - from) / space) };
+      }
+    };
+  }
+}
