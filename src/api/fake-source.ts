@@ -17,6 +17,7 @@ import type {
   StateChange,
   Status,
 } from './source.ts';
+import type { PinOrder, SteeringApi, SteeringStatus } from './steering.ts';
 
 const SHOWN: ShownPacket = {
   timeNs: '1700000000000000000',
@@ -62,6 +63,7 @@ const SLOTS = 65_537;
 
 export class FakeSource implements ApiSource {
   readonly drained = new Set<string>();
+  readonly steering = new FakeSteering();
   readonly #listeners = new Set<(change: StateChange) => void>();
   readonly #nowMs: () => number;
   readonly #beganMs: number;
@@ -363,4 +365,23 @@ function nameServerTraffic(server: string, seconds: number, phase: number): Name
     groups: { europe: eu, other: queries - eu },
     logged: {},
   };
+}
+
+/** Remembers what was ordered. */
+class FakeSteering implements SteeringApi {
+  readonly ordered: unknown[] = [];
+
+  status(): SteeringStatus {
+    return { frozenSinceMs: null, pins: [], services: [] };
+  }
+
+  #take(what: string, order: unknown = null): Promise<ApiResult<object>> {
+    this.ordered.push([what, order]);
+    return Promise.resolve({ ok: true, value: {} });
+  }
+
+  pin = (order: PinOrder) => this.#take('pin', order);
+  unpin = (order: Pick<PinOrder, 'prefix' | 'service'>) => this.#take('unpin', order);
+  freeze = (isFrozen: boolean) => this.#take('freeze', isFrozen);
+  diff = () => this.#take('diff');
 }

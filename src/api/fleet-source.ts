@@ -1,5 +1,4 @@
 /** What the API asks and orders, done by a running fleet. */
-import type { Config, SteeringState } from '../config/model.ts';
 import { explainFlow } from '../fleet/explain-flow.ts';
 import type { Runtime } from '../fleet/runtime.ts';
 import type { SiteRuntime } from '../fleet/site-runtime.ts';
@@ -7,7 +6,9 @@ import { explainDns } from '../serve/dns/explain.ts';
 import { compileZones } from '../serve/dns/zone-compile.ts';
 import { startFleetCapture } from './fleet-capture.ts';
 import { fleetCounters } from './fleet-counters.ts';
+import type { FleetSourceOptions } from './fleet-options.ts';
 import { fleetStatus } from './fleet-status.ts';
+import { FleetSteering } from './fleet-steering.ts';
 import type { Journal } from './journal.ts';
 import { dnsTops } from './name-server-status.ts';
 import type {
@@ -22,14 +23,8 @@ import type {
   StateChange,
 } from './source.ts';
 
-export interface FleetSourceOptions {
-  readonly runtime: Runtime;
-  readonly journal: Journal;
-  /** Reads the configuration again, with what steering knows besides it; null: there is no file to read. */
-  readonly load: ((state: SteeringState) => Promise<ApiResult<Config>>) | null;
-}
-
 export class FleetSource implements ApiSource {
+  readonly steering: FleetSteering;
   readonly #runtime: Runtime;
   readonly #journal: Journal;
   readonly #load: FleetSourceOptions['load'];
@@ -40,6 +35,7 @@ export class FleetSource implements ApiSource {
     this.#runtime = options.runtime;
     this.#journal = options.journal;
     this.#load = options.load;
+    this.steering = new FleetSteering(options);
   }
 
   status() {
@@ -239,13 +235,13 @@ export class FleetSource implements ApiSource {
     return { ok: true, value: { service, sites: answers } };
   }
 
-  reload(): Promise<ApiResult<object>> {
-    const result = this.#reloading.then(() => this.#reloadNow());
+  reload(anyway = false): Promise<ApiResult<object>> {
+    const result = this.#reloading.then(() => this.#reloadNow(anyway));
     this.#reloading = result.catch(() => undefined);
     return result;
   }
 
-  async #reloadNow(): Promise<ApiResult<object>> {
+  async #reloadNow(anyway: boolean): Promise<ApiResult<object>> {
     if (this.#load === null)
       return { ok: false, error: 'there is no configuration file to read', remedy: 'start it with portico up FILE' };
     const loaded = await this.#load(this.#runtime.config.steeringState);
@@ -254,7 +250,7 @@ export class FleetSource implements ApiSource {
       return loaded;
     }
     try {
-      await this.#runtime.apply(loaded.value);
+      await this.#runtime.apply(loaded.value, anyway);
     } catch (error) {
       const reason = (error as Error).message;
       this.#journal.error({ reason }, 'configuration not applied');

@@ -65,7 +65,20 @@ export function openApiDocument(version: string): object {
         service: text,
         balancer: { ...text, description: 'Ask this one alone: tells what it has seen, settles nothing' },
       }),
-      '/reload': post('Read the configuration file again', [], {}),
+      '/reload': post('Read the configuration file again', [], {
+        anyway: { enum: ['yes'], description: 'However much demand it moves' },
+      }),
+      '/steer': get('Pins, freeze, and how policies of services came out', 'application/json'),
+      '/steer/pin': post('Send clients to a site as long as it is up, before any policy', ['site'], {
+        site: text,
+        prefix: { ...text, description: 'Of clients, or the address of a resolver; absent: all' },
+        service: { ...text, description: 'Absent: every service with addresses at the site' },
+        for: { ...text, description: 'Then it ends', examples: ['1h'] },
+      }),
+      '/steer/unpin': post('Take a pin away', [], { prefix: text, service: text }),
+      '/steer/freeze': post('Take nothing over that would send clients elsewhere', [], {}),
+      '/steer/unfreeze': post('End the freeze', [], {}),
+      '/steer/diff': post('What the configuration file as it is now would move', [], {}),
     },
     components: {
       responses: { Problem: { description: 'Why not', content: { 'application/json': { schema: problem } } } },

@@ -18,6 +18,7 @@ import {
   readTopCount,
 } from './requests.ts';
 import type { ApiResult, ApiSource } from './source.ts';
+import { readPinOrder, readReloadOrder, readUnpinOrder } from './steering.ts';
 
 export interface ApiOptions {
   /** Address or name to listen on. */
@@ -187,9 +188,24 @@ function serveOrders(app: FastifyInstance, { source, token }: ApiOptions): void 
   app.post('/settle', { preHandler: mayChange }, (request, reply) =>
     answer(reply, readSettleOrder(request.body), ({ service, balancer }) => source.settle(service, balancer)),
   );
-  app.post('/reload', { preHandler: mayChange }, (_request, reply) =>
-    answer(reply, { ok: true, value: null }, () => source.reload()),
+  app.post('/reload', { preHandler: mayChange }, (request, reply) =>
+    answer(reply, readReloadOrder(request.body), ({ anyway }) => source.reload(anyway)),
   );
+  app.get('/steer', async () => source.steering.status());
+  const { steering } = source;
+  app.post('/steer/pin', { preHandler: mayChange }, (request, reply) =>
+    answer(reply, readPinOrder(request.body), (order) => steering.pin(order)),
+  );
+  app.post('/steer/unpin', { preHandler: mayChange }, (request, reply) =>
+    answer(reply, readUnpinOrder(request.body), (order) => steering.unpin(order)),
+  );
+  for (const [path, ask] of [
+    ['/steer/freeze', () => steering.freeze(true)],
+    ['/steer/unfreeze', () => steering.freeze(false)],
+    ['/steer/diff', () => steering.diff()],
+  ] as const) {
+    app.post(path, { preHandler: mayChange }, (_request, reply) => answer(reply, { ok: true, value: null }, ask));
+  }
 }
 
 async function withinLimit(answer: Promise<ApiResult<object>>): Promise<ApiResult<object>> {

@@ -1,6 +1,7 @@
 /** What the API serves, and where it has it from: the fleet implements `ApiSource`; nothing here does anything. */
 import type { TransportProtocol } from '../config/model.ts';
 import type { Address, Prefix } from '../net/address.ts';
+import type { SteeringApi } from './steering.ts';
 
 /** What was asked for, or a sentence that says why not and one that says what would help. */
 export type ApiResult<T> =
@@ -24,8 +25,9 @@ export interface ApiSource {
   undrain(kind: DrainKind, name: string): Promise<ApiResult<object>>;
   /** Settles the slots of a service that may be settled now, site by site. `balancer`: it alone is asked. */
   settle(service: string, balancer: string | null): Promise<ApiResult<object>>;
-  /** Reads the configuration file again. */
-  reload(): Promise<ApiResult<object>>;
+  /** Reads the configuration file again. `anyway`: however much demand that moves. */
+  reload(anyway?: boolean): Promise<ApiResult<object>>;
+  readonly steering: SteeringApi;
   /**
    * Shows packets of the balancers here with what became of them, until the function that it returns is called. One capture at a time.
    */

@@ -4,11 +4,14 @@ import type { Config, Service, Zone } from '../config/model.ts';
 import type { ParseResult } from '../config/parse.ts';
 import { listMtuPaths } from '../config/path-mtu.ts';
 import type { ConfigProblem } from '../config/problem.ts';
+import { diffMaps, type ServiceDiff } from '../decide/steer/map-diff.ts';
+import { assignmentsOf, compileSteering } from '../decide/steer/policy.ts';
 import { formatHostOrPrefix } from '../net/address.ts';
 import { takePositionals } from './arguments.ts';
 import { type Command, printJson, stringOption } from './command.ts';
 import { checkFile, loadConfig } from './configuration.ts';
 import { renderMtuTable } from './mtu-table.ts';
+import { renderDiffs } from './steer-diff.ts';
 
 export const command: Command = {
   name: 'check',
@@ -22,12 +25,24 @@ export const command: Command = {
     const [file] = takePositionals(args, ['FILE']) as [string];
     const result = checkFile(file);
     const earlier = stringOption(args, 'against', '');
-    const changes = result.ok && earlier !== '' ? diffConfigs(loadConfig(earlier), result.config) : null;
-    if (args.json) printJson({ ...describeResult(result), ...(changes === null ? {} : { changes }) });
-    else process.stdout.write(renderResult(result) + (changes === null ? '' : renderChanges(earlier, changes)));
+    const before = result.ok && earlier !== '' ? loadConfig(earlier) : null;
+    const changes = result.ok && before !== null ? diffConfigs(before, result.config) : null;
+    const moves = result.ok && before !== null ? diffSteering(before, result.config) : null;
+    if (args.json) printJson({ ...describeResult(result), ...(changes === null ? {} : { changes, moves }) });
+    else {
+      process.stdout.write(renderResult(result) + (changes === null ? '' : renderChanges(earlier, changes)));
+      if (moves !== null) process.stdout.write(`${renderDiffs(moves).join('\n')}\n`);
+    }
     return result.ok ? 0 : 1;
   },
 };
+
+/** Clients that DNS would send elsewhere, if units are where the earlier configuration alone puts them. */
+function diffSteering(before: Config, after: Config): ServiceDiff[] {
+  const compiled = compileSteering(before);
+  const steeringState = { pins: [], assignments: assignmentsOf(compiled) };
+  return diffMaps(compiled, compileSteering({ ...after, steeringState }), after);
+}
 
 function describeResult(result: ParseResult): object {
   const { ok, file, warnings } = result;

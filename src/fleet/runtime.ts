@@ -3,7 +3,6 @@
  * configuration and what probes see go in, `decide` says what should be, the roles put it into kernels, answers and routes.
  */
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '../config/model.ts';
 import type { PathHealth, Verdict } from '../decide/health.ts';
 import { sameAddress } from '../net/address.ts';
@@ -24,9 +23,10 @@ import type { Log } from './log.ts';
 import type { Folders, Machine } from './machine.ts';
 import { type LoadPoll, type PlannedProbe, planBackendProbes, planLoadPolls, planSiteProbes } from './probe-plan.ts';
 import { reloadProblems } from './reload-limits.ts';
-import { unreached, untilRouted } from './routed.ts';
+import { untilReached, untilRouted } from './routed.ts';
 import { SiteLoad } from './site-load.ts';
 import { SiteRuntime } from './site-runtime.ts';
+import { SteeringOrders } from './steering-orders.ts';
 import { SteeringWatch } from './steering-watch.ts';
 
 export const ROLES = ['controller', 'balancer', 'dns', 'backend'] as const;
@@ -48,7 +48,6 @@ const MAINTAIN_MS = 5_000;
 const LOAD_MS = 1_000;
 /** Failures more of a site than of a backend: until a dead backend is found, probes of the VIP may meet it. */
 const SITE_FALL_MORE = 2;
-const SERVING_POLL_MS = 50;
 
 interface StartedMachines {
   readonly backends: readonly BackendRole[];
@@ -66,6 +65,7 @@ export class Runtime {
   readonly zoneHistory: ZoneHistory;
   readonly health: HealthBook;
   readonly steering: SteeringWatch;
+  readonly orders: SteeringOrders;
   readonly load = new SiteLoad();
   readonly floods: FloodWatch;
   readonly startedMs = steadyMs();
@@ -98,6 +98,7 @@ export class Runtime {
     );
     for (const site of options.config.sites.keys()) this.#addSite(site);
     this.steering = new SteeringWatch(options.config, this.health, this.sites);
+    this.orders = new SteeringOrders(this.#stateFile('steering'), options.log, () => this.applySteering());
   }
 
   #stateFile(folder: string, suffix = ''): string {
@@ -122,8 +123,9 @@ export class Runtime {
 
   /** Rejects where something cannot start; then what was new is taken away, and what an earlier process left goes on. */
   async start(): Promise<void> {
-    const config = this.#has('dns') ? this.zoneHistory.settle(this.config) : this.config;
-    this.config = config;
+    this.orders.load(Date.now());
+    if (this.#has('dns')) this.setConfig(this.zoneHistory.settle(this.orders.complete(this.config)));
+    const { config } = this;
     try {
       this.#hashKeys = loadHashKeys(config, this.#options.folders.state);
       this.#drains.load(this);
@@ -297,17 +299,31 @@ export class Runtime {
 
   /**
    * Goes over to another configuration. Rejects, and changes nothing, when it cannot be taken over or a new role cannot start;
-   * what fails after that is told, the rest is done, and applying again goes on from there.
+   * what fails after that is told, the rest is done, and applying again goes on from there. `anyway`: however much demand of DNS it moves.
    */
-  apply(config: Config): Promise<void> {
-    const done = this.#applying.then(() => this.#applyNow(config));
+  apply(config: Config, anyway = false): Promise<void> {
+    const done = this.#applying.then(() => this.#applyNow(this.orders.complete(config), anyway));
     this.#applying = done.catch(() => {});
     return done;
   }
 
-  async #applyNow(read: Config): Promise<void> {
+  /** Goes over to what the operator ordered of steering. */
+  applySteering(): Promise<void> {
+    const done = this.#applying.then(() => this.orders.applyTo(this));
+    this.#applying = done.catch(() => {});
+    return done;
+  }
+
+  /** Of what is served. */
+  setConfig(config: Config): void {
+    this.config = config;
+    this.steering.setConfig(config);
+    if (this.#has('dns')) this.orders.keep(config);
+  }
+
+  async #applyNow(read: Config, anyway: boolean): Promise<void> {
     if (this.#closed) throw new Error('Portico is being stopped');
-    const hashKeys = this.#checkReload(read);
+    const hashKeys = this.#checkReload(read, anyway);
     const config = this.#has('dns') ? this.zoneHistory.settle(read) : read;
     const machines = await this.#startMachines(config, hashKeys);
     let nameServers: DnsRole[];
@@ -322,9 +338,8 @@ export class Runtime {
       const next = config.backends.get(name);
       if (next === undefined || !sameAddress(next.address, address)) this.health.forgetBackend(name);
     }
-    this.config = config;
+    this.setConfig(config);
     this.#hashKeys = hashKeys;
-    this.steering.setConfig(config);
     this.#register(machines, config);
     for (const role of nameServers) this.#addNameServer(role);
     const results = await Promise.allSettled([...this.sites.values()].map((site) => site.apply(config)));
@@ -338,7 +353,7 @@ export class Runtime {
   }
 
   /** Throws where the configuration cannot be taken over while this process runs. Gives the hash keys for it. */
-  #checkReload(config: Config): Map<string, Uint8Array> {
+  #checkReload(config: Config, anyway: boolean): Map<string, Uint8Array> {
     const sites = [...this.sites.values()];
     const problems = reloadProblems(this.config, config, {
       balancers: new Set(sites.flatMap((site) => [...site.balancers.keys()])),
@@ -347,6 +362,8 @@ export class Runtime {
     });
     const zones = compileZones(config);
     if (!zones.ok) problems.push(...zones.problems.map(({ path, message }) => `${path}: ${message}`));
+    const refusal = zones.ok && this.#has('dns') ? this.orders.refusal(this.config, config, anyway) : null;
+    if (refusal !== null) problems.push(refusal);
     if (problems.length > 0) throw new Error(problems.join('; '));
     const hashKeys = loadHashKeys(config, this.#options.folders.state);
     for (const site of sites) {
@@ -390,17 +407,12 @@ export class Runtime {
   #watchLoad(): void {
     this.#loadTimer = setInterval(() => {
       this.#beat();
+      this.steering.remember();
+      this.orders.tick(Date.now());
       for (const site of this.sites.values()) {
         this.#refresh(site, site.look());
         this.floods.look(site, steadyMs());
-        const rate = this.load.sample(site, steadyMs());
-        if (!this.steering.setRate(site.name, rate)) continue;
-        const isFull = this.steering.siteFull('', site.name);
-        const fields = { site: site.name, newPerSecond: Math.round(rate) };
-        this.#log.warn(
-          fields,
-          isFull ? `site ${site.name} is full: DNS leaves it out` : `site ${site.name} has room again`,
-        );
+        this.steering.lookAtRate(site.name, this.load.sample(site, steadyMs()), this.#log);
       }
     }, LOAD_MS);
   }
@@ -448,13 +460,8 @@ export class Runtime {
 
   /** Resolves when every service of every site is reached through its VIP, as the name servers' probes see it. */
   async untilServing(limitMs: number): Promise<void> {
-    const limitAt = steadyMs() + limitMs;
-    for (;;) {
-      const missing = unreached(this.config, this.health);
-      if (missing.length === 0 || this.nameServers.size === 0) return this.idle();
-      if (steadyMs() > limitAt) throw new Error(`not reached within ${limitMs} ms: ${missing.join(', ')}`);
-      await sleep(SERVING_POLL_MS);
-    }
+    if (this.nameServers.size > 0) await untilReached(this, limitMs);
+    return this.idle();
   }
 
   get epoch(): number {

@@ -53,3 +53,14 @@ test('a full site has room again only below nine tenths of its capacity', () => 
   assert.equal(steering.siteFull('www', 'eu'), false);
   assert.equal(steering.setRate('us', 1e9), false, 'no capacity, no limit');
 });
+
+test('what was up when last a site was is remembered, and nothing of the time when none is', () => {
+  const { steering } = watch();
+  assert.equal(steering.siteWasUp('www', 'us'), false, 'nobody looked yet');
+  steering.drainedSites.add('eu');
+  steering.remember();
+  assert.deepEqual([steering.siteWasUp('www', 'eu'), steering.siteWasUp('www', 'us')], [false, true]);
+  steering.drainedSites.add('us');
+  steering.remember();
+  assert.equal(steering.siteWasUp('www', 'us'), true);
+});

@@ -5,6 +5,7 @@
 import type { Config } from '../config/model.ts';
 import type { SteeringView } from '../decide/steer/nearest.ts';
 import type { HealthBook } from './health-book.ts';
+import type { Log } from './log.ts';
 import type { SiteRuntime } from './site-runtime.ts';
 
 /** A full site counts as having room again below this share of its capacity, so that it does not flap. */
@@ -15,6 +16,8 @@ export class SteeringWatch implements SteeringView {
   readonly #health: HealthBook;
   readonly #sites: ReadonlyMap<string, SiteRuntime>;
   readonly #full = new Set<string>();
+  /** By service: sites that were up when last one was. */
+  readonly #lastUp = new Map<string, ReadonlySet<string>>();
   #config: Config;
 
   constructor(config: Config, health: HealthBook, sites: ReadonlyMap<string, SiteRuntime>) {
@@ -41,6 +44,18 @@ export class SteeringWatch implements SteeringView {
     return this.#full.has(site);
   }
 
+  siteWasUp(service: string, site: string): boolean {
+    return this.#lastUp.get(service)?.has(site) ?? false;
+  }
+
+  /** Looks which sites are up, for when none is. */
+  remember(): void {
+    for (const { name, vips } of this.#config.services.values()) {
+      const up = [...vips.keys()].filter((site) => this.siteUp(name, site));
+      if (up.length > 0) this.#lastUp.set(name, new Set(up));
+    }
+  }
+
   /** New connections a second at a site, as its balancers counted them. Returns whether `siteFull` changed. */
   setRate(site: string, newPerSecond: number): boolean {
     const capacity = this.#config.sites.get(site)?.capacityPerSecond ?? Number.POSITIVE_INFINITY;
@@ -49,5 +64,13 @@ export class SteeringWatch implements SteeringView {
     if (is) this.#full.add(site);
     else this.#full.delete(site);
     return was !== is;
+  }
+
+  /** The same, and tells when it did. */
+  lookAtRate(site: string, newPerSecond: number, log: Log): void {
+    if (!this.setRate(site, newPerSecond)) return;
+    const isFull = this.#full.has(site);
+    const fields = { site, newPerSecond: Math.round(newPerSecond) };
+    log.warn(fields, isFull ? `site ${site} is full: DNS leaves it out` : `site ${site} has room again`);
   }
 }
