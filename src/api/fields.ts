@@ -1,5 +1,5 @@
 /** Fields of a request's body: untrusted, so everything is checked and errors say what would be right. */
-import type { ApiResult } from './source.ts';
+import type { ApiResult } from './result.ts';
 
 export type Fields = Readonly<Record<string, unknown>>;
 

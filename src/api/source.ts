@@ -1,12 +1,10 @@
 /** What the API serves, and where it has it from: the fleet implements `ApiSource`; nothing here does anything. */
 import type { TransportProtocol } from '../config/model.ts';
 import type { Address, Prefix } from '../net/address.ts';
+import type { ApiResult } from './result.ts';
 import type { SteeringApi } from './steering.ts';
 
-/** What was asked for, or a sentence that says why not and one that says what would help. */
-export type ApiResult<T> =
-  | { readonly ok: true; readonly value: T }
-  | { readonly ok: false; readonly error: string; readonly remedy: string };
+export type { ApiResult } from './result.ts';
 
 export interface ApiSource {
   /** The state of everything, as of now. Called about once a second while somebody looks: at most a few milliseconds. */

@@ -2,7 +2,7 @@
 import { readDuration } from '../config/units.ts';
 import { hostPrefix, maskAddress, type Prefix, parseAddress, parseLoosePrefix, sameAddress } from '../net/address.ts';
 import { type Fields, readFields, refuse, textOf } from './fields.ts';
-import type { ApiResult } from './source.ts';
+import type { ApiResult } from './result.ts';
 
 export interface SteeringApi {
   status(): SteeringStatus;
