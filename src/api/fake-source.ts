@@ -86,6 +86,16 @@ export class FakeSource implements ApiSource {
       uptimeSeconds: (this.#nowMs() - this.#beganMs) / 1_000,
       problems: ['us-b2 withdrew its VIPs: a probe packet through the program did not come back.'],
       sites: SITES.map((site) => this.#site(site)),
+      delegations: [
+        {
+          zone: 'example.test',
+          lookedSecondsAgo: 120,
+          state: 'same',
+          differences: [],
+          unknown: [],
+          asked: ['192.0.2.1'],
+        },
+      ],
       nameServers: ['ns1', 'ns2'].map((name, i) => ({
         name,
         listen: [`10.53.0.${i + 1}:53`],

@@ -9,7 +9,7 @@ import type { Runtime } from '../fleet/runtime.ts';
 import type { SiteRuntime } from '../fleet/site-runtime.ts';
 import { formatAddress, formatHostOrPrefix } from '../net/address.ts';
 import type { PrefixCount } from '../serve/vip/prefixes.ts';
-import { nameServerProblems, nameServerStatus } from './name-server-status.ts';
+import { delegationProblems, delegationStatus, nameServerProblems, nameServerStatus } from './name-server-status.ts';
 import type {
   BackendStatus,
   BalancerState,
@@ -29,14 +29,20 @@ export function fleetStatus(runtime: Runtime): Status {
   const { config } = runtime;
   const sites = [...config.sites.keys()].map((name) => siteStatus(runtime, name));
   const nameServers = [...config.nameServers.keys()].map((name) => nameServerStatus(runtime, name));
+  const delegations = runtime.delegations.states.map(delegationStatus);
   return {
     name: config.name,
     version: VERSION,
     epoch: runtime.epoch,
     uptimeSeconds: Math.round((performance.now() - runtime.startedMs) / 1000),
-    problems: [...sites.flatMap((site) => problemsOf(runtime, site)), ...nameServers.flatMap(nameServerProblems)],
+    problems: [
+      ...sites.flatMap((site) => problemsOf(runtime, site)),
+      ...nameServers.flatMap(nameServerProblems),
+      ...delegations.flatMap(delegationProblems),
+    ],
     sites,
     nameServers,
+    delegations,
   };
 }
 

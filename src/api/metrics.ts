@@ -219,6 +219,24 @@ function systemGauges(registry: Registry): ((status: Status) => void)[] {
     ),
     gauge(
       registry,
+      'portico_delegation_differences',
+      'Differences between what the parent of a zone says and what is served; status names them.',
+      ['zone'],
+      function* ({ delegations }) {
+        for (const { zone, differences } of delegations) yield [{ zone }, differences.length];
+      },
+    ),
+    gauge(
+      registry,
+      'portico_delegation_looked_seconds',
+      'Since the delegation of the zone was looked at.',
+      ['zone'],
+      function* ({ delegations }) {
+        for (const { zone, lookedSecondsAgo } of delegations) yield [{ zone }, lookedSecondsAgo];
+      },
+    ),
+    gauge(
+      registry,
       'portico_anycast_announced',
       '1: the name server announces its anycast addresses.',
       ['server'],

@@ -1,10 +1,18 @@
 /** The state of a name server as the API shows it: who asks, what is logged, what it serves. */
 import type { AnycastRole } from '../fleet/anycast-role.ts';
+import type { DelegationState } from '../fleet/delegation-watch.ts';
 import type { Runtime } from '../fleet/runtime.ts';
 import { formatAddress } from '../net/address.ts';
 import type { QueryLogStatus } from '../serve/dns/query-log/query-log.ts';
 import type { DnsTop, TopEntry } from '../serve/dns/query-log/statistics.ts';
-import type { AnycastStatus, DnsTopStatus, NameServerStatus, QueryLogTarget, TopCount } from './source.ts';
+import type {
+  AnycastStatus,
+  DelegationStatus,
+  DnsTopStatus,
+  NameServerStatus,
+  QueryLogTarget,
+  TopCount,
+} from './source.ts';
 
 /** Lines of each list in the state; `GET /dns/top` has more. */
 const SHOWN = 5;
@@ -89,4 +97,14 @@ function logTargets({ dnstap, json, dropped }: QueryLogStatus): QueryLogTarget[]
     const { target, isOpen, reason, written, dropped: lost } = sink;
     return [{ kind, target, open: isOpen, reason, written, dropped: lost + dropped.log }];
   });
+}
+
+export function delegationStatus({ zone, lookedMs, differences, unknown, asked }: DelegationState): DelegationStatus {
+  const lookedSecondsAgo = Math.round((Date.now() - lookedMs) / 1000);
+  const state = differences.length > 0 ? 'differs' : unknown.length > 0 ? 'unknown' : 'same';
+  return { zone, lookedSecondsAgo, state, differences, unknown, asked };
+}
+
+export function delegationProblems({ zone, differences }: DelegationStatus): string[] {
+  return differences.map((difference) => `delegation of ${zone}: ${difference}`);
 }

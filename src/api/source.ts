@@ -107,6 +107,8 @@ export interface Status {
   readonly problems: readonly string[];
   readonly sites: readonly SiteStatus[];
   readonly nameServers: readonly NameServerStatus[];
+  /** Of zones whose delegation is looked at, as far as it was already. */
+  readonly delegations: readonly DelegationStatus[];
 }
 
 export interface SiteStatus {
@@ -274,6 +276,18 @@ export interface TopCount {
   readonly perSecond: number;
   /** At most so much too high. */
   readonly errorPerSecond: number;
+}
+
+/** What the parent of a zone says of it, against what is served. */
+export interface DelegationStatus {
+  readonly zone: string;
+  readonly lookedSecondsAgo: number;
+  /** `unknown`: nobody could be asked, and nothing differs as far as is known. */
+  readonly state: 'same' | 'differs' | 'unknown';
+  readonly differences: readonly string[];
+  readonly unknown: readonly string[];
+  /** Servers of the parent that answered. */
+  readonly asked: readonly string[];
 }
 
 // Counters: all only grow while the process runs --------------------------------------------------

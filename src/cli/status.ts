@@ -1,6 +1,6 @@
 /** `portico status`: what runs, where traffic goes, what is wrong. */
 import type { LiveNameServer, LiveSite, LiveStatus } from '../api/live-status.ts';
-import type { DrainStatus, FloodStatus, TopCount } from '../api/source.ts';
+import type { DelegationStatus, DrainStatus, FloodStatus, TopCount } from '../api/source.ts';
 import { formatDuration } from '../config/units.ts';
 import { API_OPTION, callApi } from './api-client.ts';
 import { takePositionals } from './arguments.ts';
@@ -25,6 +25,7 @@ function statusLines(status: LiveStatus): string[] {
   const lines = [`${status.name}: epoch ${status.epoch}, up ${status.uptimeSeconds} s, Portico ${status.version}`];
   for (const site of status.sites) lines.push(...siteLines(site));
   for (const server of status.nameServers) lines.push(...nameServerLines(server));
+  for (const one of status.delegations) lines.push(delegationLine(one));
   lines.push(
     ...(status.problems.length === 0 ? ['no problems'] : status.problems.map((problem) => `PROBLEM: ${problem}`)),
   );
@@ -93,6 +94,15 @@ function nameServerLines(server: LiveNameServer): string[] {
   most('most queries from', clients);
   most('most names that do not exist below', nxdomainParents);
   return lines;
+}
+
+function delegationLine({ zone, state, differences, unknown, lookedSecondsAgo }: DelegationStatus): string {
+  const words = {
+    same: 'as the parent says',
+    differs: `DIFFERS: ${differences.join('; ')}`,
+    unknown: `not known (${unknown.join('; ')})`,
+  }[state];
+  return `delegation of ${zone}: ${words}, looked at ${lookedSecondsAgo} s ago`;
 }
 
 function siteLines(site: LiveSite): string[] {

@@ -1,5 +1,6 @@
 /** Complete values of the file to a `Config`. Only called when there is no error: what is missing here is our fault. */
 import { formatAddress } from '../net/address.ts';
+import { buildDelegation } from './build-delegation.ts';
 import { buildNameServer } from './build-name-server.ts';
 import { buildQueryLogs } from './build-query-logs.ts';
 import { ownTtlSeconds, recordsOf } from './check-records.ts';
@@ -47,6 +48,7 @@ export function buildConfig(values: FileValues, lineOf: (path: Path) => number):
     zones: entriesOf(dns.zones).map(([key, zone]) => buildZone(key, zone, lineOf)),
     dnsProtocol: buildProtocol(dns, given(values.state)),
     queryLog: buildQueryLogs(given(dns.log)),
+    delegation: buildDelegation(dns.delegation),
     transfers: buildTransfers(dns),
     networks: entriesOf(dns.networks).flatMap(([name, network]): NetworkEntry[] =>
       given(network.prefixes).map((prefix) => ({

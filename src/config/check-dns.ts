@@ -1,5 +1,6 @@
 /** Checks of name servers, networks and what names services have. Zones' records: `check-records.ts`. */
 import { formatAddress, formatPrefix, type Prefix } from '../net/address.ts';
+import { checkDelegation } from './build-delegation.ts';
 import { checkAnycast } from './check-anycast.ts';
 import { checkReference } from './check-machines.ts';
 import { checkQueryLog } from './check-query-log.ts';
@@ -18,6 +19,7 @@ export function checkDns(values: FileValues, report: Report): void {
   checkServers(values, report);
   checkAnycast(values, report);
   checkQueryLog(values, report);
+  checkDelegation(values, report);
   checkNetworks(values, report);
   checkTransfers(values, zones, report);
   const steered = checkServiceNames(values, zones, report);
@@ -138,13 +140,13 @@ function checkServiceNames(values: FileValues, zones: ReadonlySet<string>, repor
       const first = dnsName.split('.')[0];
       const remedy = nearest === null ? `add the zone ${parent} under dns.zones` : `did you mean ${first}.${nearest}?`;
       report.error(path, `${dnsName} is in none of the zones`, remedy);
-    } else checkDelegation(path, dnsName, zone, values, report);
+    } else checkCut(path, dnsName, zone, values, report);
   }
   return steered;
 }
 
 /** Below a delegation, others have the authority. */
-function checkDelegation(path: Path, dnsName: string, zone: string, values: FileValues, report: Report): void {
+function checkCut(path: Path, dnsName: string, zone: string, values: FileValues, report: Report): void {
   for (const [key, { records }] of entriesOf(values.dns?.zones)) {
     if (canonicalZone(key) !== zone) continue;
     for (const [owner, types] of entriesOf(records)) {

@@ -506,6 +506,15 @@ export interface QueryLogs {
   readonly json: JsonLog | null;
 }
 
+/** Who is asked what parents say of the zones. */
+export interface DelegationCheck {
+  readonly intervalMs: number;
+  /** Null: only zones with `parents` are looked at. */
+  readonly resolver: { readonly address: Address; readonly port: number } | null;
+  /** By zone. */
+  readonly parents: ReadonlyMap<string, readonly { readonly address: Address; readonly port: number }[]>;
+}
+
 export interface Config {
   readonly name: string;
   readonly sites: ReadonlyMap<string, Site>;
@@ -516,6 +525,8 @@ export interface Config {
   readonly zones: readonly Zone[];
   readonly dnsProtocol: DnsProtocol;
   readonly queryLog: QueryLogs;
+  /** Null: delegations are not looked at. */
+  readonly delegation: DelegationCheck | null;
   readonly transfers: Transfers;
   readonly networks: readonly NetworkEntry[];
   readonly locationFiles: LocationFiles;

@@ -18,6 +18,7 @@ import {
   readRecordData,
   readServerId,
 } from './readers.ts';
+import { delegationSchema } from './schema-delegation.ts';
 import { locationFilesShape } from './schema-locations.ts';
 import { nameServerSchema } from './schema-name-server.ts';
 import { isSigned, protocolShape } from './schema-protocol.ts';
@@ -372,6 +373,7 @@ function dnsSchema(build: SchemaBuilder) {
     defaultLocation: build.object(place.description, place.shape).optional(),
     ...protocolShape(build),
     log: queryLogSchema(build),
+    delegation: delegationSchema(build),
     ...transferShape(build),
     zones: build.names('zones by name', zoneSchema(build), null),
   });

@@ -13,6 +13,7 @@ import { compileZones } from '../serve/dns/zone-compile.ts';
 import { inNamespace } from '../serve/vip/netns.ts';
 import { type BackendRole, startBackend } from './backend-role.ts';
 import { type BalancerRole, startBalancer } from './balancer-role.ts';
+import { DelegationWatch } from './delegation-watch.ts';
 import { type DnsRole, startDns } from './dns-role.ts';
 import { KeptDrains } from './drains.ts';
 import { FloodWatch } from './flood-watch.ts';
@@ -68,6 +69,7 @@ export class Runtime {
   readonly orders: SteeringOrders;
   readonly load = new SiteLoad();
   readonly floods: FloodWatch;
+  readonly delegations: DelegationWatch;
   readonly startedMs = steadyMs();
   config: Config;
   readonly #options: RuntimeOptions;
@@ -93,6 +95,7 @@ export class Runtime {
     this.zoneHistory = new ZoneHistory(join(options.folders.state, 'zones', options.config.name), options.log);
     this.#drains = new KeptDrains(this.#stateFile('drains'), options.log);
     this.floods = new FloodWatch(options.log);
+    this.delegations = new DelegationWatch(options.log, () => [...this.nameServers.values()][0] ?? null);
     this.health = new HealthBook(steadyMs, (probe, observer, before, health) =>
       this.#onVerdict(probe, observer, before, health),
     );
@@ -318,6 +321,7 @@ export class Runtime {
   setConfig(config: Config): void {
     this.config = config;
     this.steering.setConfig(config);
+    this.delegations.setConfig(config);
     if (this.#has('dns')) this.orders.keep(config);
   }
 
@@ -483,6 +487,7 @@ export class Runtime {
     this.#closed = true;
     clearTimeout(this.#maintenance);
     clearInterval(this.#loadTimer);
+    this.delegations.close();
     await this.#applying;
     await this.#maintaining;
     const keeps = (role: { readonly adopted: boolean }): boolean => (keep === 'adopted' ? role.adopted : keep);

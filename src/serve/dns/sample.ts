@@ -213,6 +213,7 @@ export function testConfig(changes: Partial<Config> = {}): Config {
     locationFiles: { lists: [], city: null, country: null, asn: null },
     clients: null,
     queryLog: { dnstap: null, json: null },
+    delegation: null,
     transfers: testTransfers(),
     networks: [
       network('10.0.0.0/8', NEW_YORK),

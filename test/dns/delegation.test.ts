@@ -1,0 +1,177 @@
+/** Delegations as others tell them: Unbound is the parent, and the resolver that finds it; a name server of ours has the zone below. */
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { after, before, test } from 'node:test';
+import type { Config } from '../../src/config/model.ts';
+import { type DelegationFinding, lookAtDelegation } from '../../src/fleet/delegation-look.ts';
+import { DelegationWatch } from '../../src/fleet/delegation-watch.ts';
+import { address, testConfig } from '../../src/serve/dns/sample.ts';
+import type { DnsServer } from '../../src/serve/dns/server.ts';
+import { parseName, ROOT_NAME } from '../../src/serve/dns/wire/name.ts';
+import { startServer } from './fixture.ts';
+
+// Port 53 of an address that is this process's own.
+const PARENT = `127.66.${(process.pid >> 8) & 0xff}.${process.pid & 0xff}`;
+const folder = mkdtempSync(join(tmpdir(), 'portico-delegation-'));
+const closers: (() => Promise<void>)[] = [];
+let unbound: ChildProcess;
+let own: { server: DnsServer; port: number };
+
+const GOOD = `
+example NS ns1.example
+example NS ns2.example
+ns1.example A 192.0.2.53
+ns1.example AAAA 2001:db8::53
+ns2.example A 198.51.100.53
+`;
+
+function writeZone(delegation: string): string {
+  const file = join(folder, 'test.zone');
+  writeFileSync(
+    file,
+    `$ORIGIN test.\n$TTL 60\n@ SOA ns hostmaster 1 3600 900 86400 60\n@ NS ns\nns A ${PARENT}\n${delegation}`,
+  );
+  return file;
+}
+
+async function startUnbound(): Promise<ChildProcess> {
+  const file = join(folder, 'unbound.conf');
+  const lines = [
+    'server:',
+    `  interface: ${PARENT}@53`,
+    '  do-daemonize: no',
+    '  username: ""',
+    '  chroot: ""',
+    '  pidfile: ""',
+    `  directory: "${folder}"`,
+    '  use-syslog: no',
+    '  logfile: ""',
+    '  verbosity: 1',
+    '  module-config: "iterator"',
+    '  local-zone: "test." nodefault',
+    '  do-ip6: no',
+    '  num-threads: 1',
+    'remote-control:',
+    '  control-enable: no',
+    'auth-zone:',
+    '  name: "test"',
+    `  zonefile: "${join(folder, 'test.zone')}"`,
+    '  for-downstream: yes',
+    '  for-upstream: no',
+    '  fallback-enabled: no',
+  ];
+  writeFileSync(file, `${lines.join('\n')}\n`);
+  const child = spawn('unbound', ['-d', '-c', file], { stdio: ['ignore', 'ignore', 'pipe'] });
+  await new Promise<void>((resolve, reject) => {
+    const told: string[] = [];
+    createInterface({ input: child.stderr }).on('line', (line) => {
+      told.push(line);
+      if (line.includes('start of service')) resolve();
+    });
+    child.once('error', reject);
+    child.once('exit', () => reject(new Error(told.join('\n'))));
+  });
+  return child;
+}
+
+async function endUnbound(): Promise<void> {
+  if (unbound.exitCode !== null || unbound.signalCode !== null) return;
+  const ended = new Promise((resolve) => unbound.once('exit', resolve));
+  unbound.kill();
+  await ended;
+}
+
+async function delegate(delegation: string): Promise<void> {
+  await endUnbound();
+  writeZone(delegation);
+  unbound = await startUnbound();
+}
+
+before(async () => {
+  writeZone(GOOD);
+  unbound = await startUnbound();
+  own = await startServer();
+  closers.push(() => own.server.stop(), endUnbound);
+});
+
+after(async () => {
+  for (const close of closers) await close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const parent = { address: address(PARENT), port: 53 };
+
+function look(options: { parents?: (typeof parent)[] | null; resolver?: typeof parent | null } = {}) {
+  const parsed = parseName('example.test', ROOT_NAME);
+  assert.ok(parsed.ok);
+  const here = { address: address('127.0.0.1'), port: own.port };
+  return lookAtDelegation(parsed.name, { netns: null, own: here, parents: [parent], resolver: null, ...options });
+}
+
+function assertFinding(finding: DelegationFinding, ...wanted: RegExp[]): void {
+  assert.equal(finding.differences.length, wanted.length, JSON.stringify(finding));
+  for (const [index, pattern] of wanted.entries()) assert.match(finding.differences[index] as string, pattern);
+}
+
+test('a parent that says what is served differs in nothing, asked by its address or found by a resolver', async () => {
+  const nothing = { differences: [], unknown: [], asked: [PARENT] };
+  assert.deepEqual(await look(), nothing);
+  assert.deepEqual(await look({ parents: null, resolver: parent }), nothing);
+});
+
+test('what a parent says otherwise is told, and a parent that does not answer is not taken for one that differs', async () => {
+  await delegate(`
+example NS ns1.example
+example NS ns9.elsewhere.test.
+example DS 60485 13 2 ${'ab'.repeat(32)}
+ns1.example A 192.0.2.54
+`);
+  const silent = { address: address('127.66.255.255'), port: 53 };
+  const finding = await look({ parents: [silent, parent] });
+  assertFinding(
+    finding,
+    /^the parent names ns9\.elsewhere\.test as name server/,
+    /^the zone names ns2\.example\.test as name server/,
+    /glue for ns1\.example\.test is 192\.0\.2\.54, the zone has 192\.0\.2\.53, 2001:db8::53/,
+    /the parent has a DS, the zone is not signed/,
+  );
+  assert.match(finding.unknown.join(), /^127\.66\.255\.255: /);
+  await delegate('other A 192.0.2.1\n');
+  assertFinding(await look(), /^the parent answers NXDOMAIN about example\.test \(says /);
+});
+
+test('the watch tells a difference once, and when it is over', async () => {
+  await delegate(GOOD.replace('198.51.100.53', '198.51.100.54'));
+  const said: string[] = [];
+  const note = (_fields: object, message: string): void => void said.push(message);
+  const listen = [{ address: address('127.0.0.1'), port: own.port }];
+  const config: Config = testConfig({
+    nameServers: new Map([['ns1', { name: 'ns1', listen, anycast: null }]]),
+    delegation: { intervalMs: 3_600_000, resolver: null, parents: new Map([['example.test', [parent]]]) },
+  });
+  const log = { info: note, warn: note, error: note };
+  const watch = new DelegationWatch(log, () => ({ name: 'ns1', machine: { netns: null } }));
+  watch.setConfig(config);
+  await watch.lookAtAll();
+  await watch.lookAtAll();
+  assert.equal(said.length, 1);
+  assert.match(said[0] as string, /^delegation of example\.test: the parent's glue for ns2/);
+  assert.deepEqual(
+    watch.states.map(({ zone }) => zone),
+    ['example.test'],
+  );
+  await endUnbound();
+  await watch.lookAtAll();
+  assert.match(said[1] as string, /cannot be looked at whole/);
+  assert.equal(watch.states[0]?.differences.length, 1, 'silence makes nothing right');
+  await delegate(GOOD);
+  await watch.lookAtAll();
+  assert.match(said[2] as string, /the parent says what is served/);
+  watch.setConfig({ ...config, delegation: null });
+  assert.deepEqual(watch.states, []);
+  watch.close();
+});
