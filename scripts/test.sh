@@ -13,6 +13,7 @@ done
 status=0
 scripts/setup.sh || status=$?
 if [ "$status" -ne 0 ] && [ "$status" -ne 2 ]; then exit "$status"; fi
+if [ $# -gt 0 ]; then scripts/setup-zonemaster.sh; fi
 scripts/check.sh --no-tests
 . scripts/node.sh
 find_node .
