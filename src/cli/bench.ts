@@ -5,6 +5,7 @@ import { type Command, CommandError, printJson, UsageError } from './command.ts'
 const SUBJECTS = {
   vip: () => import('../../bench/vip.ts'),
   tables: () => import('../../bench/tables.ts'),
+  prefixes: () => import('../../bench/prefixes.ts'),
   scale: () => import('../../bench/scale.ts'),
   dns: () => import('../../bench/dns.ts'),
 } as const;

@@ -74,9 +74,14 @@ function describeConfig(config: Config): object {
       })),
     })),
     zones: config.zones.map((zone) => ({ name: zone.name, serial: zone.serial, records: countRecords(zone) })),
-    networks: config.networks.length,
+    networks: countNetworks(config),
     paths: listMtuPaths(config),
   };
+}
+
+/** With those of lists. */
+function countNetworks({ networks, clients }: Config): number {
+  return clients?.entries?.lineOf.length ?? networks.length;
 }
 
 function renderResult(result: ParseResult): string {
@@ -118,7 +123,7 @@ function renderConfig(config: Config): string {
   const servers = [...config.nameServers.keys()];
   if (servers.length > 0)
     lines.push(
-      `  ${renderNames('name server', servers)}; ${count(config.networks.length, 'network prefix', 'network prefixes')}`,
+      `  ${renderNames('name server', servers)}; ${count(countNetworks(config), 'network prefix', 'network prefixes')}`,
     );
   return `${lines.join('\n')}\n`;
 }
