@@ -36,9 +36,22 @@ export interface LayeredGroup {
   readonly demand: number;
 }
 
+/** The last of each: laying pins over a million prefixes takes a second. */
+const kept = new WeakMap<ClientPlaces, { readonly key: string; readonly layers: LayeredClients }>();
+
 export function layerClients(clients: ClientPlaces, config: Config): LayeredClients {
   const { pins } = config.steeringState;
   const cuts = cutUnits(config, clients);
+  const pinTexts = pins.map(({ prefix, ...pin }) => [pin, prefix === null ? null : formatPrefix(prefix)]);
+  const key = JSON.stringify([pinTexts, cuts.map(({ prefix, share }) => [formatPrefix(prefix), share])]);
+  const known = kept.get(clients);
+  if (known?.key === key) return known.layers;
+  const layers = makeLayers(clients, pins, cuts);
+  kept.set(clients, { key, layers });
+  return layers;
+}
+
+function makeLayers(clients: ClientPlaces, pins: readonly SteeringPin[], cuts: readonly UnitCut[]): LayeredClients {
   if (pins.length === 0 && cuts.length === 0) {
     return { ground: clients, of: clients.groups.map((group) => layered(group, [], null)) };
   }
@@ -106,10 +119,15 @@ function pinnedPrefixes(pins: readonly SteeringPin[]): { prefix: Prefix; pins: S
 /** Units that are too large for one site and wide enough to be cut. */
 export function cutUnits(config: Config, { groups }: ClientPlaces): UnitCut[] {
   if (![...config.services.values()].some(({ policy }) => hasWeights(policy))) return [];
-  const units = new Set(groups.flatMap(({ entry }) => (entry === null ? [] : [entry])));
-  let total = 0;
-  for (const { demand } of units) total += demand ?? 0;
-  return [...units].flatMap((entry) => cutUnit(entry, total, config.steering.splitShare));
+  const units = demandEntries(groups);
+  const total = units.reduce((sum, { demand }) => sum + (demand ?? 0), 0);
+  return units.flatMap((entry) => cutUnit(entry, total, config.steering.splitShare));
+}
+
+/** Entries of the operator's lists with a demand of their own. */
+export function demandEntries(groups: readonly ClientGroup[]): NetworkEntry[] {
+  const entries = groups.flatMap(({ entry }) => (entry === null || entry.demand === null ? [] : [entry]));
+  return [...new Set(entries)];
 }
 
 function cutUnit({ prefix, demand }: NetworkEntry, total: number, splitShare: number): UnitCut[] {

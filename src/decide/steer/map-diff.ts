@@ -3,6 +3,8 @@ import type { Config } from '../../config/model.ts';
 import { formatPrefix } from '../../net/address.ts';
 import { flattenPrefixes, PrefixColumns, wordsOf } from '../../net/address-segments.ts';
 import { lookupPrefix, NO_VALUE, type PrefixMap, prefixScope, prefixValue } from '../../net/prefix-map.ts';
+import { clientsOf } from './clients.ts';
+import { demandEntries } from './layers.ts';
 import { CALM_VIEW } from './nearest.ts';
 import { choices } from './plan.ts';
 import type { ServiceSteering } from './policy.ts';
@@ -171,8 +173,8 @@ class DemandRow {
   readonly prefixes: string[] = [];
   readonly #columns = { 4: new PrefixColumns(4), 6: new PrefixColumns(6) };
 
-  constructor({ networks }: Config) {
-    for (const { prefix, demand } of networks) {
+  constructor(config: Config) {
+    for (const { prefix, demand } of demandEntries(clientsOf(config).groups)) {
       if (demand === null) continue;
       this.total += demand;
       const unit = this.prefixes.push(formatPrefix(prefix)) - 1;
