@@ -25,6 +25,8 @@ command:unbound|unbound|is the recursive resolver of the lab
 command:dig|bind9-dnsutils dnsutils|asks the DNS server in tests
 command:kdig|knot-dnsutils|asks the DNS server in tests, in other words than dig
 command:knotd|knot|is the secondary name server in tests
+command:delv|bind9-dnsutils dnsutils|checks signatures of the DNS server in tests
+command:drill|ldnsutils|checks signatures of the DNS server in tests
 command:fstrm_capture|fstrm-bin|receives query logs in tests
 command:dnstap-ldns|dnstap-ldns|reads query logs in tests
 command:curl|curl|is the HTTP client of the lab
