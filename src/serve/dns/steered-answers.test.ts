@@ -10,6 +10,7 @@ import { signableSets } from './dnssec/signed-zone.ts';
 import { createSigningCounters } from './dnssec/signing-counters.ts';
 import { DRAWS_BYTES } from './draws.ts';
 import { type Asker, MAX_UDP_BYTES } from './exchange.ts';
+import { REASONS } from './ready-rows.ts';
 import { address, mutableView, service, testConfig } from './sample.ts';
 import { compileServed, type Served, signingOf } from './served.ts';
 import { SteeredAnswers } from './steered-answers.ts';
@@ -84,6 +85,7 @@ function compareWays(context: TestContext, isSigned: boolean): void {
   const roll = dice(seed);
   const view = mutableView();
   const base = testConfig();
+  const sites = [...base.sites.keys()];
   const made = (name: string, vips: Record<string, string[]>, policy: Service['policy']): Service => {
     const https = { alpn: ['h2', 'h3'], port: 8443 };
     return { ...service(name, `${name}.example.test`, vips), https, policy };
@@ -124,7 +126,6 @@ function compareWays(context: TestContext, isSigned: boolean): void {
     if (signing !== null && signatures.length === 0) {
       // All that will come, so that both have the same.
       for (let combination = 0; combination < 64; combination++) {
-        const sites = ['eu', 'us', 'jp'];
         view.down.clear();
         view.full.clear();
         for (const [i, site] of sites.entries()) if ((combination & (1 << i)) !== 0) view.down.add(site);
@@ -139,7 +140,7 @@ function compareWays(context: TestContext, isSigned: boolean): void {
   });
   const answerer = new Answerer(theirs.sources);
   answerer.signing = theirs.signing;
-  const steered = new SteeredAnswers(ours.sources, ours.signing);
+  const steered = new SteeredAnswers(ours.sources, ours.signing, (_, site) => sites.indexOf(site));
   const region = new Uint8Array(8192);
   const dataView = new DataView(region.buffer);
   const expected = new Uint8Array(MAX_UDP_BYTES);
@@ -148,9 +149,9 @@ function compareWays(context: TestContext, isSigned: boolean): void {
   let signed = 0;
   for (let turn = 0; turn < QUERIES; turn++) {
     if (turn % 1000 === 0) {
-      for (const sites of [view.down, view.full]) {
-        sites.clear();
-        for (const site of ['eu', 'us', 'jp']) if (roll(5) === 0) sites.add(site);
+      for (const set of [view.down, view.full]) {
+        set.clear();
+        for (const site of sites) if (roll(5) === 0) set.add(site);
       }
     }
     const query = randomQuery(roll);
@@ -158,6 +159,7 @@ function compareWays(context: TestContext, isSigned: boolean): void {
     const asker: Asker = { client, transport: 'udp', nowMs: turn * 10, keepaliveTenths: 0 };
     region.fill(turn, start + query.length, start + query.length + 8);
     region.set(query, start);
+    steered.refresh();
     if (!steered.find(region, dataView, start, query.length, asker)) continue;
     short++;
     const length = steered.write(region, dataView, out);
@@ -168,9 +170,9 @@ function compareWays(context: TestContext, isSigned: boolean): void {
     const { facts } = answerer;
     assert.equal(steered.subject, facts.subject);
     assert.equal(facts.kind, 'positive');
-    assert.equal(steered.site, facts.site);
+    assert.equal(sites[steered.site], facts.steered?.steering.sites[facts.site]);
     assert.equal(steered.entries[steered.entry].steered.service, facts.steered?.service);
-    assert.equal(steered.reason, facts.reason);
+    assert.equal(REASONS[steered.reasonIndex], facts.reason);
     assert.equal(steered.hasSubnet, facts.query.hasEdns && facts.query.hasSubnet);
     assert.equal(steered.hasEdns, facts.query.hasEdns);
     if (isSigned && facts.query.isDnssecOk) signed++;

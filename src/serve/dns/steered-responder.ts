@@ -4,15 +4,14 @@ import type { DnsCounters } from './counters.ts';
 import type { Asker } from './exchange.ts';
 import type { QueryRecorder } from './query-log/ring.ts';
 import type { RateLimiter, Verdict } from './rate-limit.ts';
-import type { SiteLayout } from './shared-view.ts';
+import { REASONS } from './ready-rows.ts';
 import type { SteeredAnswers } from './steered-answers.ts';
 
 /** Places in `#counts`; the first three are the types. */
 const EDNS = 3;
 const ECS = 4;
-const FREE = 5;
-const FULL = 6;
-const STATIC = 7;
+/** Of the first of `REASONS`. */
+const CHOSEN = 5;
 /** Of the first kind of policy. */
 const POLICIES = 8;
 
@@ -24,27 +23,17 @@ export class SteeredResponder {
   readonly #recorder: QueryRecorder;
   /** By entry of `SteeredAnswers`. */
   readonly #policies: Uint8Array;
-  readonly #siteNumbers: readonly Int32Array[];
+  /** By the numbers that `SteeredAnswers.site` tells. */
   readonly #siteAnswers: Float64Array;
   /** Since they were last counted. */
   readonly #counts = new Uint32Array(POLICIES + POLICY_KINDS.length);
 
-  constructor(
-    answers: SteeredAnswers,
-    limiter: RateLimiter,
-    recorder: QueryRecorder,
-    layout: SiteLayout,
-    siteAnswers: Float64Array,
-  ) {
+  constructor(answers: SteeredAnswers, limiter: RateLimiter, recorder: QueryRecorder, siteAnswers: Float64Array) {
     this.#answers = answers;
     this.#limiter = limiter;
     this.#recorder = recorder;
     this.#siteAnswers = siteAnswers;
-    const steerings = answers.entries.map(({ steered }) => steered.steering);
-    this.#policies = Uint8Array.from(steerings, ({ policy }) => POLICY_KINDS.indexOf(policy));
-    this.#siteNumbers = steerings.map(({ service, sites }) =>
-      Int32Array.from(sites, (site) => layout.numberOf(service, site)),
-    );
+    this.#policies = Uint8Array.from(answers.entries, ({ steered }) => POLICY_KINDS.indexOf(steered.steering.policy));
   }
 
   /**
@@ -88,10 +77,15 @@ export class SteeredResponder {
     counts[answers.typeIndex]++;
     if (answers.hasEdns) counts[EDNS]++;
     if (answers.hasSubnet) counts[ECS]++;
-    counts[answers.reason === 'free' ? FREE : answers.reason === 'full' ? FULL : STATIC]++;
+    counts[CHOSEN + answers.reasonIndex]++;
     counts[POLICIES + this.#policies[answers.entry]]++;
-    this.#siteAnswers[this.#siteNumbers[answers.entry][answers.site]]++;
+    this.#siteAnswers[answers.site]++;
     return sent;
+  }
+
+  /** Takes notice of health, before each batch. */
+  refresh(): void {
+    this.#answers.refresh();
   }
 
   /** Brings what was answered into the counters, after each batch. */
@@ -106,9 +100,7 @@ export class SteeredResponder {
     counters.types.https += counts[2];
     counters.edns += counts[EDNS];
     counters.ecs += counts[ECS];
-    counters.choices.free += counts[FREE];
-    counters.choices.full += counts[FULL];
-    counters.choices.static += counts[STATIC];
+    for (const [index, reason] of REASONS.entries()) counters.choices[reason] += counts[CHOSEN + index];
     for (const [index, kind] of POLICY_KINDS.entries()) counters.policies[kind] += counts[POLICIES + index];
     counts.fill(0);
   }

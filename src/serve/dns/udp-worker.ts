@@ -67,8 +67,9 @@ class UdpWorker {
     const signing = signingOf(start.served, compiled.sources.zones, this.#counters.dnssec);
     answerer.signing = signing;
     const recorder = new QueryRecorder(start.ring);
-    const steered = new SteeredAnswers(compiled.sources, signing);
-    this.#steered = new SteeredResponder(steered, limiter, recorder, layout, siteAnswers);
+    const numberOf = (service: string, site: string) => layout.numberOf(service, site);
+    const steered = new SteeredAnswers(compiled.sources, signing, numberOf);
+    this.#steered = new SteeredResponder(steered, limiter, recorder, siteAnswers);
     this.#responder = new Responder(answerer, limiter, this.#counters, recorder, countSite);
     for (const { family } of start.sockets) {
       if (!this.#batches.has(family)) this.#batches.set(family, new DatagramBatch(family));
@@ -101,6 +102,7 @@ class UdpWorker {
       if (batch === undefined) throw new Error(`no batch for IPv${family}`);
       const received = batch.receive(fd);
       if (received === 0) continue;
+      this.#steered.refresh();
       this.#asker.nowMs = Date.now();
       this.#asker.listener = listener;
       for (let i = 0; i < received; i++) this.#answer(batch, i);

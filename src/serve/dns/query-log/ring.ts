@@ -73,6 +73,11 @@ const IPV6_BIT = 1 << 4;
 const REASON_SHIFT = 5;
 const RCODE_SHIFT = 8;
 
+/** Some 600 exchanges between two looks of the reader. */
+const STATISTICS_ROOM_BYTES = 64 * 1024;
+/** Without room, so many are not looked at before there is the next try. */
+const BURST_SKIP = 64;
+
 /** For statistics name, type and client subnet are of interest: nearly always in the first bytes. */
 const STATISTICS_BYTES = 512;
 /** Longer ones are copied by the engine, which costs an object but then less a byte. */
@@ -189,9 +194,12 @@ export class QueryRecorder {
     this.#statisticsIn -= passed;
     if (this.#statisticsIn <= 0) {
       this.#weight = this.#statisticsIn = Math.max(1, control[STATISTICS_EVERY]);
-      // Beyond half of the room logs only: statistics can do without.
-      if (this.#hasRoom(this.#mask >> 1)) wanted = WANTED.statistics;
-      else Atomics.add(control, DROPPED_STATISTICS, 1);
+      // Beyond a small part of the room logs only: a burst after silence must not be looked at as closely as what was before.
+      if (this.#hasRoom(this.#mask + 1 - STATISTICS_ROOM_BYTES)) wanted = WANTED.statistics;
+      else {
+        Atomics.add(control, DROPPED_STATISTICS, BURST_SKIP);
+        this.#statisticsIn *= BURST_SKIP;
+      }
     }
     let next = this.#statisticsIn;
     if (control[DNSTAP_EVERY] !== 0) {
