@@ -5,6 +5,8 @@ import { cpus, release } from 'node:os';
 export interface BenchOptions {
   /** Fewer cases and turns, for CI: checks that all works, not how fast. */
   readonly quick: boolean;
+  /** `vip`: only cases of whose name this is a part, and what is measured in turns with them. */
+  readonly only?: string;
   /** Told what runs now, for people who wait. */
   readonly progress?: (text: string) => void;
 }

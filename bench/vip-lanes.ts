@@ -49,8 +49,8 @@ export function lane(other: Partial<Lane>): Lane {
   return { ...STABLE, ...other };
 }
 
-/** `flows`: from few to most. */
-export function listScenes(flows: readonly number[]): Scene[] {
+/** `flows`: from few to most. `only`: groups with a lane of whose name this is a part. */
+export function listScenes(flows: readonly number[], only = ''): Scene[] {
   const most = flows[flows.length - 1];
   const scenes: Scene[] = [];
   for (const family of [4, 6] as const) {
@@ -66,7 +66,9 @@ export function listScenes(flows: readonly number[]): Scene[] {
       ];
       const fewFlows = fewer.flatMap((count) => both.map((other) => ({ ...all, ...other, flows: count })));
       const flood = [all, ...both.map((other) => ({ ...all, ...other, kind: 'new' as const }))];
-      scenes.push({ family, protocol, groups: [tracking, fewFlows, listPlain(all), flood] });
+      const groups = [tracking, fewFlows, listPlain(all), flood];
+      const wanted = groups.filter((lanes) => lanes.some((one) => nameOf(one).includes(only)));
+      if (wanted.length > 0) scenes.push({ family, protocol, groups: wanted });
     }
   }
   return scenes;

@@ -65,6 +65,7 @@ static __always_inline enum outcome ask_table(struct packet *packet, const struc
 	struct question *asked = find_question();
 	__u32 outcome;
 
+	fetch_early(first_bucket_of(h1, all->bucket_mask));
 	if (!asked)
 		return OUTCOME_NO_BACKEND; /* never */
 	asked->h1 = h1;

@@ -69,8 +69,8 @@ export function flowLabelOf(hash: FlowHash): number {
 
 /** Where the connection table keeps the flow. `salt`: of the service; `generation`: of the slot. */
 export function placesOf(hash: FlowHash, salt: number, generation: number, bucketMask: number): FlowPlaces {
-  const firstBucket = (hash.secondLow & bucketMask) >>> 0;
-  let secondBucket = (hash.firstLow & bucketMask) >>> 0;
+  const firstBucket = (hash.firstLow & bucketMask) >>> 0;
+  let secondBucket = (hash.secondLow & bucketMask) >>> 0;
   if (secondBucket === firstBucket) secondBucket = (secondBucket ^ 1) >>> 0;
   const mix = BigInt.asUintN(64, ((BigInt(salt) << 16n) | BigInt(generation)) * 0x9e3779b97f4a7c15n);
   const mixLow = Number(mix & 0xffffffffn);
