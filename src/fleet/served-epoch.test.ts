@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Config } from '../config/model.ts';
-import { record, testConfig, testProtocol, zone } from '../serve/dns/sample.ts';
+import { hostPrefix } from '../net/address.ts';
+import { address, record, testConfig, testProtocol, zone } from '../serve/dns/sample.ts';
 import { servedEpoch } from './served-epoch.ts';
 
 test('configurations that serve the same have the same epoch, whatever is the machine’s own', () => {
@@ -19,6 +20,27 @@ test('configurations that serve the same have the same epoch, whatever is the ma
   for (const changes of own) assert.equal(servedEpoch(testConfig(changes)), epoch, JSON.stringify(changes));
   const moved = config.zones.map((one) => ({ ...one, records: one.records.map((each) => ({ ...each, line: 99 })) }));
   assert.equal(servedEpoch({ ...config, zones: moved }), epoch);
+});
+
+test('pins and assignments count, their order does not, and neither does a serial that each server counts', () => {
+  const prefix = hostPrefix(address('192.0.2.1'));
+  const pins = [
+    { prefix, service: null, site: 'eu', untilMs: null },
+    { prefix: null, service: 'www', site: 'us', untilMs: 5 },
+  ];
+  const parts = (...units: string[]) =>
+    new Map([['www', new Map([['0', new Map(units.map((unit) => [unit, ['a']]))]])]]);
+  const epochOf = (state: object) =>
+    servedEpoch(testConfig({ steeringState: { pins: [], assignments: new Map(), ...state } }));
+  assert.equal(epochOf({ pins }), epochOf({ pins: [...pins].reverse() }));
+  assert.notEqual(epochOf({ pins }), epochOf({ pins: pins.slice(1) }));
+  assert.equal(epochOf({ assignments: parts('x', 'y') }), epochOf({ assignments: parts('y', 'x') }));
+  assert.notEqual(epochOf({ assignments: parts('x', 'y') }), epochOf({ assignments: parts('x') }));
+  const config = testConfig();
+  const withSerial = (serial: number, isSerialCounted: boolean) =>
+    servedEpoch({ ...config, zones: config.zones.map((one) => ({ ...one, serial, isSerialCounted })) });
+  assert.equal(withSerial(1, true), withSerial(2, true));
+  assert.notEqual(withSerial(1, false), withSerial(2, false));
 });
 
 test('every change of what is served changes the epoch', () => {

@@ -4,6 +4,7 @@
  */
 import { createHash, type Hash } from 'node:crypto';
 import type { Config } from '../config/model.ts';
+import { formatPrefix } from '../net/address.ts';
 
 /** Of the machine or the process, not of what is served. */
 const NOT_SERVED: ReadonlySet<string> = new Set([
@@ -13,9 +14,10 @@ const NOT_SERVED: ReadonlySet<string> = new Set([
   'queryLog',
   'delegation',
   'transfers',
+  'locationFiles',
 ]);
 /** Where something stands in a file, and what was made of other values. */
-const NOT_VALUES: ReadonlySet<string> = new Set(['line', 'column', 'maps', 'cookies']);
+const NOT_VALUES: ReadonlySet<string> = new Set(['line', 'column', 'maps', 'cookies', 'workers', 'keyFolder']);
 
 const EPOCH_DIGITS = 12;
 
@@ -25,9 +27,20 @@ export function servedEpoch(config: Config): string {
   for (const [key, value] of Object.entries(config)) {
     if (NOT_SERVED.has(key)) continue;
     writer.text(key);
-    writer.value(value, 0);
+    writer.value(key === 'steeringState' ? inOneOrder(config.steeringState) : value, 0);
   }
   return writer.digest().slice(0, EPOCH_DIGITS);
+}
+
+/** In which order pins were given, and assignments were read again, says nothing. */
+function inOneOrder({ pins, assignments }: Config['steeringState']): unknown {
+  const sorted = (value: unknown): unknown => {
+    if (!(value instanceof Map)) return value;
+    const entries = [...(value as Map<string, unknown>)].sort(([a], [b]) => (a < b ? -1 : 1));
+    return new Map(entries.map(([key, one]) => [key, sorted(one)]));
+  };
+  const texts = pins.map(({ prefix, ...pin }) => JSON.stringify({ prefix: prefix && formatPrefix(prefix), ...pin }));
+  return { pins: texts.sort(), assignments: sorted(assignments) };
 }
 
 const BUFFER_BYTES = 64 * 1024;
@@ -106,8 +119,10 @@ class HashWriter {
 
   #object(value: object, depth: number): void {
     this.#head(TAG.object, 0);
+    // Each server counts for itself then.
+    const hasOwnSerial = 'isSerialCounted' in value && value.isSerialCounted === true;
     for (const key in value) {
-      if (NOT_VALUES.has(key)) continue;
+      if (NOT_VALUES.has(key) || (hasOwnSerial && key === 'serial')) continue;
       this.#key(key);
       this.value((value as Record<string, unknown>)[key], depth + 1);
     }

@@ -13,6 +13,7 @@ import { address, testConfig } from '../../src/serve/dns/sample.ts';
 import type { DnsServer } from '../../src/serve/dns/server.ts';
 import { parseName, ROOT_NAME } from '../../src/serve/dns/wire/name.ts';
 import { startServer } from './fixture.ts';
+import { dsLine, startSigned } from './signed-fixture.ts';
 
 // Port 53 of an address that is this process's own.
 const PARENT = `127.66.${(process.pid >> 8) & 0xff}.${process.pid & 0xff}`;
@@ -105,7 +106,9 @@ after(async () => {
 
 const parent = { address: address(PARENT), port: 53 };
 
-function look(options: { parents?: (typeof parent)[] | null; resolver?: typeof parent | null } = {}) {
+function look(
+  options: { parents?: (typeof parent)[] | null; resolver?: typeof parent | null; own?: typeof parent } = {},
+) {
   const parsed = parseName('example.test', ROOT_NAME);
   assert.ok(parsed.ok);
   const here = { address: address('127.0.0.1'), port: own.port };
@@ -142,6 +145,22 @@ ns1.example A 192.0.2.54
   assert.match(finding.unknown.join(), /^127\.66\.255\.255: /);
   await delegate('other A 192.0.2.1\n');
   assertFinding(await look(), /^the parent answers NXDOMAIN about example\.test \(says /);
+});
+
+test('the keys of a signed zone are held against the DS records of its parent', async () => {
+  const signed = await startSigned();
+  try {
+    const ds = dsLine('example.test', signed.keysOf('example.test').active);
+    const here = { address: address('127.0.0.1'), port: signed.port };
+    await delegate(`${GOOD}${ds}\n`);
+    assertFinding(await look({ own: here }));
+    await delegate(`${GOOD}${ds.slice(0, -2)}${ds.endsWith('00') ? '01' : '00'}\n`);
+    assertFinding(await look({ own: here }), /no DS of the parent fits a key/);
+    await delegate(GOOD);
+    assertFinding(await look({ own: here }), /the zone is signed, the parent has no DS/);
+  } finally {
+    await signed.stop();
+  }
 });
 
 test('the watch tells a difference once, and when it is over', async () => {

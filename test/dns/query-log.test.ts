@@ -1,6 +1,7 @@
 /** The query log, read by others' programs: fstrm_capture (the receiver of Frame Streams' own library) and dnstap-ldns. */
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -10,7 +11,7 @@ import { after, test } from 'node:test';
 import type { QueryLogs } from '../../src/config/model.ts';
 import { hostPrefix } from '../../src/net/address.ts';
 import { CONTROL, controlFrame, DNSTAP_CONTENT } from '../../src/serve/dns/query-log/frame-stream.ts';
-import { address, testConfig } from '../../src/serve/dns/sample.ts';
+import { address, testConfig, testProtocol } from '../../src/serve/dns/sample.ts';
 import { encodeQuery } from '../../src/serve/dns/wire/message.ts';
 import { parseName, ROOT_NAME } from '../../src/serve/dns/wire/name.ts';
 import { CLASS, RECORD_TYPE } from '../../src/serve/dns/wire/numbers.ts';
@@ -39,11 +40,20 @@ async function until(what: string, isSo: () => boolean, limitMs = 5000): Promise
   }
 }
 
-async function ask(port: number, name: string): Promise<void> {
+function queryFor(name: string, type: number): Uint8Array {
   const parsed = parseName(name, ROOT_NAME);
   assert.ok(parsed.ok);
-  const query = encodeQuery(1, { name: parsed.name, type: RECORD_TYPE.TXT, class: CLASS.IN }, null);
-  assert.ok((await exchange(port, query)) !== null);
+  return encodeQuery(1, { name: parsed.name, type, class: CLASS.IN }, null);
+}
+
+async function ask(port: number, name: string): Promise<void> {
+  assert.ok((await exchange(port, queryFor(name, RECORD_TYPE.TXT))) !== null);
+}
+
+async function send(port: number, name: string, type: number): Promise<void> {
+  const socket = createSocket('udp4');
+  await new Promise<void>((resolve) => socket.send(queryFor(name, type), port, '127.0.0.1', () => resolve()));
+  socket.close();
 }
 
 /** The real receiver; it makes the socket. */
@@ -235,6 +245,52 @@ test('JSON lines hold all of the codes and clients that are asked for, and say w
     [client?.name, client?.rcode, client?.why, client?.client],
     ['gone.example.test.', 'NXDOMAIN', 'client', '::1'],
   );
+});
+
+test('queries that the rate limit leaves without an answer are logged as such, steered names and others', async () => {
+  const own = join(folder, 'limited');
+  const json = { folder: own, every: 1, rcodes: [], clients: [], maxBytes: 2 ** 20, keep: 1 };
+  const rateLimit = { perSecond: 2, provedPerSecond: 10_000, slip: 0, exempt: [] };
+  const config = testConfig({ queryLog: { dnstap: null, json }, dnsProtocol: testProtocol({ rateLimit }) });
+  const { server, port } = await startServer({ config });
+  const names = ['www.example.test', 'static.example.test'];
+  for (let i = 0; i < 10; i++) for (const name of names) await send(port, name, RECORD_TYPE.A);
+  await until('all have come', () => server.counters.queries.udp === 20);
+  await server.stop();
+  const { limited } = server.counters.dropped;
+  const lines = readFileSync(join(own, 'ns-test.jsonl'), 'utf8').trimEnd().split('\n');
+  const all = lines.map((line) => JSON.parse(line) as { name: string; rcode: string | null; answerBytes: number });
+  assert.equal(all.length, 20);
+  const dropped = all.filter(({ rcode }) => rcode === null);
+  assert.ok(limited >= 10 && dropped.length === limited, `${limited} dropped, ${dropped.length} logged`);
+  for (const name of names)
+    assert.ok(
+      dropped.some((one) => one.name === `${name}.` && one.answerBytes === 0),
+      name,
+    );
+});
+
+test('logs begin, change and end with the configuration, and lose nothing by that', async () => {
+  const [first, second] = [join(folder, 'first'), join(folder, 'second')];
+  const jsonTo = (own: string) => ({ folder: own, every: 1, rcodes: [], clients: [], maxBytes: 2 ** 20, keep: 1 });
+  const { server, port } = await serverWith({ dnstap: null, json: null });
+  const reload = async (queryLog: QueryLogs) => assert.ok((await server.reload(testConfig({ queryLog }))).ok);
+  await ask(port, 'none.example.test');
+  await reload({ dnstap: null, json: jsonTo(first) });
+  await ask(port, 'first.example.test');
+  await reload({ dnstap: null, json: jsonTo(second) });
+  await ask(port, 'second.example.test');
+  await reload({ dnstap: null, json: null });
+  await ask(port, 'last.example.test');
+  await until('the log is closed', () => server.queryLog.status.json === null);
+  await server.stop();
+  const namesIn = (own: string): string[] =>
+    readFileSync(join(own, 'ns-test.jsonl'), 'utf8')
+      .trimEnd()
+      .split('\n')
+      .map((line) => (JSON.parse(line) as { name: string }).name);
+  // What is in the ring when the target changes goes to the one or the other.
+  assert.deepEqual([...namesIn(first), ...namesIn(second)], ['first.example.test.', 'second.example.test.']);
 });
 
 test('the lists of clients, names and names that do not exist say what was asked', async () => {

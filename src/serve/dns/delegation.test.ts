@@ -49,6 +49,7 @@ test('what is the same is not told', () => {
   assert.deepEqual(differences({}), []);
   assert.deepEqual(differences({ ds: [] }, { keys: [] }), []);
   assert.deepEqual(differences({}, { cds: [SHA256] }), []);
+  assert.deepEqual(differences({ ds: [] }, { cds: [Buffer.from('0000000000', 'hex')] }), []);
   assert.deepEqual(differences({ ds: [SHA1, SHA256] }), []);
 });
 
@@ -64,6 +65,7 @@ test('every difference of name servers, glue and keys is told', () => {
     [differences({}, { keys: [] }), /the zone is not signed/],
     [differences({ ds: [Buffer.from('0001050200', 'hex')] }), /no DS of the parent fits/],
     [differences({ ds: [SHA256, Buffer.from('00010502aa', 'hex')] }), /a DS of key 1, which/],
+    [differences({}, { cds: [Buffer.from('0000000000', 'hex')] }), /asks for no DS any more/],
     [differences({}, { cds: [Buffer.from('0001050200', 'hex')] }), /CDS of key 1\) than the parent has \(key 60485\)/],
   ];
   for (const [found, wanted] of cases) {

@@ -98,15 +98,17 @@ function compareAddresses(parent: Delegation, served: ServedZone): string[] {
 }
 
 function compareKeys(zone: Name, { ds }: Delegation, { keys, cds }: ServedZone): string[] {
-  if (ds.length === 0 && keys.length > 0) return ['the zone is signed, the parent has no DS: nobody validates it'];
-  if (ds.length === 0) return [];
+  // Algorithm 0 asks for no DS at all (RFC 8078 section 4).
+  const isWithdrawn = cds.some((one) => one[2] === 0);
+  if (ds.length === 0)
+    return keys.length === 0 || isWithdrawn ? [] : ['the zone is signed, the parent has no DS: nobody validates it'];
   if (keys.length === 0) return ['the parent has a DS, the zone is not signed: validating resolvers refuse it'];
   const known = ds.filter((one) => keys.some((key) => fits(zone, one, key)));
   if (known.length === 0) return ['no DS of the parent fits a key of the zone: validating resolvers refuse it'];
   const differences: string[] = [];
   const texts = (list: readonly Uint8Array[]): string[] => list.map((one) => Buffer.from(one).toString('hex')).sort();
   const tags = (list: readonly Uint8Array[]): string => [...new Set(list.map((one) => read16(one, 0)))].join(', ');
-  // Algorithm 0 asks for no DS at all (RFC 8078).
+  if (isWithdrawn) return ['the zone asks for no DS any more (CDS), the parent has one'];
   if (cds.length > 0 && texts(cds).join() !== texts(ds).join())
     differences.push(
       `the zone asks for other DS records (CDS of key ${tags(cds)}) than the parent has (key ${tags(ds)})`,

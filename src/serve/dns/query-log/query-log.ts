@@ -134,6 +134,12 @@ export class QueryLog {
     return hasMore;
   }
 
+  /** What is there now. */
+  #drainAll(): void {
+    for (const { reader } of this.#producers) reader.drain(2 ** 30, (record) => this.#take(record));
+    this.#flush();
+  }
+
   #take(record: RecordedQuery): void {
     const hasQuestion = this.#question.read(record);
     if ((record.wanted & WANTED.statistics) !== 0) {
@@ -240,6 +246,8 @@ export class QueryLog {
   /** Goes over to another configuration; a target that stays the same goes on. */
   reload(config: Config): void {
     const before = this.#config;
+    // As it was asked for.
+    this.#drainAll();
     this.#config = config.queryLog;
     this.#statistics.setNetworks(config.networks);
     this.#setRecording();
@@ -317,7 +325,7 @@ export class QueryLog {
     clearImmediate(this.#again);
     clearInterval(this.#second);
     this.#second = undefined;
-    while (this.#drainTurn());
+    this.#drainAll();
     this.#closeSink('dnstap');
     this.#closeSink('json');
     await Promise.all(this.#closing);
