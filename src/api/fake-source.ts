@@ -104,6 +104,7 @@ export class FakeSource implements ApiSource {
         epoch: '3fa1c0de9b27',
         logs: [],
         anycast: null,
+        secondaries: [],
         top: fakeTop(name),
       })),
     };
@@ -372,6 +373,9 @@ function nameServerTraffic(server: string, seconds: number, phase: number): Name
     truncated: 0,
     limits: {},
     cookies: {},
+    signatures: {},
+    transfers: {},
+    notifies: {},
     groups: { europe: eu, other: queries - eu },
     logged: {},
   };

@@ -43,9 +43,26 @@ export function fleetCounters(runtime: Runtime): Counters {
         truncated,
         limits,
         cookies,
+        signatures,
+        transfers,
+        notifies,
       } = server.counters;
       const { groups, status } = server.queryLog;
-      const features = { edns, ecs, truncated, limits, cookies, groups, logged: loggedCounters(status) };
+      const secondaries = {
+        signatures: { ...signatures },
+        transfers: { ...transfers },
+        notifies: { ...notifies },
+      };
+      const features = {
+        ...secondaries,
+        edns,
+        ecs,
+        truncated,
+        limits,
+        cookies,
+        groups,
+        logged: loggedCounters(status),
+      };
       return { server: name, queries, responses, dropped, types, choices, policies, sites: answers, tcp, ...features };
     }),
   };

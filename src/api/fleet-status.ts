@@ -10,6 +10,7 @@ import type { SiteRuntime } from '../fleet/site-runtime.ts';
 import { formatAddress, formatHostOrPrefix } from '../net/address.ts';
 import type { PrefixCount } from '../serve/vip/prefixes.ts';
 import { delegationProblems, delegationStatus, nameServerProblems, nameServerStatus } from './name-server-status.ts';
+import { secondaryProblems } from './secondary-status.ts';
 import type {
   BackendStatus,
   BalancerState,
@@ -38,6 +39,8 @@ export function fleetStatus(runtime: Runtime): Status {
     problems: [
       ...sites.flatMap((site) => problemsOf(runtime, site)),
       ...nameServers.flatMap(nameServerProblems),
+      ...nameServers.flatMap(({ name, secondaries }) => secondaryProblems(name, secondaries)),
+      ...runtime.zoneHistory.problems,
       ...delegations.flatMap(delegationProblems),
     ],
     sites,

@@ -15,7 +15,7 @@ export interface Metrics {
 export function createMetrics(source: ApiSource): Metrics {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
-  const setCounters = [...kernelCounters(registry), ...dnsCounters(registry)];
+  const setCounters = [...kernelCounters(registry), ...dnsCounters(registry), ...secondaryCounters(registry)];
   const setGauges = [...systemGauges(registry), ...siteGauges(registry), ...serviceGauges(registry)];
   return {
     contentType: registry.contentType,
@@ -194,6 +194,20 @@ function dnsCounters(registry: Registry): ((counters: Counters) => void)[] {
       },
     ),
   ];
+}
+
+/** Of signed messages, and of what secondaries get. */
+function secondaryCounters(registry: Registry): ((counters: Counters) => void)[] {
+  const kinds = [
+    ['signatures', 'DNS queries with a signature (TSIG), by what it proved to be.'],
+    ['transfers', 'Zone transfers to secondaries.'],
+    ['notifies', 'Notices to secondaries of changes.'],
+  ] as const;
+  return kinds.map(([kind, help]) =>
+    counter(registry, `portico_dns_${kind}_total`, help, ['server', 'what'], function* ({ nameServers }) {
+      for (const server of nameServers) yield* each(server[kind], 'what', { server: server.server });
+    }),
+  );
 }
 
 function systemGauges(registry: Registry): ((status: Status) => void)[] {

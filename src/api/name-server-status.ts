@@ -5,6 +5,7 @@ import type { Runtime } from '../fleet/runtime.ts';
 import { formatAddress } from '../net/address.ts';
 import type { QueryLogStatus } from '../serve/dns/query-log/query-log.ts';
 import type { DnsTop, TopEntry } from '../serve/dns/query-log/statistics.ts';
+import { secondaryStatus } from './secondary-status.ts';
 import type {
   AnycastStatus,
   DelegationStatus,
@@ -23,7 +24,17 @@ export function nameServerStatus(runtime: Runtime, name: string): NameServerStat
   );
   const role = runtime.nameServers.get(name);
   if (role === undefined)
-    return { name, listen, state: 'elsewhere', reason: null, epoch: null, logs: [], anycast: null, top: null };
+    return {
+      name,
+      listen,
+      state: 'elsewhere',
+      reason: null,
+      epoch: null,
+      logs: [],
+      anycast: null,
+      secondaries: [],
+      top: null,
+    };
   const { queryLog } = role.server;
   const top = topStatus(name, queryLog.top(SHOWN));
   return {
@@ -34,6 +45,7 @@ export function nameServerStatus(runtime: Runtime, name: string): NameServerStat
     epoch: role.epoch,
     logs: logTargets(queryLog.status),
     anycast: role.anycast === null ? null : anycastStatus(role.anycast),
+    secondaries: secondaryStatus(runtime, name),
     top,
   };
 }

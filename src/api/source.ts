@@ -231,8 +231,37 @@ export interface NameServerStatus {
   readonly logs: readonly QueryLogTarget[];
   /** Null: it has no anycast addresses, or runs elsewhere. */
   readonly anycast: AnycastStatus | null;
+  /** Each with each of its zones. */
+  readonly secondaries: readonly SecondaryStatus[];
   /** The first of each list; null: it runs elsewhere. */
   readonly top: DnsTopStatus | null;
+}
+
+/** A secondary and a zone, as one name server sees them. */
+export interface SecondaryStatus {
+  readonly secondary: string;
+  readonly zone: string;
+  /** Serial that is served here. */
+  readonly ours: number;
+  /** The serial that it said it had when it asked last, or was sent; null: it never asked here. */
+  readonly serial: number | null;
+  /** The last one. */
+  readonly transfer: {
+    /** `current`: there was nothing new. */
+    readonly kind: 'AXFR' | 'IXFR' | 'current';
+    readonly serial: number;
+    readonly records: number;
+    readonly bytes: number;
+    readonly isWhole: boolean;
+    readonly atMs: number;
+  } | null;
+  /** What it was told last. */
+  readonly notify: {
+    readonly serial: number;
+    readonly atMs: number;
+    /** `sent`: no answer yet. */
+    readonly result: 'sent' | 'acknowledged' | 'unanswered' | 'refused';
+  } | null;
 }
 
 export interface AnycastStatus {
@@ -344,6 +373,9 @@ export interface NameServerCounters {
   readonly truncated: number;
   readonly limits: Readonly<Record<string, number>>;
   readonly cookies: Readonly<Record<string, number>>;
+  readonly signatures: Readonly<Record<string, number>>;
+  readonly transfers: Readonly<Record<string, number>>;
+  readonly notifies: Readonly<Record<string, number>>;
   /** Queries by client group, in estimate. */
   readonly groups: Readonly<Record<string, number>>;
   /** Of query logs, by kind and what became of messages or lines. */

@@ -5,6 +5,7 @@ import { formatDuration } from '../config/units.ts';
 import { API_OPTION, callApi } from './api-client.ts';
 import { takePositionals } from './arguments.ts';
 import { type Command, type CommandArguments, printJson } from './command.ts';
+import { secondaryLines } from './secondary-lines.ts';
 
 export const command: Command = {
   name: 'status',
@@ -85,6 +86,7 @@ function nameServerLines(server: LiveNameServer): string[] {
     const routers = sessions.map(({ router, up, info }) => `${router} ${up ? 'up' : `DOWN (${info})`}`);
     lines.push(`  anycast ${addresses.join(', ')}: ${state}; BGP ${routers.join(', ')}`);
   }
+  lines.push(...secondaryLines(server.secondaries, Date.now()));
   const { clients = [], nxdomainParents = [] } = server.top ?? {};
   const most = (title: string, list: readonly TopCount[]): void => {
     if (list.length === 0) return;
