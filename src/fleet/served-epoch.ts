@@ -17,7 +17,16 @@ const NOT_SERVED: ReadonlySet<string> = new Set([
   'locationFiles',
 ]);
 /** Where something stands in a file, and what was made of other values. */
-const NOT_VALUES: ReadonlySet<string> = new Set(['line', 'column', 'maps', 'cookies', 'workers', 'keyFolder']);
+const NOT_VALUES: ReadonlySet<string> = new Set([
+  'line',
+  'column',
+  'maps',
+  'cookies',
+  'workers',
+  'keyFolder',
+  'entries',
+  'databases',
+]);
 
 const EPOCH_DIGITS = 12;
 
