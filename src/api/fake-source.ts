@@ -378,6 +378,7 @@ function nameServerTraffic(server: string, seconds: number, phase: number): Name
     notifies: {},
     groups: { europe: eu, other: queries - eu },
     logged: {},
+    kernel: {},
   };
 }
 

@@ -2,6 +2,7 @@
 import type { Runtime } from '../fleet/runtime.ts';
 import type { SiteRuntime } from '../fleet/site-runtime.ts';
 import { formatHostOrPrefix } from '../net/address.ts';
+import type { DnsKernel } from '../serve/dns/kernel/dns-kernel.ts';
 import type { QueryLogStatus } from '../serve/dns/query-log/query-log.ts';
 import { createTotals } from '../serve/vip/counters.ts';
 import { AGENT_OUTCOME_NAMES, EVENT_NAMES, OUTCOME_NAMES } from '../serve/vip/layout.gen.ts';
@@ -28,7 +29,7 @@ export function fleetCounters(runtime: Runtime): Counters {
   return {
     balancers: sites.flatMap(balancerCounters),
     agents: sites.flatMap(agentCounters),
-    nameServers: [...runtime.nameServers.values()].map(({ name, server }): NameServerCounters => {
+    nameServers: [...runtime.nameServers.values()].map(({ name, server, kernel }): NameServerCounters => {
       const {
         queries,
         responses,
@@ -62,10 +63,16 @@ export function fleetCounters(runtime: Runtime): Counters {
         cookies,
         groups,
         logged: loggedCounters(status),
+        kernel: kernelOutcomes(kernel),
       };
       return { server: name, queries, responses, dropped, types, choices, policies, sites: answers, tcp, ...features };
     }),
   };
+}
+
+function kernelOutcomes(kernel: DnsKernel | null): Record<string, number> {
+  const outcomes = Object.entries(kernel?.outcomes() ?? {});
+  return Object.fromEntries(outcomes.map(([name, count]) => [name.replaceAll('-', '_'), count]));
 }
 
 function loggedCounters({ dnstap, json, dropped }: QueryLogStatus): Record<string, number> {

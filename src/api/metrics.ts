@@ -130,6 +130,10 @@ function kernelCounters(registry: Registry): ((counters: Counters) => void)[] {
   ];
 }
 
+const POLICIES_HELP = 'Steered answers by the policy of the service.';
+const KERNEL_HELP =
+  'Packets that the DNS program in the kernel saw, by what became of them; up: passed to the process.';
+
 function dnsCounters(registry: Registry): ((counters: Counters) => void)[] {
   const one = (
     name: string,
@@ -151,12 +155,8 @@ function dnsCounters(registry: Registry): ((counters: Counters) => void)[] {
       'reason',
       (server) => server.choices,
     ),
-    one(
-      'portico_dns_policies_total',
-      'Steered answers by the policy of the service.',
-      'policy',
-      (server) => server.policies,
-    ),
+    one('portico_dns_policies_total', POLICIES_HELP, 'policy', (server) => server.policies),
+    one('portico_dns_kernel_packets_total', KERNEL_HELP, 'outcome', (server) => server.kernel),
     one('portico_dns_tcp_connections_total', 'DNS connections over TCP.', 'event', (server) => server.tcp),
     one('portico_dns_features_total', 'DNS responses with a feature.', 'feature', ({ edns, ecs, truncated }) => ({
       edns,

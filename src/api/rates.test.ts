@@ -47,6 +47,7 @@ function counters(packets: number, queries = 0): Counters {
         notifies: {},
         groups: {},
         logged: {},
+        kernel: {},
       },
     ],
   };

@@ -380,4 +380,6 @@ export interface NameServerCounters {
   readonly groups: Readonly<Record<string, number>>;
   /** Of query logs, by kind and what became of messages or lines. */
   readonly logged: Readonly<Record<string, number>>;
+  /** Packets that the kernel program saw, by what became of them. */
+  readonly kernel: Readonly<Record<string, number>>;
 }

@@ -18,7 +18,8 @@ export function buildNameServer(name: string, values: NameServerValues): NameSer
   const others = (anycast?.addresses ?? []).filter(
     (address) => !listen.some((one) => one.port === DNS_PORT && sameAddress(one.address, address)),
   );
-  return { name, listen: [...listen, ...others.map((address) => ({ address, port: DNS_PORT }))], anycast };
+  const addresses = [...listen, ...others.map((address) => ({ address, port: DNS_PORT }))];
+  return { name, listen: addresses, interfaces: values.interfaces ?? null, anycast };
 }
 
 function buildAnycast(values: NonNullable<NameServerValues['anycast']>): Anycast {

@@ -227,6 +227,7 @@ function buildService(name: string, values: ServiceValues, roster: Roster, file:
     natTuples: values.nat?.tuples ?? false,
     quic: buildQuic(values),
     tcpFastOpen: given(values.tcpFastOpen),
+    kernelAnswers: given(values.kernelAnswers),
     slots: given(values.slots),
     backends: new Map(vips.map(([site]) => [site, backendsAt(values, site, roster)])),
     health: buildHealth(name, values),

@@ -260,6 +260,8 @@ export interface Service {
   readonly quic: QuicIds | null;
   /** The backends with the agent share one TCP Fast Open key. */
   readonly tcpFastOpen: boolean;
+  /** Whether the kernel may answer for its name. */
+  readonly kernelAnswers: boolean;
   /** Slots of the lookup table: a prime. */
   readonly slots: number;
   /** Names of backends that serve it, by site name. */
@@ -413,6 +415,8 @@ export interface NameServer {
   readonly name: string;
   /** Its own addresses first, then those of `anycast`. */
   readonly listen: readonly { readonly address: Address; readonly port: number }[];
+  /** On which the kernel answers; null: those whose driver can do it. */
+  readonly interfaces: readonly string[] | null;
   /** Null: none. */
   readonly anycast: Anycast | null;
 }

@@ -1,6 +1,6 @@
 /** Keys of a name server. */
 import type { SchemaBuilder } from './fields.ts';
-import { readAddress, readBoolean, readEndpoint } from './readers.ts';
+import { readAddress, readBoolean, readEndpoint, readInterface } from './readers.ts';
 import { readDuration, readInteger } from './units.ts';
 
 const SECOND = 1000;
@@ -18,8 +18,21 @@ export function nameServerSchema(build: SchemaBuilder) {
       build.field(endpoint, (raw) => readEndpoint(raw, 53)),
       '[192.0.2.53]',
     ),
+    interfaces: kernelInterfaces(build),
     anycast: anycastSchema(build),
   });
+}
+
+function kernelInterfaces(build: SchemaBuilder) {
+  const read = (raw: unknown) => {
+    const list = Array.isArray(raw) ? raw : [raw];
+    const failed = list.map(readInterface).find((reading) => !reading.ok);
+    if (failed !== undefined && !failed.ok) return failed;
+    return { ok: true, value: list as readonly string[] } as const;
+  };
+  const description =
+    'interfaces on which the kernel answers for steered names; an empty list: none; default: those that can do it in their driver';
+  return build.field({ type: ['array', 'string'], description, examples: [['eth0']] }, read).optional();
 }
 
 function anycastSchema(build: SchemaBuilder) {

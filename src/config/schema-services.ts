@@ -219,6 +219,15 @@ function forwardingShape(build: SchemaBuilder) {
         ),
       })
       .optional(),
+    kernelAnswers: build.optional(
+      {
+        type: 'boolean',
+        description: 'the kernel answers queries for its name where it can; false: always the process',
+        examples: [false],
+      },
+      readBoolean,
+      true,
+    ),
     tcpFastOpen: build.optional(
       {
         type: 'boolean',

@@ -386,7 +386,7 @@ export class Runtime {
       await this.#siteProbers.get(name)?.stop();
       this.#siteProbers.delete(name);
       this.health.forget(name);
-      await role.close();
+      await role.close(true);
     }
     for (const site of this.sites.values())
       for (const name of [...site.balancers.keys()]) {

@@ -169,7 +169,7 @@ class LabDraft {
         to,
         via: to.includes(':') ? lower.ipv6 : lower.ipv4,
       })),
-      needsXdpPass: lower.role === 'balancer' || lower.role === 'backend',
+      needsXdpPass: lower.role === 'balancer' || lower.role === 'backend' || lower.role === 'nameserver',
     });
   }
 

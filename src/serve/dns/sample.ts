@@ -74,6 +74,7 @@ export function service(name: string, dnsName: string, vips: Record<string, stri
     natTuples: false,
     quic: null,
     tcpFastOpen: false,
+    kernelAnswers: true,
     slots: 65537,
     backends: new Map(),
     health: {

@@ -12,6 +12,9 @@ import { ServerSigning, type ZoneSigningStatus } from './dnssec/server-signing.t
 import type { Signing } from './dnssec/signing.ts';
 import { DRAWS_BYTES } from './draws.ts';
 import type { AnswerSources } from './exchange.ts';
+import type { DnsKernel } from './kernel/dns-kernel.ts';
+import { KernelBeat } from './kernel/kernel-beat.ts';
+import { type LimitMemory, openLimitMemory } from './kernel/limit-memory.ts';
 import { QueryLog } from './query-log/query-log.ts';
 import { LIMIT_REGION_BYTES, RateLimiter } from './rate-limit.ts';
 import { Responder } from './respond.ts';
@@ -43,6 +46,8 @@ export interface DnsServerOptions extends Pick<SecondariesOptions, 'history' | '
   readonly serverName?: string;
   /** The same for `epoch.portico` and NSID. */
   readonly epoch?: string;
+  /** Answers for steered names before queries reach the sockets; absent: the process answers all. Closed by whoever made it. */
+  readonly kernel?: DnsKernel;
   /** Over those of the configuration. */
   readonly tcpLimits?: Partial<TcpLimits>;
 }
@@ -115,7 +120,8 @@ class SocketsServer implements DnsServer {
   readonly #own = createDnsCounters();
   /** Of threads that were stopped. */
   readonly #past = createDnsCounters();
-  readonly #limits = { memory: new SharedArrayBuffer(LIMIT_REGION_BYTES), seed: randomBytes(4).readUInt32LE(0) };
+  readonly #limits: LimitMemory;
+  readonly #limitMemory: ReturnType<typeof openLimitMemory>;
   readonly #limiter: RateLimiter;
   readonly #answerer: Answerer;
   readonly #connections: TcpConnections;
@@ -123,6 +129,7 @@ class SocketsServer implements DnsServer {
   readonly #signing = new ServerSigning();
   #keyTimer: NodeJS.Timeout | null = null;
   readonly queryLog: QueryLog;
+  readonly #kernelBeat: KernelBeat | null;
   #served: Served;
   #workers: UdpWorkers | null = null;
   /** By entry of `options.sockets`. */
@@ -133,9 +140,16 @@ class SocketsServer implements DnsServer {
   constructor(options: HistoricOptions, served: Served, sources: AnswerSources) {
     this.#options = options;
     this.#served = served;
-    const { memory, seed } = this.#limits;
-    this.#limiter = new RateLimiter(served.config.dnsProtocol.rateLimit, seed, this.#own.limits, memory);
+    this.#limits = options.kernel?.limits ?? {
+      memory: new SharedArrayBuffer(LIMIT_REGION_BYTES),
+      seed: randomBytes(4).readUInt32LE(0),
+    };
+    this.#limitMemory = openLimitMemory(this.#limits);
+    const { rateLimit } = served.config.dnsProtocol;
+    this.#limiter = new RateLimiter(rateLimit, this.#limits.seed, this.#own.limits, this.#limitMemory.buffer);
     this.#answerer = new Answerer(sources);
+    const { kernel, log = SILENT } = options;
+    this.#kernelBeat = kernel === undefined ? null : new KernelBeat(kernel, options.steering, log);
     this.#secondaries = new Secondaries(options, this.#own);
     this.#secondaries.serve(served.config, this.#answerer);
     this.queryLog = new QueryLog({
@@ -179,6 +193,8 @@ class SocketsServer implements DnsServer {
     this.#workers = new UdpWorkers(this.#served, { sockets: this.#udp, view, limits: this.#limits, addRing, log });
     for (const pair of this.bound()) log?.info(pair, 'DNS listens');
     this.#secondaries.start();
+    const { sources, signing } = this.#answerer;
+    this.#kernelBeat?.start({ sources, signing, config: this.#served.config });
   }
 
   /** Signs ahead; the threads are given the signatures with the rest. */
@@ -209,6 +225,7 @@ class SocketsServer implements DnsServer {
     if (this.#keyTimer !== null) clearInterval(this.#keyTimer);
     this.#signing.stop();
     await this.#reloading;
+    this.#kernelBeat?.stop();
     this.#secondaries.stop();
     const [workers, tcp, udp] = [this.#workers, this.#tcp, this.#udp.flat()];
     this.#workers = null;
@@ -219,6 +236,7 @@ class SocketsServer implements DnsServer {
     for (const { fd } of udp) closeFd(fd);
     await this.#connections.finish();
     await this.queryLog.close();
+    this.#limitMemory.close();
   }
 
   reload(config: Config, epoch?: string): Promise<ReloadResult> {
@@ -246,6 +264,7 @@ class SocketsServer implements DnsServer {
     this.#connections.limits = this.#tcpLimits();
     this.queryLog.reload(config);
     this.#secondaries.serve(config, this.#answerer);
+    this.#kernelBeat?.publish({ sources: compiled.sources, signing, config });
     return { ok: true, warnings: compiled.warnings };
   }
 
@@ -254,6 +273,7 @@ class SocketsServer implements DnsServer {
     addCounters(counters, this.#own);
     addCounters(counters, this.#past);
     this.#workers?.addCounters(counters);
+    this.#options.kernel?.addCounters(counters);
     return counters;
   }
 

@@ -1,4 +1,5 @@
 /** What the main thread and a worker that serves UDP sockets share: its start data, control words and what it tells. */
+import type { LimitMemory } from './kernel/limit-memory.ts';
 import type { Served } from './served.ts';
 
 export interface WorkerSocket {
@@ -24,7 +25,7 @@ export interface UdpWorkerStart {
   /** See `QueryRecorder`; this worker's own. */
   readonly ring: SharedArrayBuffer;
   /** See `RateLimiter`; everybody's. */
-  readonly limits: { readonly memory: SharedArrayBuffer; readonly seed: number };
+  readonly limits: LimitMemory;
 }
 
 /** Indices of the Int32 control words. */

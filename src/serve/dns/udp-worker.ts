@@ -7,6 +7,7 @@ import { Answerer } from './answer.ts';
 import { CounterPublisher, createDnsCounters } from './counters.ts';
 import { DatagramBatch, Waiter } from './datagram-batch.ts';
 import type { Asker } from './exchange.ts';
+import { openLimitMemory } from './kernel/limit-memory.ts';
 import { QueryRecorder } from './query-log/ring.ts';
 import { RateLimiter } from './rate-limit.ts';
 import { Responder } from './respond.ts';
@@ -35,6 +36,7 @@ class UdpWorker {
   readonly #publisher: CounterPublisher;
   readonly #steered: SteeredResponder;
   readonly #responder: Responder;
+  readonly #limits: ReturnType<typeof openLimitMemory>;
   readonly #batches = new Map<4 | 6, DatagramBatch>();
   /** The client is set for each message. */
   readonly #asker: { -readonly [K in keyof Asker]: Asker[K] } = {
@@ -54,9 +56,9 @@ class UdpWorker {
     const view = new SharedView(layout, start.view);
     const compiled = compileServed(start.served, view);
     if (!compiled.ok) throw new Error('the configuration of a DNS worker has problems');
-    const { memory, seed } = start.limits;
+    this.#limits = openLimitMemory(start.limits);
     const limits = start.served.config.dnsProtocol.rateLimit;
-    const limiter = new RateLimiter(limits, seed, this.#counters.limits, memory);
+    const limiter = new RateLimiter(limits, start.limits.seed, this.#counters.limits, this.#limits.buffer);
     const siteAnswers = new Float64Array(start.siteAnswers);
     const countSite = (service: string, site: string) => {
       siteAnswers[layout.numberOf(service, site)]++;
@@ -88,6 +90,7 @@ class UdpWorker {
       while (performance.now() < deadlineMs && this.#serveAll());
     }
     for (const batch of this.#batches.values()) batch.close();
+    this.#limits.close();
   }
 
   #stopping(): number {

@@ -66,7 +66,12 @@ export function runningProgram(rolesFd: number, role: number): number | null {
   return lookupElement(rolesFd, roleKey(role), new Uint8Array(id.buffer)) ? programFdById(id[0]) : null;
 }
 
-function attachAnew(programFd: number, ifindex: number, name: string): { fd: number; mode: XdpMode; reason: string } {
+function attachAnew(
+  programFd: number,
+  ifindex: number,
+  name: string,
+  nativeOnly: boolean,
+): { fd: number; mode: XdpMode; reason: string } {
   const other = queryXdp(ifindex);
   if (other.nativeProgramId !== 0 || other.genericProgramId !== 0) {
     throw new Error(
@@ -76,7 +81,7 @@ function attachAnew(programFd: number, ifindex: number, name: string): { fd: num
   try {
     return { fd: createXdpLink(programFd, ifindex, 'native'), mode: 'native', reason: '' };
   } catch (refusal) {
-    if (isErrno(refusal, 'EPERM')) throw refusal;
+    if (nativeOnly || isErrno(refusal, 'EPERM')) throw refusal;
     const reason = (refusal as Error).message;
     try {
       return { fd: createXdpLink(programFd, ifindex, 'generic'), mode: 'generic', reason };
@@ -87,7 +92,14 @@ function attachAnew(programFd: number, ifindex: number, name: string): { fd: num
 }
 
 /** Attaches to one interface, or takes over its pinned link. Runs inside the interface's namespace. */
-function attach(programFd: number, name: string, ifindex: number, pin: string | null, fds: number[]): Attachment {
+function attach(
+  programFd: number,
+  name: string,
+  ifindex: number,
+  pin: string | null,
+  fds: number[],
+  nativeOnly: boolean,
+): Attachment {
   const pinned = pin === null ? null : openPinned(pin);
   if (pinned !== null) {
     // An interface that was deleted leaves a link to nothing; a new one of the same name has another index.
@@ -100,7 +112,7 @@ function attach(programFd: number, name: string, ifindex: number, pin: string | 
     closeFd(pinned);
     removePin(pin!);
   }
-  const { fd, mode, reason } = attachAnew(programFd, ifindex, name);
+  const { fd, mode, reason } = attachAnew(programFd, ifindex, name, nativeOnly);
   fds.push(fd);
   if (pin !== null) pinObject(fd, pin);
   const note = mode === 'generic' ? `${stopMerging(name)}. Native refused: ${reason}` : null;
@@ -124,6 +136,8 @@ export interface RootOptions {
   readonly folder: string | null;
   /** Folder of the compiled objects. */
   readonly objects: string;
+  /** Rather fails than attaches generically. */
+  readonly nativeOnly?: boolean;
 }
 
 /**
@@ -194,13 +208,13 @@ export class Root {
    * instance's other roles, get this version of root.
    */
   attach(): Attachment[] {
-    const { folder, netns } = this.#options;
+    const { folder, netns, nativeOnly = false } = this.#options;
     if (folder !== null) replacePin(this.programFd, join(folder, 'root'));
     const attachments: Attachment[] = [];
     for (const name of this.#options.interfaces) {
       const ifindex = interfaceIndexIn(netns, name);
       const pin = folder === null ? null : linkPin(folder, name);
-      attachments.push(inNamespace(netns, () => attach(this.programFd, name, ifindex, pin, this.#linkFds)));
+      attachments.push(inNamespace(netns, () => attach(this.programFd, name, ifindex, pin, this.#linkFds, nativeOnly)));
     }
     if (folder !== null) this.#takeOverOthers(folder);
     return attachments;

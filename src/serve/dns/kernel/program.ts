@@ -194,9 +194,14 @@ export class DnsProgram {
 
   /** Packets with that `DNS_OUTCOME`, of all CPUs. */
   countOutcome(outcome: number): number {
+    return this.sum(DNS_COUNTERS.offsets.outcome + 8 * outcome);
+  }
+
+  /** The counter at that offset of `DNS_COUNTERS`, of all CPUs. */
+  sum(offset: number): number {
     let sum = 0;
     for (let cpu = 0; cpu < this.cpus; cpu++)
-      sum += readWide(this.counters, (cpu * DNS_COUNTERS.sizeBytes) / 4 + 2 * outcome);
+      sum += readWide(this.counters, (cpu * DNS_COUNTERS.sizeBytes + offset) / 4);
     return sum;
   }
 

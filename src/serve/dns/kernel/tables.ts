@@ -2,6 +2,8 @@
  * What `bpf/dns.bpf.c` answers with, made of compiled zones: names, the prefix maps of their services, and for every site of a service the
  * sections of its answers. Sites are the choices; which one a plan chooses now stands apart (`currentChoices`), since it changes with health.
  */
+
+import type { PolicyKind } from '../../../config/model.ts';
 import { CurrentChoices } from '../../../decide/steer/current-choices.ts';
 import type { SteeringView } from '../../../decide/steer/nearest.ts';
 import type { ServiceSteering } from '../../../decide/steer/policy.ts';
@@ -28,6 +30,9 @@ const TYPES = [RECORD_TYPE.A, RECORD_TYPE.AAAA, RECORD_TYPE.HTTPS] as const;
 export type KernelType = 'a' | 'aaaa' | 'https';
 const TYPE_NAMES: readonly KernelType[] = ['a', 'aaaa', 'https'];
 
+/** Apart, since they are counted apart. */
+const REASONS = ['free', 'full'] as const;
+
 /** 16 bytes and hits of each CPU each. */
 const MAX_ROWS = 4_000_000;
 
@@ -36,6 +41,8 @@ export interface RowMeaning {
   readonly service: string;
   readonly site: string;
   readonly type: KernelType;
+  readonly policy: PolicyKind;
+  readonly reason: 'free' | 'full';
   readonly isPositive: boolean;
 }
 
@@ -101,29 +108,26 @@ class Draft {
     // Below a delegation, or with an alias, other rules hold.
     if (words === null || node.cut !== null || node.cname !== null) return false;
     const { steering } = steered;
-    if (this.#rows.length + steering.sites.length * DNS_ROWS > MAX_ROWS) return false;
+    if (this.#rows.length + REASONS.length * steering.sites.length * DNS_ROWS > MAX_ROWS) return false;
     const subject = hashName(node.name).hashes[0];
     const rowBase = this.#rows.length;
-    for (const site of steering.sites.keys()) this.#addRows(node, steered, site);
+    for (const reason of REASONS) for (const site of steering.sites.keys()) this.#addRows(node, steered, site, reason);
     const fields = [words.length, subject, this.#mapLine(steering.map), this.#planBase(steering), rowBase];
     this.#names.push({ words, fields });
     return true;
   }
 
-  #addRows(node: ZoneNode, { service, steering }: SteeredName, site: number): void {
+  #addRows(node: ZoneNode, { service, steering }: SteeredName, site: number, reason: (typeof REASONS)[number]): void {
     const zone = this.#signing?.zoneOf(node.zone) ?? null;
     const signed = zone === null ? null : { zone, nowSeconds: this.#nowSeconds };
+    const { policy, sites } = steering;
     for (const [index, type] of TYPES.entries()) {
       // Without and with DO.
       for (const variant of [null, signed]) {
         const section = sectionOf(node, type, [site], variant);
-        const line = section === null ? 0 : this.#lines.add(section.bytes);
-        this.#rows.push({ line, section });
-        this.#meanings.push(
-          section === null
-            ? undefined
-            : { service, site: steering.sites[site], type: TYPE_NAMES[index], isPositive: section.answers > 0 },
-        );
+        this.#rows.push({ line: section === null ? 0 : this.#lines.add(section.bytes), section });
+        const meaning = { service, site: sites[site], type: TYPE_NAMES[index], policy, reason };
+        this.#meanings.push(section === null ? undefined : { ...meaning, isPositive: section.answers > 0 });
       }
     }
   }
@@ -196,7 +200,7 @@ export function choiceLines(plans: number): number {
 }
 
 /**
- * What plans choose now, kept up to date in memory that the kernel reads: 1 + the site; 0 where the process has to answer, because answers
+ * What plans choose now, kept up to date in memory that the kernel reads: 1 + the site, behind those the same for sites that are full; 0 where the process has to answer, because answers
  * take turns, name several sites, or come with an explanation that nothing is healthy.
  */
 export class KernelChoices {
@@ -220,7 +224,8 @@ export class KernelChoices {
       for (const plan of steering.plans.keys()) {
         const { cycle, reason } = this.#current.of(steering, plan, view);
         const isOne = cycle.length === 1 && cycle[0].sites.length === 1 && reason !== 'static';
-        this.#memory[planBase + plan] = isOne ? cycle[0].sites[0] + 1 : 0;
+        const first = reason === 'full' ? steering.sites.length + 1 : 1;
+        this.#memory[planBase + plan] = isOne ? first + cycle[0].sites[0] : 0;
       }
     }
   }
