@@ -169,7 +169,7 @@ test('the watch tells a difference once, and when it is over', async () => {
   const note = (_fields: object, message: string): void => void said.push(message);
   const listen = [{ address: address('127.0.0.1'), port: own.port }];
   const config: Config = testConfig({
-    nameServers: new Map([['ns1', { name: 'ns1', listen, anycast: null }]]),
+    nameServers: new Map([['ns1', { name: 'ns1', listen, interfaces: null, anycast: null }]]),
     delegation: { intervalMs: 3_600_000, resolver: null, parents: new Map([['example.test', [parent]]]) },
   });
   const log = { info: note, warn: note, error: note };
