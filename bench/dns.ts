@@ -1,130 +1,196 @@
 /**
- * How fast the name server answers: the answer alone, in the process (ns), and through sockets on loopback (queries per second), beside a
- * responder in the same run that sends every datagram back with QR set: the most that Node's sockets give. Client and server share the
- * machine, so quote ratios within one run.
+ * How fast the name server answers, beside gdnsd, Knot, NSD and PowerDNS: the same names and map, one worker on one CPU each, one client on
+ * another CPU that checks every answer. They take turns; ratios are those of the same round. Then the answer alone, in the process.
  */
-import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
+import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
-import { parseAddress } from '../src/net/address.ts';
-import { Answerer } from '../src/serve/dns/answer.ts';
-import { MAX_UDP_BYTES } from '../src/serve/dns/exchange.ts';
-import { mutableView, testConfig } from '../src/serve/dns/sample.ts';
-import { createDnsServer } from '../src/serve/dns/server.ts';
-import { TELLS_NOTHING } from '../src/serve/dns/server-record.ts';
-import { encodeQuery } from '../src/serve/dns/wire/message.ts';
-import { parseName, ROOT_NAME } from '../src/serve/dns/wire/name.ts';
-import { parseType } from '../src/serve/dns/wire/numbers.ts';
-import { compileZones } from '../src/serve/dns/zone-compile.ts';
-import { type BenchCase, type BenchOptions, type BenchResult, spreadOf } from './report.ts';
+import { answerCases } from './dns-answer.ts';
+import type { GeneratorResult, GeneratorTask } from './dns-generator.ts';
+import { queryList } from './dns-names.ts';
+import { installMissing, type RunningServer, SERVERS, type ServerName, startServer } from './dns-servers.ts';
+import { type BenchCase, type BenchCheck, type BenchOptions, type BenchResult, checkThat, spreadOf } from './report.ts';
 
-interface Subject {
-  readonly text: string;
-  readonly name: string;
-  readonly type: string;
-  /** Client subnet option, a /24 in 10/8; null: none. */
-  readonly hasSubnet: boolean;
+const SERVER_CPU = 0;
+const CLIENT_CPU = 1;
+
+type Mode = 'plain' | 'ecs';
+const MODES: readonly Mode[] = ['plain', 'ecs'];
+
+interface Sample {
+  readonly qps: number;
+  readonly userNs: number;
+  readonly totalNs: number;
+  readonly lost: number;
 }
 
-const SUBJECTS: readonly Subject[] = [
-  { text: 'A of a service', name: 'www.example.test', type: 'A', hasSubnet: false },
-  { text: 'A of a service, client subnet', name: 'www.example.test', type: 'A', hasSubnet: true },
-  { text: 'static MX', name: 'example.test', type: 'MX', hasSubnet: false },
-  { text: 'NXDOMAIN', name: 'nope.example.test', type: 'A', hasSubnet: false },
-];
-
-function queryOf({ name, type, hasSubnet }: Subject): Uint8Array {
-  const parsed = parseName(`${name}.`, ROOT_NAME);
-  if (!parsed.ok) throw new Error(parsed.reason);
-  const options = hasSubnet ? Uint8Array.of(0, 8, 0, 7, 0, 1, 24, 0, 10, 1, 2) : new Uint8Array(0);
-  const question = { name: parsed.name, type: parseType(type) ?? 0, class: 1 };
-  return encodeQuery(1, question, { payloadBytes: 1232, flags: 0, options });
+/** What was measured of a server in a mode, by round. */
+interface Lane {
+  readonly server: RunningServer;
+  readonly mode: Mode;
+  readonly samples: Sample[];
+  /** At half of the median rate. */
+  readonly p99Us: number[];
 }
 
 export async function runBench(options: BenchOptions): Promise<BenchResult> {
-  const samples = options.quick ? 3 : 9;
-  const cases: BenchCase[] = SUBJECTS.map((subject) => {
-    options.progress?.(`answer: ${subject.text}`);
-    return benchAnswer(subject, samples, options.quick ? 20_000 : 200_000);
-  });
-  const seconds = options.quick ? 0.3 : 1;
-  const view = mutableView();
-  for (const subject of SUBJECTS.slice(0, 2)) {
-    // Taken in turns, so that a busy moment of the machine does not hit one of them alone.
-    const rates = { portico: [] as number[], echo: [] as number[] };
-    for (let sample = 0; sample < samples; sample++) {
-      options.progress?.(`sockets: ${subject.text}, ${sample + 1} of ${samples}`);
-      const server = await startPortico(view);
-      rates.portico.push(await measureRate(server.port, queryOf(subject), seconds));
-      await server.stop();
-      const echo = await startEcho();
-      rates.echo.push(await measureRate(echo.port, queryOf(subject), seconds));
-      await echo.stop();
+  if (availableParallelism() < 2) throw new Error('bench dns needs two CPUs: one for the servers, one for the client');
+  const progress = options.progress ?? (() => undefined);
+  const missing = installMissing(progress);
+  const servers: RunningServer[] = [];
+  const client = new Client();
+  try {
+    for (const name of SERVERS.filter((each) => !missing.includes(each))) {
+      progress(`starting ${name}`);
+      servers.push(await startServer(name, SERVER_CPU));
     }
-    for (const server of ['portico', 'echo'] as const) {
-      const params = { server, path: 'process', ecs: subject.hasSubnet ? 1 : 0, measure: 'qps' };
-      cases.push({
-        case: `${server}: ${subject.text}`,
-        params,
-        unit: 'queries/s',
-        samples,
-        ...spreadOf(rates[server]),
-      });
+    const lanes = await measure(servers, client, options, progress);
+    const left = missing.length === 0 ? '' : `; not to be had here: ${missing.join(', ')}`;
+    const load = `closed loop, 256 queries under way; each server alone with CPU ${SERVER_CPU} as far as the machine lets it${left}`;
+    return { bench: 'dns', load, cases: [...lanes.flatMap(casesOf), ...answerCases(options)], checks: checksOf(lanes) };
+  } finally {
+    for (const server of servers) await server.stop();
+    await client.end();
+  }
+}
+
+/** The generator's thread. */
+class Client {
+  readonly #worker = new Worker(new URL('./dns-generator.ts', import.meta.url), { workerData: { cpu: CLIENT_CPU } });
+  readonly #lists = { plain: queryList(false), ecs: queryList(true) };
+
+  /** Throws when an answer is wrong. */
+  async run(server: RunningServer, mode: Mode, seconds: number, rateQps: number | null): Promise<GeneratorResult> {
+    const task: GeneratorTask = { port: server.port, list: this.#lists[mode], seconds, rateQps };
+    this.#worker.postMessage(task);
+    const [result] = (await once(this.#worker, 'message')) as [GeneratorResult];
+    if (result.wrong === 0) return result;
+    throw new Error(
+      `${result.wrong} answers of ${server.name} are wrong; the first query and answer: ${result.firstWrong}`,
+    );
+  }
+
+  async end(): Promise<void> {
+    await this.#worker.terminate();
+  }
+}
+
+async function measure(
+  servers: readonly RunningServer[],
+  client: Client,
+  { quick }: BenchOptions,
+  progress: (text: string) => void,
+): Promise<Lane[]> {
+  const rounds = quick ? 2 : 9;
+  const seconds = quick ? 0.4 : 1.5;
+  const lanes = MODES.flatMap((mode) =>
+    servers
+      .filter(({ hasSubnets }) => mode === 'plain' || hasSubnets)
+      .map((server): Lane => ({ server, mode, samples: [], p99Us: [] })),
+  );
+  for (let round = 0; round < rounds; round++) {
+    progress(`rates: round ${round + 1} of ${rounds}`);
+    for (const lane of lanes) lane.samples.push(await sample(lane, client, seconds));
+  }
+  for (let round = 0; round < Math.ceil(rounds / 3); round++) {
+    progress(`latency: round ${round + 1} of ${Math.ceil(rounds / 3)}`);
+    for (const { server, mode, samples, p99Us } of lanes) {
+      const half = spreadOf(samples.map(({ qps }) => qps)).median / 2;
+      await client.run(server, mode, WARM_SECONDS, half);
+      p99Us.push((await client.run(server, mode, seconds, half)).p99Us);
     }
   }
-  return { bench: 'dns', cases, checks: [] };
+  return lanes;
 }
 
-function benchAnswer(subject: Subject, samples: number, turns: number): BenchCase {
-  const compiled = compileZones(testConfig());
-  if (!compiled.ok) throw new Error('the sample configuration has problems');
-  const sources = { zones: compiled.zones, view: mutableView(), identity: TELLS_NOTHING, cookieKeys: [] };
-  const answerer = new Answerer(sources);
-  const query = queryOf(subject);
-  const client = parseAddress('10.1.2.3');
-  if (client === null) throw new Error('no address');
-  const asker = { client, transport: 'udp', nowMs: 0, keepaliveTenths: 0 } as const;
-  const out = new Uint8Array(MAX_UDP_BYTES);
-  const times: number[] = [];
-  for (let sample = -1; sample < samples; sample++) {
-    const begin = process.hrtime.bigint();
-    for (let turn = 0; turn < turns; turn++) {
-      if (answerer.answer(query, query.length, asker, out) === 0) throw new Error('no answer');
-    }
-    // The first sample warms the compiler.
-    if (sample >= 0) times.push(Number(process.hrtime.bigint() - begin) / turns);
-  }
-  const params = { server: 'portico', path: 'process', ecs: subject.hasSubnet ? 1 : 0, measure: 'answer' };
-  return { case: `answer: ${subject.text}`, params, unit: 'ns', samples, ...spreadOf(times) };
+/** What a server has done before, and for whom, must not count. */
+const WARM_SECONDS = 0.3;
+
+async function sample({ server, mode }: Lane, client: Client, seconds: number): Promise<Sample> {
+  await client.run(server, mode, WARM_SECONDS, null);
+  const before = server.cpu();
+  const result = await client.run(server, mode, seconds, null);
+  const after = server.cpu();
+  const { answers } = result;
+  return {
+    qps: answers / result.seconds,
+    userNs: ((after.user - before.user) * 1e9) / answers,
+    totalNs: ((after.total - before.total) * 1e9) / answers,
+    lost: result.lost,
+  };
 }
 
-interface Running {
-  readonly port: number;
-  stop(): Promise<void>;
-}
-
-async function startPortico(steering: ReturnType<typeof mutableView>): Promise<Running> {
-  const free = { family: 4, address: '127.0.0.1', port: 0 } as const;
-  const server = createDnsServer({ config: testConfig(), steering, sockets: [{ udp: free, tcp: free }] });
-  await server.start();
-  return { port: server.bound()[0].udp.port, stop: server.stop };
-}
-
-async function startEcho(): Promise<Running> {
-  const socket = createSocket({ type: 'udp4', lookup: (host, _options, callback) => callback(null, host, 4) });
-  socket.on('message', (message, from) => {
-    message[2] |= 0x80;
-    socket.send(message, from.port, from.address);
+function casesOf({ server, mode, samples, p99Us }: Lane): BenchCase[] {
+  const make = (measure: string, unit: string, values: readonly number[]): BenchCase => ({
+    case: `${server.name}, ${mode === 'ecs' ? 'client subnets' : 'plain'}: ${WORDS[measure]}`,
+    params: { server: server.name, path: 'process', ecs: mode === 'ecs' ? 1 : 0, measure },
+    unit,
+    samples: values.length,
+    ...spreadOf(values),
   });
-  await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
-  const stop = () => new Promise<void>((resolve) => socket.close(() => resolve()));
-  return { port: socket.address().port, stop };
+  return [
+    make(
+      'qps',
+      'queries/s',
+      samples.map(({ qps }) => qps),
+    ),
+    make(
+      'user',
+      'ns',
+      samples.map(({ userNs }) => userNs),
+    ),
+    make(
+      'cpu',
+      'ns',
+      samples.map(({ totalNs }) => totalNs),
+    ),
+    make('p99', 'us', p99Us),
+    make(
+      'lost',
+      'queries',
+      samples.map(({ lost }) => lost),
+    ),
+  ];
 }
 
-/** Answers per second that a client in a thread of its own gets. */
-async function measureRate(port: number, query: Uint8Array, seconds: number): Promise<number> {
-  const worker = new Worker(new URL('./dns-client.ts', import.meta.url), { workerData: { port, query, seconds } });
-  // Both are waited for from the start: a thread's last message may come together with its end.
-  const [[rate]] = await Promise.all([once(worker, 'message'), once(worker, 'exit')]);
-  return rate as number;
+const WORDS: Readonly<Record<string, string>> = {
+  qps: 'rate',
+  user: 'user CPU a query',
+  cpu: 'CPU a query',
+  p99: '99th percentile of latency at half of the rate',
+  lost: 'lost in a round',
+};
+
+function checksOf(lanes: readonly Lane[]): BenchCheck[] {
+  return MODES.flatMap((mode) => {
+    const laneOf = (name: ServerName) => lanes.find(({ server, mode: its }) => server.name === name && its === mode);
+    const [ours, theirs] = [laneOf('portico'), laneOf('gdnsd')];
+    if (ours === undefined || theirs === undefined) return [];
+    const words = mode === 'ecs' ? 'with client subnets' : 'plain';
+    const ratios = (of: (sample: Sample) => number): number[] =>
+      ours.samples.map((sample, round) => of(sample) / of(theirs.samples[round])).filter(Number.isFinite);
+    const check = (
+      text: string,
+      values: readonly number[],
+      must: 'at least' | 'at most',
+      limit: number,
+    ): BenchCheck => {
+      const { median, quartiles } = spreadOf(values);
+      return { ...checkThat(`${text}, ${words}, beside gdnsd`, median, must, limit), quartiles, rounds: values.length };
+    };
+    return [
+      check(
+        'rate',
+        ratios(({ qps }) => qps),
+        'at least',
+        0.95,
+      ),
+      check(
+        'user CPU a query',
+        ratios(({ userNs }) => userNs),
+        'at most',
+        1.3,
+      ),
+    ];
+  });
 }
