@@ -11,6 +11,7 @@ import { takePositionals } from './arguments.ts';
 import { type Command, printJson, stringOption } from './command.ts';
 import { checkFile, loadConfig } from './configuration.ts';
 import { renderMtuTable } from './mtu-table.ts';
+import { describePolicy } from './policy-text.ts';
 import { renderDiffs } from './steer-diff.ts';
 
 export const command: Command = {
@@ -65,6 +66,7 @@ function describeConfig(config: Config): object {
       name: service.name,
       dnsName: service.dnsName,
       ttlSeconds: service.ttlSeconds,
+      policy: describePolicy(service.policy),
       ports: service.ports.map((port) => `${port.port === 0 ? 'any' : port.port}/${port.protocol}`),
       slots: service.slots,
       sites: [...service.vips].map(([site, vips]) => ({
@@ -140,6 +142,7 @@ function renderService(service: Service): string[] {
     `  service ${service.name}: ${name}, ${ports}; ${service.scheduler} over ${service.slots} slots, ${service.forwarding}`,
     `    health: ${health.type} port ${health.port} through ${health.through} every ${health.intervalMs} ms, up after ${health.rise}, down after ${health.fall}`,
   ];
+  if (service.dnsName !== null) lines.push(`    policy: ${describePolicy(service.policy)}`);
   for (const [site, vips] of service.vips) {
     const backends = service.backends.get(site) ?? [];
     lines.push(`    at ${site}: ${vips.map(formatHostOrPrefix).join(', ')} -> ${renderNames('backend', backends)}`);

@@ -1,6 +1,6 @@
 /** What services add to zones: steered names, and the records that lead to them. */
 import type { Config, Service } from '../../config/model.ts';
-import { compileSteering } from '../../decide/steer/policy.ts';
+import { compileSteering, type ServiceSteering } from '../../decide/steer/policy.ts';
 import { type Address, isHost } from '../../net/address.ts';
 import { encodeParameters, PARAMETER } from './presentation/parameters.ts';
 import { lowerName, type Name, parseName, ROOT_NAME } from './wire/name.ts';
@@ -44,8 +44,29 @@ export function addServices(config: Config, names: NodeTable, report: ZoneReport
       https: httpsSets(service, sites),
     };
     node.steeredOrigin = origin;
+    warnAboutWeights(serviceSteering, report);
     addServiceRecords(service, name, zone, names, report);
   }
+}
+
+/** More than rounding: units that are too large for the weights. */
+const MISSED_SHARE = 0.01;
+
+function warnAboutWeights({ service, weighted }: ServiceSteering, report: ZoneReport): void {
+  for (const { parts, demand } of weighted) {
+    const missed = parts.filter(({ share, predicted }) => Math.abs(predicted - share) > MISSED_SHARE);
+    if (demand === 0 || missed.length === 0) continue;
+    const origin: Origin = { path: ['services', service, 'policy'], value: 'weighted', line: 1 };
+    const shares = missed.map(
+      ({ name, share, predicted }) => `${name} gets ${percent(predicted)} instead of ${percent(share)}`,
+    );
+    const remedy = 'give networks with much demand as several prefixes, or more of the demand that there is';
+    report.warn(origin, `weights are missed: of the predicted demand ${shares.join(', ')}`, remedy);
+  }
+}
+
+function percent(share: number): string {
+  return `${(share * 100).toFixed(1)} %`;
 }
 
 /** VIPs that are prefixes are no addresses to answer with. */
