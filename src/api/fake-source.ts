@@ -105,6 +105,7 @@ export class FakeSource implements ApiSource {
         logs: [],
         anycast: null,
         secondaries: [],
+        signing: [],
         top: fakeTop(name),
       })),
     };
@@ -376,6 +377,7 @@ function nameServerTraffic(server: string, seconds: number, phase: number): Name
     signatures: {},
     transfers: {},
     notifies: {},
+    dnssec: {},
     groups: { europe: eu, other: queries - eu },
     logged: {},
     kernel: {},

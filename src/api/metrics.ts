@@ -3,7 +3,7 @@
  * format. Labels are names from the configuration and the fixed names of outcomes, so the sets are bounded by it.
  */
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
-import type { ApiSource, Counters, SiteServiceStatus, Status } from './source.ts';
+import type { ApiSource, Counters, SigningStatus, SiteServiceStatus, Status } from './source.ts';
 
 export interface Metrics {
   readonly contentType: string;
@@ -15,8 +15,13 @@ export interface Metrics {
 export function createMetrics(source: ApiSource): Metrics {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
-  const setCounters = [...kernelCounters(registry), ...dnsCounters(registry), ...secondaryCounters(registry)];
-  const setGauges = [...systemGauges(registry), ...siteGauges(registry), ...serviceGauges(registry)];
+  const setCounters = [
+    ...kernelCounters(registry),
+    ...dnsCounters(registry),
+    signingCounters(registry),
+    ...secondaryCounters(registry),
+  ];
+  const setGauges = [systemGauges, signingGauges, siteGauges, serviceGauges].flatMap((make) => make(registry));
   return {
     contentType: registry.contentType,
     render() {
@@ -58,6 +63,13 @@ function gauge(
     metric.reset();
     for (const [labels, value] of rowsOf(status)) metric.set(labels, value);
   };
+}
+
+function signingCounters(registry: Registry): (counters: Counters) => void {
+  const help = 'Denials of signed zones: signed for a query, used again, refused for one client or for all.';
+  return counter(registry, 'portico_dns_signing_total', help, ['server', 'event'], function* ({ nameServers }) {
+    for (const { server, dnssec } of nameServers) yield* each(dnssec, 'event', { server });
+  });
 }
 
 /** A row for each name in `counts`, which becomes the value of `label`. */
@@ -259,6 +271,27 @@ function systemGauges(registry: Registry): ((status: Status) => void)[] {
           if (anycast !== null) yield [{ server: name }, Number(anycast.announced)];
       },
     ),
+  ];
+}
+
+function signingGauges(registry: Registry): ((status: Status) => void)[] {
+  const ofZones = (name: string, help: string, told: (zone: SigningStatus) => number | null) =>
+    gauge(registry, name, help, ['server', 'zone'], function* ({ nameServers }) {
+      for (const { name: server, signing } of nameServers) {
+        for (const zone of signing) {
+          const value = told(zone);
+          if (value !== null) yield [{ server, zone: zone.zone }, value];
+        }
+      }
+    });
+  return [
+    ofZones(
+      'portico_dns_signature_end_seconds',
+      'Unix time at which the first signature of a zone ends.',
+      ({ earliestEndMs }) => (earliestEndMs === null ? null : earliestEndMs / 1000),
+    ),
+    ofZones('portico_dns_signed_sets', 'Record sets of a zone that are signed.', ({ sets }) => sets),
+    ofZones('portico_dns_zone_keys', 'Keys in the DNSKEY set of a zone: 2 in a roll.', ({ keyTags }) => keyTags.length),
   ];
 }
 

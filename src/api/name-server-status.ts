@@ -33,6 +33,7 @@ export function nameServerStatus(runtime: Runtime, name: string): NameServerStat
       logs: [],
       anycast: null,
       secondaries: [],
+      signing: [],
       top: null,
     };
   const { queryLog } = role.server;
@@ -46,6 +47,7 @@ export function nameServerStatus(runtime: Runtime, name: string): NameServerStat
     logs: logTargets(queryLog.status),
     anycast: role.anycast === null ? null : anycastStatus(role.anycast),
     secondaries: secondaryStatus(runtime, name),
+    signing: role.server.signing(),
     top,
   };
 }
@@ -61,7 +63,7 @@ function anycastStatus({ addresses, news, isDrained }: AnycastRole): AnycastStat
 }
 
 /** Sentences about what an operator should look at. */
-export function nameServerProblems({ name, anycast, logs }: NameServerStatus): string[] {
+export function nameServerProblems({ name, anycast, logs, signing }: NameServerStatus): string[] {
   const problems = logs
     .filter(({ open }) => !open)
     .map(
@@ -71,6 +73,7 @@ export function nameServerProblems({ name, anycast, logs }: NameServerStatus): s
     problems.push(
       `name server ${name} does not announce ${anycast.addresses.join(', ')}: ${anycast.reason ?? 'not yet'}`,
     );
+  for (const { zone, problem } of signing) if (problem !== null) problems.push(`${zone} at ${name}: ${problem}`);
   return problems;
 }
 

@@ -45,6 +45,7 @@ function counters(packets: number, queries = 0): Counters {
         signatures: {},
         transfers: {},
         notifies: {},
+        dnssec: {},
         groups: {},
         logged: {},
         kernel: {},

@@ -233,6 +233,8 @@ export interface NameServerStatus {
   readonly anycast: AnycastStatus | null;
   /** Each with each of its zones. */
   readonly secondaries: readonly SecondaryStatus[];
+  /** Of the signed zones; empty: none is, or it runs elsewhere. */
+  readonly signing: readonly SigningStatus[];
   /** The first of each list; null: it runs elsewhere. */
   readonly top: DnsTopStatus | null;
 }
@@ -262,6 +264,20 @@ export interface SecondaryStatus {
     /** `sent`: no answer yet. */
     readonly result: 'sent' | 'acknowledged' | 'unanswered' | 'refused';
   } | null;
+}
+
+/** Of a signed zone on a name server. */
+export interface SigningStatus {
+  readonly zone: string;
+  /** Of the key roll. */
+  readonly step: 'steady' | 'published' | 'switched' | 'retiring';
+  /** Tags of the keys in the DNSKEY set; the first signs. */
+  readonly keyTags: readonly number[];
+  readonly sets: number;
+  /** Unix time of the first signature to end; null: none is made yet. */
+  readonly earliestEndMs: number | null;
+  /** What an operator has to look at; null: nothing. */
+  readonly problem: string | null;
 }
 
 export interface AnycastStatus {
@@ -376,6 +392,8 @@ export interface NameServerCounters {
   readonly signatures: Readonly<Record<string, number>>;
   readonly transfers: Readonly<Record<string, number>>;
   readonly notifies: Readonly<Record<string, number>>;
+  /** Signatures on demand: made, used again, refused. */
+  readonly dnssec: Readonly<Record<string, number>>;
   /** Queries by client group, in estimate. */
   readonly groups: Readonly<Record<string, number>>;
   /** Of query logs, by kind and what became of messages or lines. */

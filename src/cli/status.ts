@@ -87,6 +87,14 @@ function nameServerLines(server: LiveNameServer): string[] {
     lines.push(`  anycast ${addresses.join(', ')}: ${state}; BGP ${routers.join(', ')}`);
   }
   lines.push(...secondaryLines(server.secondaries, Date.now()));
+  for (const { zone, step, keyTags, earliestEndMs, problem } of server.signing) {
+    const until =
+      earliestEndMs === null ? 'not signed yet' : `signatures until ${new Date(earliestEndMs).toISOString()}`;
+    const roll = step === 'steady' ? '' : `, roll ${step}`;
+    lines.push(
+      `  zone ${zone}: key ${keyTags.join(' and ')}${roll}, ${until}${problem === null ? '' : ` (${problem})`}`,
+    );
+  }
   const { clients = [], nxdomainParents = [] } = server.top ?? {};
   const most = (title: string, list: readonly TopCount[]): void => {
     if (list.length === 0) return;

@@ -241,6 +241,8 @@ test('the state of signing is told', () => {
   );
   const [example] = status;
   assert.ok(example.sets > 60);
+  assert.equal(example.problem, null);
+  assert.deepEqual(example.keyTags, [signed.keysOf('example.test').active.tag]);
   const daysLeft = ((example.earliestEndMs ?? 0) - Date.now()) / 86_400_000;
   assert.ok(daysLeft > 12 && daysLeft < 14, `${daysLeft}`);
 });

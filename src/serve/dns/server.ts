@@ -108,6 +108,7 @@ function refuseWildcards({ sockets }: DnsServerOptions): void {
 
 /** Name servers of a zone use a new key file at most so much later than it is there. */
 const KEY_LOOK_MS = 30_000;
+const HAND_OVER_MS = 3_600_000;
 
 const SILENT: DnsLog = { info: () => {}, warn: () => {} };
 
@@ -208,10 +209,15 @@ class SocketsServer implements DnsServer {
   /** A changed key file is used as another configuration is. */
   #watchKeys(): void {
     let versions = keyVersions(this.#served.config);
+    let handedMs = performance.now();
     this.#keyTimer = setInterval(() => {
       const next = keyVersions(this.#served.config);
-      if (next === versions) return;
+      // Threads sign anew what is old when they are asked for it; so that all tell the same again, they get it with the rest.
+      const isOld = this.#signing.hasRenewed && performance.now() - handedMs > HAND_OVER_MS;
+      if (next === versions && !isOld) return;
+      if (next !== versions) this.#signing.keyProblems = loadKeys(this.#served.config).reasons;
       versions = next;
+      handedMs = performance.now();
       void this.reload(this.#served.config);
     }, KEY_LOOK_MS);
     this.#keyTimer.unref();

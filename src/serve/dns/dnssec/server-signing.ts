@@ -13,6 +13,8 @@ const SLICE_MS = 4;
 const PAUSE_MS = 12;
 /** How often it is looked whether signatures are due. */
 const LOOK_MS = 30_000;
+/** A signature that is so much older than it should be was not made anew when it was due. */
+const LATE_SECONDS = 3600;
 
 export interface ZoneSigningStatus {
   readonly zone: string;
@@ -23,6 +25,8 @@ export interface ZoneSigningStatus {
   readonly sets: number;
   /** Unix time of the first signature to end; null: none is made yet. Of a zone that is kept well it is days away. */
   readonly earliestEndMs: number | null;
+  /** What an operator has to look at; null: nothing. */
+  readonly problem: string | null;
 }
 
 interface ZoneCounts {
@@ -36,6 +40,10 @@ export class ServerSigning {
   readonly #nowMs: () => number;
   #timer: NodeJS.Timeout | null = null;
   #pass: Generator<void> | null = null;
+  /** Signatures that were made since `use`, because those before were old. */
+  #renewed = 0;
+  /** Of a key file that cannot be used, by zone. */
+  keyProblems: ReadonlyMap<string, string> = new Map();
   readonly #counts = new Map<SignedZone, ZoneCounts>();
 
   constructor(nowMs: () => number = () => Date.now()) {
@@ -55,6 +63,7 @@ export class ServerSigning {
     this.#zones = zones;
     this.#counts.clear();
     this.#pass = this.#signAll();
+    this.#renewed = 0;
     if (signing === null) return;
     for (let left = MAX_EXPORTED; left > 0; ) {
       const before = signing.zones.reduce((sum, zone) => sum + zone.signatures, 0);
@@ -62,6 +71,11 @@ export class ServerSigning {
       left -= Math.max(1, signing.zones.reduce((sum, zone) => sum + zone.signatures, 0) - before);
       await new Promise((resolve) => setImmediate(resolve));
     }
+  }
+
+  /** Whether threads have older signatures than this one. */
+  get hasRenewed(): boolean {
+    return this.#renewed > 0;
   }
 
   exported(): readonly ExportedSignature[] {
@@ -102,7 +116,10 @@ export class ServerSigning {
       const counts = { sets: 0, earliestEndSeconds: Number.POSITIVE_INFINITY };
       if (!this.#counts.has(signed)) this.#counts.set(signed, counts);
       for (const [owner, set] of signableSets(signed, nodes)) {
+        const isKnown = signed.known(set) !== undefined;
+        const before = signed.signatures;
         const { expiresSeconds } = signed.signatureOf(owner, set, Math.floor(this.#nowMs() / 1000));
+        if (isKnown) this.#renewed += signed.signatures - before;
         counts.sets++;
         counts.earliestEndSeconds = Math.min(counts.earliestEndSeconds, expiresSeconds);
         yield;
@@ -117,12 +134,14 @@ export class ServerSigning {
       const counts = this.#counts.get(signed);
       const { step, active, other } = signed.keys;
       const endSeconds = counts?.earliestEndSeconds ?? Number.POSITIVE_INFINITY;
+      const isLate = endSeconds - this.#nowMs() / 1000 < signed.times.renewBeforeSeconds - LATE_SECONDS;
       return {
         zone: signed.zone.text,
         step,
         keyTags: other === null ? [active.tag] : [active.tag, other.tag],
         sets: counts?.sets ?? 0,
         earliestEndMs: Number.isFinite(endSeconds) ? endSeconds * 1000 : null,
+        problem: this.keyProblems.get(signed.zone.text) ?? (isLate ? 'a signature was not made anew in time' : null),
       };
     });
   }
