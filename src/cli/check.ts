@@ -75,7 +75,7 @@ function describeConfig(config: Config): object {
         backends: service.backends.get(site) ?? [],
       })),
     })),
-    zones: config.zones.map((zone) => ({ name: zone.name, serial: zone.serial, records: countRecords(zone) })),
+    zones: config.zones.map((zone) => ({ name: zone.name, serial: serialOf(zone), records: countRecords(zone) })),
     networks: countNetworks(config),
     paths: listMtuPaths(config),
   };
@@ -103,6 +103,11 @@ function renderResult(result: ParseResult): string {
   return blocks.join('\n');
 }
 
+/** Null: Portico counts it while it runs. */
+function serialOf({ serial, isSerialCounted }: Zone): number | null {
+  return isSerialCounted ? null : serial;
+}
+
 function renderProblem(file: string, kind: 'error' | 'warning', problem: ConfigProblem): string {
   const { path, line, column, value, message, remedy } = problem;
   const place = `${problem.file ?? file}:${line}:${column}: ${kind}: ${path === '' ? '' : `${path}: `}${message}`;
@@ -120,7 +125,9 @@ function renderConfig(config: Config): string {
   }
   for (const service of config.services.values()) lines.push(...renderService(service));
   for (const zone of config.zones) {
-    lines.push(`  zone ${zone.name}: serial ${zone.serial}, ${count(countRecords(zone), 'static record')}`);
+    lines.push(
+      `  zone ${zone.name}: serial ${serialOf(zone) ?? 'auto'}, ${count(countRecords(zone), 'static record')}`,
+    );
   }
   const servers = [...config.nameServers.keys()];
   if (servers.length > 0)

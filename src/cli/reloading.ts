@@ -4,10 +4,11 @@ import type { Journal } from '../api/journal.ts';
 import type { Config } from '../config/model.ts';
 import type { Runtime } from '../fleet/runtime.ts';
 import { locationPaths } from '../serve/dns/locations/load.ts';
+import { zonePaths } from '../serve/dns/zone-file/load.ts';
 import { type FileWatch, watchFiles } from './file-watch.ts';
 
 /**
- * Reads the file again when told to, or when it or a file of locations changes: one at a time, and once more for all that came
+ * Reads the file again when told to, or when it, a zone file or a file of locations changes: one at a time, and once more for all that came
  * meanwhile.
  */
 export class Reloading {
@@ -58,6 +59,7 @@ export class Reloading {
   }
 
   #follow(): void {
-    this.#watch.follow([this.#file, ...locationPaths(this.#runtime.config, this.#file)]);
+    const { config } = this.#runtime;
+    this.#watch.follow([this.#file, ...locationPaths(config, this.#file), ...zonePaths(config, this.#file)]);
   }
 }

@@ -317,7 +317,7 @@ function buildZone(key: string, values: ZoneValues, lineOf: (path: Path) => numb
   const isSigned = given(values.dnssec);
   const common = { name, ttlSeconds, records, isSigned, isSerialCounted: values.serial === 'auto' };
   if (values.file !== undefined) {
-    const file = { path: values.file, line: lineOf(['dns', 'zones', key, 'file']), records: null };
+    const file = { path: values.file, line: lineOf(['dns', 'zones', key, 'file']), records: null, files: [] };
     return { ...common, ...UNREAD_AUTHORITY, file };
   }
   const soa = given(values.soa);

@@ -386,6 +386,8 @@ export interface ZoneFile {
   readonly line: number;
   /** Null: not read. `parseConfig` reads no files; `loadZoneFiles` fills it in. */
   readonly records: readonly ZoneFileRecord[] | null;
+  /** Where it and what it includes were read from. */
+  readonly files: readonly string[];
 }
 
 /** With a file, what is told of SOA and name servers is the file's; before it is read, it is empty. */

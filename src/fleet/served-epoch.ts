@@ -21,6 +21,7 @@ const NOT_VALUES: ReadonlySet<string> = new Set([
   'line',
   'column',
   'maps',
+  'files',
   'cookies',
   'workers',
   'keyFolder',

@@ -74,7 +74,7 @@ export function wireZone(count: number, dataBytes: number, serial = 1): Partial<
   for (let i = 0; i < count; i++) {
     records.push({ owner: name(`h${i}.example.test.`), type: 65280, data: { bytes, names: [] }, ...at });
   }
-  const file = { path: 'example.test.zone', line: 1, records };
+  const file = { path: 'example.test.zone', line: 1, records, files: [] };
   return { zones: [{ ...zone('example.test', []), serial, file }], services: new Map() };
 }
 

@@ -1,9 +1,11 @@
 /** Signed messages (RFC 8945), byte by byte: sums made here by another way, failures as section 5 has them, and dig as a witness. */
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
+import { createSocket } from 'node:dgram';
 import { after, before, test } from 'node:test';
+import { decodeMessage } from '../../src/serve/dns/wire/message.ts';
 import { dig, exchange, type RunningServer, startServer } from './fixture.ts';
-import { framed } from './tcp-client.ts';
+import { framed, until } from './tcp-client.ts';
 import { KEY, KEY_512, keyArgument, secondary, transfer, wireZone, withSecondaries } from './transfer-fixture.ts';
 
 let running: RunningServer;
@@ -220,4 +222,47 @@ test('dig believes signed answers of each kind, and the question is truncated be
   }
   const { text, sizeBytes } = await dig(running.port, `+noedns h1.example.test TYPE65280 ${keyArgument(KEY_512)}`);
   assert.ok(sizeBytes <= 512, text);
+});
+
+test('whatever is done to a signed query, the answer is well-formed, within its limit, and never believed', async () => {
+  const seed = Date.now() >>> 0;
+  let state = seed;
+  const dice = (sides: number) => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return Math.floor((state / 2 ** 32) * sides);
+  };
+  const { good } = running.server.counters.signatures;
+  const socket = createSocket('udp4');
+  const answers: Buffer[] = [];
+  socket.on('message', (message) => answers.push(message));
+  await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
+  const asked = { ...running.server.counters.queries };
+  const messages = 3000;
+  for (let i = 0; i < messages; i++) {
+    const { bytes } = signed(soaQuery(i & 0xffff), GOOD());
+    let changed = Buffer.from(bytes);
+    for (let n = 1 + dice(3); n > 0; n--) {
+      const at = 2 + dice(changed.length - 2);
+      const how = dice(3);
+      if (how === 0) changed[at] ^= 1 << dice(8);
+      else if (how === 1) changed[at] = dice(256);
+      else changed = changed.subarray(0, Math.max(12, at));
+    }
+    if (changed.equals(bytes)) changed[2] ^= 1;
+    socket.send(changed, running.port, '127.0.0.1');
+    if (i % 50 === 49)
+      await until(`seed ${seed}: they are taken`, () => running.server.counters.queries.udp - asked.udp > i - 25);
+  }
+  await until(`seed ${seed}: all are taken`, () => running.server.counters.queries.udp - asked.udp >= messages);
+  socket.close();
+  for (const answer of answers) {
+    assert.ok(answer.length <= 1232, `seed ${seed}`);
+    assert.ok(decodeMessage(new Uint8Array(answer)).ok, `seed ${seed}: ${answer.toString('hex')}`);
+  }
+  const { counters } = running.server;
+  assert.equal(counters.dropped.failed, 0, `seed ${seed}`);
+  assert.ok(answers.length > messages / 2);
+  // Letters of names count without case in the sum; every other bit is under the signature.
+  const believed = counters.signatures.good - good;
+  assert.ok(believed <= messages / 50, `seed ${seed}: ${believed}`);
 });

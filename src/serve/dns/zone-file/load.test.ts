@@ -9,7 +9,7 @@ import { parseName, ROOT_NAME } from '../wire/name.ts';
 import { parseType } from '../wire/numbers.ts';
 import { compileZones } from '../zone-compile.ts';
 import { readZoneText } from './access.ts';
-import { loadZoneFiles } from './load.ts';
+import { loadZoneFiles, zonePaths } from './load.ts';
 import type { IncludedText } from './read.ts';
 
 const AUTHORITY = '@ 2h SOA ns1 host\\.master 7 1h 15m 14d 90\n@ 2h NS ns1\nns1 A 192.0.2.53\n';
@@ -61,6 +61,13 @@ function compile(files: Readonly<Record<string, string>>, zoneLines: readonly st
   };
   return { compiled, recordsOf, config };
 }
+
+test('the files that a zone comes from are known, whether or not they can be read', () => {
+  const inner = 'conf/zones/more/mail.inc';
+  const { config } = load({ [MAIN]: `${AUTHORITY}$INCLUDE more/mail.inc`, [inner]: 'mail A 192.0.2.25\n' });
+  assert.deepEqual([...new Set(zonePaths(config, 'conf/portico.yaml'))], [MAIN, inner]);
+  assert.deepEqual(zonePaths(load({}).config, 'conf/portico.yaml'), [MAIN]);
+});
 
 test('records of a zone file and of the configuration make one zone', () => {
   const text = `${AUTHORITY}$TTL 5m\nwww TXT file\n$INCLUDE more/mail.inc`;

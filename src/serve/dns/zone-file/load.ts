@@ -37,16 +37,20 @@ function loadZone(zone: Zone, configFile: string, readText: TextReader, problems
   };
   const name = parseName(zone.name, ROOT_NAME);
   if (!name.ok) return fail(name.reason, 'write a domain name');
-  const named = isAbsolute(file.path) ? file.path : join(dirname(configFile), file.path);
+  const named = pathOf(file.path, configFile);
   const main = readText(named, null);
   if (!main.ok) return fail(main.message, main.remedy);
   const folder = dirname(named);
+  const files = new Set([named]);
   const { records, problems: found } = readZoneFile({
     text: main.text,
     file: named,
     zone: name.name,
     ttlSeconds: zone.ttlSeconds,
-    include: (relative) => readText(join(folder, relative), folder),
+    include: (relative) => {
+      files.add(join(folder, relative));
+      return readText(join(folder, relative), folder);
+    },
   });
   for (const problem of found) problems.push({ path, ...problem });
   if (found.length > 0) return zone;
@@ -73,7 +77,16 @@ function loadZone(zone: Zone, configFile: string, readText: TextReader, problems
       file: named,
       line: 1,
     });
-  return describeZone({ ...zone, file: { ...file, records } }, authorities[0], at(RECORD_TYPE.NS));
+  return describeZone({ ...zone, file: { ...file, records, files: [...files] } }, authorities[0], at(RECORD_TYPE.NS));
+}
+
+function pathOf(path: string, configFile: string): string {
+  return isAbsolute(path) ? path : join(dirname(configFile), path);
+}
+
+/** Files that zones come from, and those that they include as far as they were read. */
+export function zonePaths({ zones }: Config, configFile: string): string[] {
+  return zones.flatMap(({ file }) => (file === null ? [] : [pathOf(file.path, configFile), ...file.files]));
 }
 
 /** What SOA and NS say, for whoever shows a zone. */
