@@ -178,7 +178,7 @@ function dnsCounters(registry: Registry): ((counters: Counters) => void)[] {
     one('portico_dns_limits_total', 'What the rate limit of DNS did.', 'event', (server) => server.limits),
     one(
       'portico_dns_group_queries_total',
-      'DNS queries by client group (networks of the configuration), estimated from samples.',
+      'DNS queries by client group (network of the configuration, else country), estimated from samples.',
       'group',
       (server) => server.groups,
     ),

@@ -66,7 +66,7 @@ export class QueryLog {
   readonly #addresses = new Map<string, Uint8Array | null>();
   readonly #producers: Producer[] = [];
   readonly #question = new QuestionReader();
-  readonly #statistics = new QueryStatistics(() => performance.now());
+  readonly #statistics: QueryStatistics;
   readonly #identity: TapIdentity;
   #config: Config['queryLog'];
   #dnstap: LogSink | null = null;
@@ -89,7 +89,7 @@ export class QueryLog {
     this.#config = options.config.queryLog;
     const { version } = options.config.dnsProtocol.tell;
     this.#identity = { identity: Buffer.from(options.server), version: Buffer.from(version ?? '') };
-    this.#statistics.setNetworks(options.config.networks);
+    this.#statistics = new QueryStatistics(options.config, () => performance.now());
   }
 
   /** A ring for one more thread that answers, which makes a `QueryRecorder` of it. */
@@ -249,7 +249,7 @@ export class QueryLog {
     // As it was asked for.
     this.#drainAll();
     this.#config = config.queryLog;
-    this.#statistics.setNetworks(config.networks);
+    this.#statistics.setConfig(config);
     this.#setRecording();
     if (this.#second === undefined) return;
     const isSame = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);

@@ -2,9 +2,9 @@
  * Who asks, and for what: the client prefixes and names that come most, and queries by client group. Of sampled exchanges, each with its weight;
  * in bounded memory.
  */
-import type { NetworkEntry } from '../../../config/model.ts';
-import { buildTrie, type PrefixTrie } from '../../../net/trie.ts';
+import type { Config } from '../../../config/model.ts';
 import { RCODE } from '../wire/numbers.ts';
+import { type ClientGroups, clientGroups } from './client-groups.ts';
 import { absolute, clientOf, type QuestionReader, talkerText } from './question.ts';
 import type { RecordedQuery } from './ring.ts';
 import { type KeyCount, SpaceSaving } from './space-saving.ts';
@@ -51,26 +51,30 @@ class Window {
   }
 }
 
-/** For clients that no network covers. */
-const OTHER_GROUP = 'other';
-
 export class QueryStatistics {
   readonly #nowMs: () => number;
   #current: Window;
   #before: Window | null = null;
-  #groupOf: PrefixTrie<string> = buildTrie<string>([]);
+  #clients: ClientGroups;
+  /** What `#clients` was made of. */
+  #sources: Pick<Config, 'networks' | 'clients'>;
   /** Queries, in estimate. Groups that are gone stay: counters only grow. */
   readonly groups: Record<string, number> = {};
   sampledEvery = 1;
 
   /** `nowMs`: a steady clock. */
-  constructor(nowMs: () => number) {
+  constructor(config: Config, nowMs: () => number) {
+    this.#clients = clientGroups(config);
+    this.#sources = config;
     this.#nowMs = nowMs;
     this.#current = new Window(nowMs());
   }
 
-  setNetworks(networks: readonly NetworkEntry[]): void {
-    this.#groupOf = buildTrie(networks.map(({ prefix, name }) => ({ prefix, value: name })));
+  setConfig(config: Config): void {
+    const { networks, clients } = this.#sources;
+    if (config.networks === networks && config.clients === clients) return;
+    this.#clients = clientGroups(config);
+    this.#sources = config;
   }
 
   add(record: RecordedQuery, question: QuestionReader, hasQuestion: boolean): void {
@@ -91,9 +95,9 @@ export class QueryStatistics {
   /** Of the users: by client subnet, else by who asks. */
   #group(record: RecordedQuery, question: QuestionReader, hasQuestion: boolean): string {
     const subnet = hasQuestion ? question.subnet() : null;
-    const match =
-      subnet === null ? this.#groupOf.lookup(clientOf(record)) : this.#groupOf.lookup(subnet.address, subnet.length);
-    return match.value ?? OTHER_GROUP;
+    if (subnet !== null) return this.#clients.nameOf(subnet.address, subnet.length);
+    const client = clientOf(record);
+    return this.#clients.nameOf(client, client.bytes.length * 8);
   }
 
   /** About once a second. */
