@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { FleetSource } from '../api/fleet-source.ts';
 import { Journal } from '../api/journal.ts';
 import { startApi } from '../api/server.ts';
-import type { Config } from '../config/model.ts';
+import { type Config, NO_STEERING_STATE } from '../config/model.ts';
 import { readDuration } from '../config/units.ts';
 import { findLocalMachines, localAddresses, pinsOf, probeNamespaceOf } from '../fleet/local-machines.ts';
 import type { Machine } from '../fleet/machine.ts';
@@ -11,7 +11,6 @@ import { ROLES, type Role, Runtime } from '../fleet/runtime.ts';
 import { createProbeNamespace, removeProbeNamespace } from '../serve/vip/probe-namespace.ts';
 import { takePositionals } from './arguments.ts';
 import { type Command, type CommandArguments, CommandError, stringOption, UsageError } from './command.ts';
-import { loadConfig } from './configuration.ts';
 import { loadConfigAside } from './configuration-aside.ts';
 import { openLog } from './log.ts';
 import { lockMachines, removeRunFolder } from './machine-lock.ts';
@@ -40,7 +39,10 @@ export const command: Command = {
     const roles = readRoles(stringOption(args, 'only', ROLES.join(',')));
     const limitMs = readLimit(stringOption(args, 'for', ''));
     if (process.getuid?.() !== 0) throw new CommandError('up needs root: it loads kernel programs and opens port 53.');
-    const config = loadConfig(file);
+    // Aside, so that what reading leaves behind goes with the thread.
+    const loaded = await loadConfigAside(file, NO_STEERING_STATE);
+    if (!loaded.ok) throw new CommandError(loaded.error);
+    const config = loaded.value;
     const names = machineNames(config, stringOption(args, 'machine', ''));
     return stay(file, config, names, roles, limitMs);
   },
