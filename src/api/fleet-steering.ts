@@ -1,6 +1,6 @@
 /** Orders about DNS steering, done by a running fleet. */
-import type { SteeringPin } from '../config/model.ts';
-import { compileSteering } from '../decide/steer/policy.ts';
+import type { Config, SteeringPin } from '../config/model.ts';
+import { compileSteering, type ServiceSteering } from '../decide/steer/policy.ts';
 import type { Runtime } from '../fleet/runtime.ts';
 import { MAX_PINS } from '../fleet/steering-orders.ts';
 import { formatPrefix } from '../net/address.ts';
@@ -13,6 +13,7 @@ export class FleetSteering implements SteeringApi {
   readonly #runtime: Runtime;
   readonly #journal: Journal;
   readonly #load: FleetSourceOptions['load'];
+  #compiled: { readonly config: Config; readonly steering: ReadonlyMap<string, ServiceSteering> } | null = null;
 
   constructor({ runtime, journal, load }: FleetSourceOptions) {
     this.#runtime = runtime;
@@ -20,12 +21,19 @@ export class FleetSteering implements SteeringApi {
     this.#load = load;
   }
 
+  /** Compiled once a configuration: it is asked for often. */
+  #compiledSteering(): ReadonlyMap<string, ServiceSteering> {
+    const { config } = this.#runtime;
+    if (this.#compiled?.config !== config) this.#compiled = { config, steering: compileSteering(config) };
+    return this.#compiled.steering;
+  }
+
   status(): SteeringStatus {
-    const { orders, config } = this.#runtime;
+    const { orders } = this.#runtime;
     return {
       frozenSinceMs: orders.frozenSinceMs,
       pins: orders.pins.map(plainPin),
-      services: [...compileSteering(config).values()].map(({ service, sites, policy, plans, weighted }) => ({
+      services: [...this.#compiledSteering().values()].map(({ service, sites, policy, plans, weighted }) => ({
         service,
         policy,
         sites,

@@ -4,6 +4,7 @@
  */
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import type { ApiSource, Counters, SigningStatus, SiteServiceStatus, Status } from './source.ts';
+import type { SteeringStatus } from './steering.ts';
 
 export interface Metrics {
   readonly contentType: string;
@@ -22,6 +23,7 @@ export function createMetrics(source: ApiSource): Metrics {
     ...secondaryCounters(registry),
   ];
   const setGauges = [systemGauges, signingGauges, siteGauges, serviceGauges].flatMap((make) => make(registry));
+  const setSteering = steeringGauges(registry);
   return {
     contentType: registry.contentType,
     render() {
@@ -29,6 +31,8 @@ export function createMetrics(source: ApiSource): Metrics {
       const status = source.status();
       for (const set of setCounters) set(counters);
       for (const set of setGauges) set(status);
+      const steering = source.steering.status();
+      for (const set of setSteering) set(steering);
       return registry.metrics();
     },
   };
@@ -51,13 +55,13 @@ function counter(
   };
 }
 
-function gauge(
+function gauge<S = Status>(
   registry: Registry,
   name: string,
   help: string,
   labelNames: readonly string[],
-  rowsOf: (status: Status) => Iterable<Row>,
-): (status: Status) => void {
+  rowsOf: (status: S) => Iterable<Row>,
+): (status: S) => void {
   const metric = new Gauge({ name, help, labelNames: [...labelNames], registers: [registry] });
   return (status) => {
     metric.reset();
@@ -395,5 +399,34 @@ function serviceGauges(registry: Registry): ((status: Status) => void)[] {
     ofBackend('portico_backend_utilisation', 'Load as it reports, 1 is full.', (one) => one.utilisation),
     ofBackend('portico_backend_drain_slots', 'Slots that hold its drain open.', ({ drain }) => drain?.slots ?? null),
     ofBackend('portico_backend_slots', 'Slots that send new flows to it.', ({ slots }) => slots),
+  ];
+}
+
+function steeringGauges(registry: Registry): ((status: SteeringStatus) => void)[] {
+  const shares = (name: string, help: string, shareOf: (part: { share: number; predicted: number }) => number) =>
+    gauge<SteeringStatus>(registry, name, help, ['service', 'place', 'part'], function* ({ services }) {
+      for (const { service, weighted } of services) {
+        for (const { place, parts, demand } of weighted) {
+          if (demand > 0) for (const part of parts) yield [{ service, place, part: part.name }, shareOf(part)];
+        }
+      }
+    });
+  return [
+    gauge<SteeringStatus>(registry, 'portico_steering_frozen', '1: the map of clients is frozen.', [], (status) => [
+      [{}, Number(status.frozenSinceMs !== null)],
+    ]),
+    gauge<SteeringStatus>(registry, 'portico_steering_pins', "The operator's pins of clients.", [], ({ pins }) => [
+      [{}, pins.length],
+    ]),
+    shares(
+      'portico_steering_weight',
+      'Share of the demand that a part of a weighted policy should get.',
+      (one) => one.share,
+    ),
+    shares(
+      'portico_steering_predicted',
+      'Share of the known demand that a part of a weighted policy is predicted to get.',
+      (one) => one.predicted,
+    ),
   ];
 }

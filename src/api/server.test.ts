@@ -286,3 +286,31 @@ test('GET /dns/top gives the lists of each name server, and refuses a count that
     assert.match(((await response.json()) as { remedy: string }).remedy, /1 to 1000/);
   }
 });
+
+test('orders about steering are read with care and handed on', async (t) => {
+  const { url, source } = await start(t);
+  const pinned = await post(`${url}/steer/pin`, { site: 'eu', prefix: '203.0.113.5', service: 'www', for: '90s' });
+  assert.equal(pinned.status, 200);
+  assert.equal((await post(`${url}/steer/unpin`, { prefix: '2001:db8::/32' })).status, 200);
+  assert.equal((await post(`${url}/steer/freeze`, {})).status, 200);
+  const [[, pin], [, unpin], frozen] = source.steering.ordered as [string, Record<string, unknown>][];
+  assert.deepEqual(
+    [pin.site, pin.service, pin.forMs, (pin.prefix as { length: number }).length],
+    ['eu', 'www', 90_000, 32],
+  );
+  assert.deepEqual([(unpin.prefix as { length: number }).length, unpin.service], [32, null]);
+  assert.deepEqual(frozen, ['freeze', true]);
+  for (const [path, body] of [
+    ['/steer/pin', {}],
+    ['/steer/pin', { site: 'eu', prefix: '203.0.113.5/24' }],
+    ['/steer/pin', { site: 'eu', prefix: 'everywhere' }],
+    ['/steer/pin', { site: 'eu', for: '1 fortnight' }],
+    ['/steer/unpin', { site: 'eu' }],
+    ['/reload', { anyway: 'perhaps' }],
+  ] as const) {
+    const { status, answer } = await post(url + path, body);
+    assert.equal(status, 400, JSON.stringify(body));
+    assert.ok(answer.error && answer.remedy);
+  }
+  assert.equal(source.steering.ordered.length, 3);
+});

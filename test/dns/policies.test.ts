@@ -39,6 +39,7 @@ const POLICIES: Readonly<Record<string, Policy>> = {
   steered: { kind: 'steered', sites: ['us', 'jp'] },
   weighted: weighted({ eu: 2, us: 1, jp: 1 }),
   failover: { kind: 'failover', parts: [site('us'), site('eu')] },
+  lasting: { kind: 'failover', parts: [site('us'), site('eu')] },
   geo,
   nested: { kind: 'failover', parts: [geo, { kind: 'all', sites: ['eu', 'us'] }] },
   all: { kind: 'all', sites: null },
@@ -46,7 +47,8 @@ const POLICIES: Readonly<Record<string, Policy>> = {
 
 function serviceOf(name: string, policy: Policy): [string, Service] {
   const base = service(name, `${name}.example.test`, VIPS);
-  return [name, { ...base, policy, https: { alpn: ['h2'], port: null } }];
+  const nothingHealthy = name === 'lasting' ? 'last' : 'all';
+  return [name, { ...base, policy, nothingHealthy, https: { alpn: ['h2'], port: null } }];
 }
 
 function entry(name: string, prefix: string, location: typeof AMSTERDAM, demand: number | null = null): NetworkEntry {
@@ -69,7 +71,9 @@ const CONFIG = testConfig({
 });
 
 let running: RunningServer;
-const view = mutableView();
+/** Sites that were up when last one was. */
+const was = new Set<string>();
+const view = { ...mutableView(), siteWasUp: (_: string, name: string) => was.has(name) };
 before(async () => {
   running = await startServer({ config: CONFIG, steering: view });
 });
@@ -111,6 +115,18 @@ test('failover: the first site that is open, for everyone', async () => {
     'us',
     'never a site that it has not',
   );
+});
+
+test('nothing healthy: as if all were up, or as before the last site went; the types stay, and an error says it', async () => {
+  const all = SITES;
+  assert.equal(await withDown(all, () => told('failover', '12.0.0.0/24')), 'us');
+  was.add('eu');
+  assert.equal(await withDown(all, () => told('lasting', '12.0.0.0/24')), 'eu');
+  assert.equal(await withDown(all, () => told('lasting', '12.0.0.0/24', 'AAAA')), 'eu');
+  const answer = await withDown(all, () => dig(running.port, 'lasting.example.test'));
+  assert.match(answer.text, /EDE: 0 .*no site is healthy/);
+  was.clear();
+  assert.equal(await withDown(all, () => told('lasting', '12.0.0.0/24')), 'us', 'where nobody knows');
 });
 
 test('geo: the first rule that fits, by network and by distance', async () => {
