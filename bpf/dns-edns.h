@@ -96,17 +96,15 @@ static __always_inline bool find_options(struct xdp_md *ctx, __u32 at, __u32 byt
 			return false;
 		}
 		at = forget(at + length, 1023);
-		options->subnet = forget(options->subnet, 1023);
-		options->cookie = forget(options->cookie, 1023);
 	}
 	return at == to;
 }
 
 /* RFC 7871 sections 6 and 7.1. `at`: of its data in the frame. */
-static __always_inline bool read_subnet(struct query *query, __u32 at, __u32 length)
+static __always_inline bool read_subnet(struct xdp_md *ctx, struct query *query, __u32 at, __u32 length)
 {
-	void *data = frame_begin(query->ctx);
-	void *end = frame_end(query->ctx);
+	void *data = frame_begin(ctx);
+	void *end = frame_end(ctx);
 	void *head = PLACE(data, at, 1023);
 	__u32 source, family, bytes, used;
 	__u64 last;
@@ -149,11 +147,12 @@ static __always_inline bool read_subnet(struct query *query, __u32 at, __u32 len
 }
 
 /* Reads it and makes the one to be sent. */
-static __always_inline bool read_cookie(struct query *query, const struct dns_settings *settings,
-					const struct dns_time *time, __u32 at, __u32 length)
+static __always_inline bool read_cookie(struct xdp_md *ctx, struct query *query,
+					const struct dns_settings *settings, const struct dns_time *time,
+					__u32 at, __u32 length)
 {
-	void *data = frame_begin(query->ctx);
-	void *end = frame_end(query->ctx);
+	void *data = frame_begin(ctx);
+	void *end = frame_end(ctx);
 	void *from = PLACE(data, at, 1023);
 
 	if (settings->cookie_keys > DNS_COOKIE_KEYS ||
@@ -175,12 +174,12 @@ static __always_inline bool read_cookie(struct query *query, const struct dns_se
 }
 
 /* `at`: of the record in the frame; `bytes`: from there to the message's end. */
-static __always_inline bool read_edns(struct query *query, const struct dns_settings *settings,
-				      const struct dns_time *time, __u32 at, __u32 bytes)
+static __always_inline bool read_edns(struct xdp_md *ctx, struct query *query, struct options *options,
+				      const struct dns_settings *settings, const struct dns_time *time,
+				      __u32 at, __u32 bytes)
 {
-	struct options options = {};
-	void *data = frame_begin(query->ctx);
-	void *end = frame_end(query->ctx);
+	void *data = frame_begin(ctx);
+	void *end = frame_end(ctx);
 	void *record = PLACE(data, at, 1023);
 	__u32 payload;
 
@@ -199,15 +198,18 @@ static __always_inline bool read_edns(struct query *query, const struct dns_sett
 		return false;
 	query->is_dnssec_ok = *(__u8 *)(record + 7) >> 7;
 	query->has_edns = true;
-	if (!sum_bytes(query->ctx, at, bytes, &query->removed))
+	if (!sum_bytes(ctx, at, bytes, &query->removed))
 		return false;
 	if (bytes == OPT_BYTES)
 		return true;
-	if (!find_options(query->ctx, at + OPT_BYTES, bytes - OPT_BYTES, &options))
+	options->subnet = 0;
+	options->cookie = 0;
+	if (!find_options(ctx, at + OPT_BYTES, bytes - OPT_BYTES, options))
 		return false;
-	if (options.subnet && !read_subnet(query, options.subnet, options.subnet_bytes))
+	if (options->subnet && !read_subnet(ctx, query, options->subnet, options->subnet_bytes))
 		return false;
-	return !options.cookie || read_cookie(query, settings, time, options.cookie, options.cookie_bytes);
+	return !options->cookie ||
+	       read_cookie(ctx, query, settings, time, options->cookie, options->cookie_bytes);
 }
 
 #endif

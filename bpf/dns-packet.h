@@ -19,7 +19,6 @@
 
 /* The query in hand. Offsets of the message count from its header. */
 struct query {
-	struct xdp_md *ctx;
 	__u64 source[2]; /* as it lies on the wire; IPv4 in the lower half of the first */
 	__u32 udp;       /* offset of the UDP header in the frame */
 	__u32 frame;     /* bytes of the frame */
@@ -187,10 +186,11 @@ static __always_inline enum dns_outcome read_ipv6(struct query *query, const str
 }
 
 /* Everything up to the message. DNS_ANSWERED: so far it can be. */
-static __always_inline enum dns_outcome read_packet(struct query *query, const struct dns_settings *settings)
+static __always_inline enum dns_outcome read_packet(struct xdp_md *ctx, struct query *query,
+						    const struct dns_settings *settings)
 {
-	void *data = frame_begin(query->ctx);
-	void *end = frame_end(query->ctx);
+	void *data = frame_begin(ctx);
+	void *end = frame_end(ctx);
 	__u32 offset = ETHERNET_BYTES;
 	enum dns_outcome outcome;
 	__be16 type;
@@ -210,6 +210,13 @@ static __always_inline enum dns_outcome read_packet(struct query *query, const s
 	/* Frames with tags and without are one case from here on. */
 	offset = forget(offset, 31);
 	query->udp = offset;
+	query->has_edns = false;
+	query->is_dnssec_ok = false;
+	query->has_subnet = false;
+	query->has_cookie = 0;
+	query->has_good_cookie = false;
+	query->subnet_source = 0;
+	query->removed = 0;
 	query->is_ipv6 = type == bpf_htons(ETHERTYPE_IPV6);
 	if (query->is_ipv6)
 		outcome = read_ipv6(query, settings, data + offset, end);
@@ -227,9 +234,6 @@ static __always_inline enum dns_outcome read_packet(struct query *query, const s
 	    query->udp + query->length > query->frame)
 		return DNS_UP_MESSAGE;
 	query->length -= UDP_BYTES;
-	/* And so are both families. */
-	query->udp = forget(query->udp, 63);
-	query->is_ipv6 = forget(query->is_ipv6, 1);
 	return DNS_ANSWERED;
 }
 

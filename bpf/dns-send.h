@@ -75,10 +75,10 @@ static __always_inline void turn_ipv6(struct ipv6 *ip, __u32 length)
 	addresses[3] = second;
 }
 
-static __always_inline bool turn_ip(const struct query *query, __u32 length)
+static __always_inline bool turn_ip(struct xdp_md *ctx, const struct query *query, __u32 length)
 {
-	void *data = frame_begin(query->ctx);
-	void *end = frame_end(query->ctx);
+	void *data = frame_begin(ctx);
+	void *end = frame_end(ctx);
 	void *ip;
 
 	if (query->is_ipv6) {
@@ -187,10 +187,10 @@ static __always_inline __u32 subnet_lengths(const struct query *query)
 }
 
 /* To the frame's offset `at`. */
-static __always_inline bool write_subnet(const struct query *query, __u32 at, __u32 bytes)
+static __always_inline bool write_subnet(struct xdp_md *ctx, const struct query *query, __u32 at, __u32 bytes)
 {
-	void *data = frame_begin(query->ctx);
-	void *end = frame_end(query->ctx);
+	void *data = frame_begin(ctx);
+	void *end = frame_end(ctx);
 	void *to = PLACE(data, at, 2047);
 
 	if (to + 8 > end)
@@ -207,10 +207,10 @@ static __always_inline __u32 cookie_head(void)
 	return bpf_htons(OPTION_COOKIE) | (__u32)bpf_htons(COOKIE_BYTES) << 16;
 }
 
-static __always_inline bool write_cookie(const struct query *query, __u32 at)
+static __always_inline bool write_cookie(struct xdp_md *ctx, const struct query *query, __u32 at)
 {
-	void *data = frame_begin(query->ctx);
-	void *end = frame_end(query->ctx);
+	void *data = frame_begin(ctx);
+	void *end = frame_end(ctx);
 	void *to = PLACE(data, at, 2047);
 
 	if (to + OPTION_BYTES + COOKIE_BYTES > end)
@@ -241,10 +241,10 @@ static __always_inline __u32 sum_opt(const struct query *query, __u32 options)
 	return fold(sum + shift_sum(fold(cookie), query->has_subnet && bytes & 1));
 }
 
-static __always_inline bool write_opt(const struct query *query, __u32 at, __u32 options)
+static __always_inline bool write_opt(struct xdp_md *ctx, const struct query *query, __u32 at, __u32 options)
 {
-	void *data = frame_begin(query->ctx);
-	void *end = frame_end(query->ctx);
+	void *data = frame_begin(ctx);
+	void *end = frame_end(ctx);
 	void *to = PLACE(data, at, 2047);
 
 	if (to + OPT_BYTES > end)
@@ -259,11 +259,11 @@ static __always_inline bool write_opt(const struct query *query, __u32 at, __u32
 	if (query->has_subnet) {
 		__u32 bytes = (query->subnet_source + 7) >> 3;
 
-		if (!write_subnet(query, at, bytes))
+		if (!write_subnet(ctx, query, at, bytes))
 			return false;
 		at += OPTION_BYTES + 4 + bytes;
 	}
-	return !query->has_cookie || write_cookie(query, at);
+	return !query->has_cookie || write_cookie(ctx, query, at);
 }
 
 /* Sum of the UDP datagram at `udp`, of a length that is at least eight. Rare: a function that is judged once.
@@ -297,8 +297,8 @@ __noinline __u32 sum_datagram(struct xdp_md *ctx, __u32 udp, __u32 length)
 }
 
 /* DNS_UP_FAILED: nothing was changed. */
-static __always_inline enum dns_outcome send_reply(struct query *query, const struct dns_row *row,
-						   const struct reply *reply)
+static __always_inline enum dns_outcome send_reply(struct xdp_md *ctx, struct query *query,
+						   const struct dns_row *row, const struct reply *reply)
 {
 	__u32 at = query->udp + UDP_BYTES + query->question;
 	__u32 flags, old_check, added;
@@ -307,11 +307,10 @@ static __always_inline enum dns_outcome send_reply(struct query *query, const st
 	struct udp *udp;
 	__u16 length = bpf_htons(UDP_BYTES + reply->length);
 
-	if (bpf_xdp_adjust_tail(query->ctx,
-				(int)(query->udp + UDP_BYTES + reply->length) - (int)query->frame))
+	if (bpf_xdp_adjust_tail(ctx, (int)(query->udp + UDP_BYTES + reply->length) - (int)query->frame))
 		return DNS_UP_FAILED;
-	data = frame_begin(query->ctx);
-	end = frame_end(query->ctx);
+	data = frame_begin(ctx);
+	end = frame_end(ctx);
 	udp = PLACE(data, query->udp, 63);
 	if ((void *)udp + UDP_BYTES + HEADER_BYTES > end || data + ETHERNET_BYTES > end)
 		return DNS_BROKEN;
@@ -333,21 +332,21 @@ static __always_inline enum dns_outcome send_reply(struct query *query, const st
 	added = udp->length;
 	udp->length = length;
 	swap_ethernet(data);
-	if (!copy_section(query->ctx, at, row) ||
-	    (query->has_edns && !write_opt(query, at + reply->section, reply->opt - OPT_BYTES)))
+	if (!copy_section(ctx, at, row) ||
+	    (query->has_edns && !write_opt(ctx, query, at + reply->section, reply->opt - OPT_BYTES)))
 		return DNS_BROKEN;
 	if (old_check == 0 || old_check == query->partial) {
 		/* None, or one that the device was to finish: ours is made anew. */
 		udp->checksum = 0;
 		sum = query->partial + (added ^ 0xffff) + length +
-		      sum_datagram(query->ctx, query->udp, UDP_BYTES + reply->length);
+		      sum_datagram(ctx, query->udp, UDP_BYTES + reply->length);
 	} else {
 		/* One that was wrong stays wrong: who reads the answer learns that the query was damaged. */
 		sum += old_check ^ 0xffff;
 	}
 	flags = fold(sum) ^ 0xffff;
 	udp->checksum = flags ? flags : 0xffff;
-	return turn_ip(query, reply->length) ? DNS_ANSWERED : DNS_BROKEN;
+	return turn_ip(ctx, query, reply->length) ? DNS_ANSWERED : DNS_BROKEN;
 }
 
 #endif

@@ -13,6 +13,25 @@
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
+/*
+ * What is known of the query in hand. Not on the stack: of maps the verifier remembers nothing, so that the
+ * many ways in which a query may be read are one case for what follows. Nothing else runs on the CPU
+ * meanwhile.
+ */
+struct work {
+	struct query query;
+	struct options options;
+	struct reply reply;
+	struct limited who;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct work);
+} dns_works SEC(".maps");
+
 #define CLASS_IN 1
 #define TYPE_A 1
 #define TYPE_AAAA 28
@@ -27,10 +46,10 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 #define ADDITIONAL_ONE (1ULL << COUNT_SHIFT_ADDITIONALS)
 
 /* Type and class of the question that ends at the frame's offset `at`. */
-static __always_inline bool read_type(struct query *query, __u32 at)
+static __always_inline bool read_type(struct xdp_md *ctx, struct query *query, __u32 at)
 {
-	void *data = frame_begin(query->ctx);
-	void *end = frame_end(query->ctx);
+	void *data = frame_begin(ctx);
+	void *end = frame_end(ctx);
 	void *from = PLACE(data, at, 1023);
 	__be16 type;
 
@@ -127,21 +146,23 @@ static __always_inline const struct dns_row *find_row(const struct query *query,
 	return bpf_map_lookup_elem(&dns_rows, index);
 }
 
-static __always_inline enum verdict judge(const struct query *query, const struct dns_settings *settings,
+static __always_inline enum verdict judge(struct work *work, const struct dns_settings *settings,
 					  const struct dns_time *time, const struct dns_name *name,
 					  const struct dns_row *row, struct dns_counters *own)
 {
-	struct limited who = {
-	    .source = {query->source[0], query->source[1]},
-	    .subject = name->subject,
-	    .kind = row->kind,
-	    .now = time->ticks,
-	    .seconds = time->seconds,
-	    .is_ipv6 = query->is_ipv6,
-	    .has_cookie = query->has_good_cookie,
-	};
+	const struct query *query = &work->query;
+	struct limited *who = &work->who;
 
-	return forget(judge_limit(&who, settings, &own->displaced), 3);
+	who->source[0] = query->source[0];
+	who->source[1] = query->source[1];
+	who->subject = name->subject;
+	who->kind = row->kind;
+	who->now = time->ticks;
+	who->seconds = time->seconds;
+	who->is_ipv6 = query->is_ipv6;
+	who->has_cookie = query->has_good_cookie;
+
+	return forget(judge_limit(who, settings, &own->displaced), 3);
 }
 
 static __always_inline void count_answer(const struct query *query, const struct dns_settings *settings,
@@ -163,11 +184,13 @@ static __always_inline void count_answer(const struct query *query, const struct
 }
 
 /* From the name to the packet that is sent. */
-static __always_inline enum dns_outcome answer_name(struct query *query, const struct dns_settings *settings,
+static __always_inline enum dns_outcome answer_name(struct xdp_md *ctx, struct work *work,
+						    const struct dns_settings *settings,
 						    const struct dns_time *time, const struct dns_name *name,
 						    struct dns_counters *own, __u32 cpu)
 {
-	struct reply reply = {};
+	struct query *query = &work->query;
+	struct reply *reply = &work->reply;
 	const struct dns_row *row;
 	enum dns_outcome outcome;
 	__u32 plan, index;
@@ -181,17 +204,17 @@ static __always_inline enum dns_outcome answer_name(struct query *query, const s
 	if (row->kind != DNS_KIND_POSITIVE)
 		query->scope = 0;
 	query->scope = forget(query->scope, 0xff);
-	reply.section = row->length;
-	reply.opt = forget(opt_bytes(query), 127);
-	reply.length = query->question + reply.section + reply.opt;
-	if (reply.length > query->limit)
+	reply->section = row->length;
+	reply->opt = forget(opt_bytes(query), 127);
+	reply->length = query->question + reply->section + reply->opt;
+	if (reply->length > query->limit)
 		return DNS_UP_SIZE;
-	reply.sum = shift_sum(row->sum, odd) + (shift_sum(query->removed, odd) ^ 0xffff);
+	reply->sum = shift_sum(row->sum, odd) + (shift_sum(query->removed, odd) ^ 0xffff);
 	if (query->has_edns)
-		reply.sum +=
-		    shift_sum(sum_opt(query, reply.opt - OPT_BYTES), !((query->question + row->length) & 1));
-	reply.sum = forget(reply.sum, ~0U);
-	switch (judge(query, settings, time, name, row, own)) {
+		reply->sum +=
+		    shift_sum(sum_opt(query, reply->opt - OPT_BYTES), !((query->question + row->length) & 1));
+	reply->sum = forget(reply->sum, ~0U);
+	switch (judge(work, settings, time, name, row, own)) {
 	case VERDICT_SEND:
 		break;
 	case VERDICT_DROP:
@@ -199,38 +222,20 @@ static __always_inline enum dns_outcome answer_name(struct query *query, const s
 	default:
 		return DNS_UP_SLIP;
 	}
-	outcome = send_reply(query, row, &reply);
+	outcome = send_reply(ctx, query, row, reply);
 	if (outcome == DNS_ANSWERED)
-		count_answer(query, settings, own, index, cpu, reply.length);
+		count_answer(query, settings, own, index, cpu, reply->length);
 	return outcome;
 }
 
-/* Queries with and without options are one case from here on. */
-static __always_inline void forget_edns(struct query *query)
-{
-	query->limit = forget(query->limit, 2047);
-	query->removed = forget(query->removed, 0xffff);
-	query->has_edns = forget(query->has_edns, 1);
-	query->is_dnssec_ok = forget(query->is_dnssec_ok, 1);
-	query->has_subnet = forget(query->has_subnet, 1);
-	query->subnet_source = forget(query->subnet_source, 0xff);
-	query->subnet_family = forget(query->subnet_family, 0xffff);
-	query->has_cookie = forget(query->has_cookie, 3);
-	query->has_good_cookie = forget(query->has_good_cookie, 1);
-	query->subnet[0] = forget_word(query->subnet[0]);
-	query->subnet[1] = forget_word(query->subnet[1]);
-	query->cookie[0] = forget_word(query->cookie[0]);
-	query->cookie[1] = forget_word(query->cookie[1]);
-	query->cookie[2] = forget_word(query->cookie[2]);
-}
-
-static __always_inline enum dns_outcome answer_message(struct query *query,
+static __always_inline enum dns_outcome answer_message(struct xdp_md *ctx, struct work *work,
 						       const struct dns_settings *settings,
 						       const struct dns_time *time, struct dns_counters *own,
 						       __u32 cpu)
 {
-	void *data = frame_begin(query->ctx);
-	void *end = frame_end(query->ctx);
+	struct query *query = &work->query;
+	void *data = frame_begin(ctx);
+	void *end = frame_end(ctx);
 	__u32 at = query->udp + UDP_BYTES;
 	void *message = PLACE(data, at, 127);
 	struct dns_name *name;
@@ -243,12 +248,12 @@ static __always_inline enum dns_outcome answer_message(struct query *query,
 	if (*(__u8 *)(message + 2) & REFUSED_FLAGS || (counts & ~ADDITIONAL_ONE) != PLAIN_COUNTS)
 		return DNS_UP_MESSAGE;
 	at += HEADER_BYTES;
-	hash = hash_name(query->ctx, at, &bytes);
+	hash = hash_name(ctx, at, &bytes);
 	bytes = forget(bytes, 0xff);
 	if (!bytes || HEADER_BYTES + bytes + 4 > query->length)
 		return DNS_UP_MESSAGE;
 	query->question = HEADER_BYTES + bytes + 4;
-	if (!read_type(query, at + bytes))
+	if (!read_type(ctx, query, at + bytes))
 		return DNS_UP_TYPE;
 	query->type = forget(query->type, 3);
 	index = find_name(hash, settings);
@@ -256,38 +261,38 @@ static __always_inline enum dns_outcome answer_message(struct query *query,
 		return DNS_UP_NAME;
 	index--;
 	name = bpf_map_lookup_elem(&dns_names, &index);
-	if (!name || !equals_name(query->ctx, at, name, bytes))
+	if (!name || !equals_name(ctx, at, name, bytes))
 		return DNS_UP_NAME;
 	left = query->length - query->question;
 	query->limit = MIN_UDP_ANSWER;
 	if (counts & ADDITIONAL_ONE) {
-		if (!read_edns(query, settings, time, at + bytes + 4, left))
+		if (!read_edns(ctx, query, &work->options, settings, time, at + bytes + 4, left))
 			return DNS_UP_EDNS;
-		forget_edns(query);
 	} else if (left) {
 		return DNS_UP_MESSAGE;
 	}
-	return answer_name(query, settings, time, name, own, cpu);
+	return answer_name(ctx, work, settings, time, name, own, cpu);
 }
 
 static __always_inline enum dns_outcome answer(struct xdp_md *ctx, struct dns_counters *own, __u32 cpu)
 {
-	struct query query = {.ctx = ctx};
 	const struct dns_settings *settings;
 	const struct dns_time *time;
 	enum dns_outcome outcome;
+	struct work *work;
 	__u32 only = 0;
 
 	settings = bpf_map_lookup_elem(&dns_settings, &only);
-	if (!settings)
+	work = bpf_map_lookup_elem(&dns_works, &only);
+	if (!settings || !work)
 		return DNS_NOT_OURS; /* never */
-	outcome = read_packet(&query, settings);
+	outcome = read_packet(ctx, &work->query, settings);
 	if (outcome != DNS_ANSWERED)
 		return outcome;
 	time = dns_time(settings);
 	if (!time || !time->is_alive)
 		return DNS_UP_STALE;
-	return answer_message(&query, settings, time, own, cpu);
+	return answer_message(ctx, work, settings, time, own, cpu);
 }
 
 SEC("xdp.frags")

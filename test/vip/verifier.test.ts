@@ -22,6 +22,8 @@ function verifiedInstructions(fd: number): number {
   return new DataView(info.buffer).getUint32(VERIFIED_INSNS, true);
 }
 
+const DNS_INSTRUCTIONS = 60_000;
+
 describe('the verifier', { skip: cannotLoad }, () => {
   test(`no program of the balancer takes more than ${MOST_INSTRUCTIONS} instructions, all together ${MOST_TOGETHER}`, () => {
     const object = new BpfObject(fileURLToPath(new URL('../../build/bpf/balancer.bpf.o', import.meta.url)));
@@ -37,6 +39,18 @@ describe('the verifier', { skip: cannotLoad }, () => {
         [],
       );
       assert.ok(found.reduce((sum, { count }) => sum + count, 0) <= MOST_TOGETHER, JSON.stringify(found));
+    } finally {
+      object.close();
+    }
+  });
+
+  // A reload of zones waits for it.
+  test(`the program that answers DNS takes at most ${DNS_INSTRUCTIONS}`, () => {
+    const object = new BpfObject(fileURLToPath(new URL('../../build/bpf/dns.bpf.o', import.meta.url)));
+    try {
+      object.load();
+      const count = verifiedInstructions(object.programFd('dns'));
+      assert.ok(count > 1000 && count <= DNS_INSTRUCTIONS, String(count));
     } finally {
       object.close();
     }

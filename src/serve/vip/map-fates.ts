@@ -103,6 +103,7 @@ export const MAP_FATES: Readonly<Record<string, Fate>> = {
   dns_counters: { kind: 'new' },
   dns_hits: { kind: 'new' },
   dns_times: { kind: 'new' },
+  dns_works: { kind: 'new' },
   dns_limits: { kind: 'forget', lost: 'which answers prefixes have had within the last second, and who is proved' },
   // The agent's.
   agent_members: { kind: 'copy' },
