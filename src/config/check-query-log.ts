@@ -1,5 +1,6 @@
 /** Checks of `dns.log`. */
-import type { Path, Report } from './problem.ts';
+import { listNames, type Path, type Report } from './problem.ts';
+import { entriesOf } from './roster.ts';
 import type { FileValues } from './schema.ts';
 
 /** Compared with each client: src/serve/dns/query-log/ring.ts. */
@@ -8,6 +9,7 @@ const MAX_CLIENTS = 16;
 export function checkQueryLog(values: FileValues, report: Report): void {
   const path = ['dns', 'log'];
   const log = values.dns?.log;
+  warnOfKernel(path, values, report);
   if (report.isWritten([...path, 'dnstap'])) checkTap([...path, 'dnstap'], report);
   const clients = log?.json?.clients ?? [];
   if (clients.length > MAX_CLIENTS) {
@@ -22,6 +24,18 @@ export function checkQueryLog(values: FileValues, report: Report): void {
       'write 1 or more, or rcodes or clients beside it',
     );
   }
+}
+
+/** The kernel answers without the process, which writes the log. */
+function warnOfKernel(path: Path, { dns, services }: FileValues, report: Report): void {
+  if (!['dnstap', 'json'].some((kind) => report.isWritten([...path, kind]))) return;
+  const isOff = entriesOf(dns?.servers).every(([, { interfaces }]) => interfaces?.length === 0);
+  const answered = entriesOf(services).filter(([, one]) => one.dnsName !== undefined && one.kernelAnswers !== false);
+  if (isOff || answered.length === 0) return;
+  const names = listNames(answered.map(([name]) => name));
+  const remedy =
+    'write kernelAnswers: false for services whose queries must be logged, or interfaces: [] for the servers';
+  report.warn(path, `answers that the kernel gives for ${names} are not logged`, remedy, 'key');
 }
 
 /** A socket or a folder, and size and number for files only. */
