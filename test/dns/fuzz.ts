@@ -3,14 +3,25 @@
  * The same seed gives the same messages.
  */
 import assert from 'node:assert/strict';
+import type { TransferKey } from '../../src/config/transfers.ts';
 import { sipHashKey } from '../../src/model/siphash.ts';
 import { Answerer } from '../../src/serve/dns/answer.ts';
 import { createDnsCounters, type DnsCounters } from '../../src/serve/dns/counters.ts';
 import { MAX_TCP_BYTES, MAX_UDP_BYTES } from '../../src/serve/dns/exchange.ts';
 import { RateLimiter } from '../../src/serve/dns/rate-limit.ts';
 import { Responder } from '../../src/serve/dns/respond.ts';
-import { address, mutableView, record, testConfig, testProtocol, zone } from '../../src/serve/dns/sample.ts';
+import {
+  address,
+  mutableView,
+  record,
+  testConfig,
+  testProtocol,
+  testTransfers,
+  zone,
+} from '../../src/serve/dns/sample.ts';
 import { createIdentity } from '../../src/serve/dns/server-record.ts';
+import { createTransferPolicy } from '../../src/serve/dns/transfer/access.ts';
+import { createSigningKey, sign } from '../../src/serve/dns/transfer/tsig.ts';
 import { decodeMessage } from '../../src/serve/dns/wire/message.ts';
 import { parseName, ROOT_NAME } from '../../src/serve/dns/wire/name.ts';
 import { compileZones } from '../../src/serve/dns/zone-compile.ts';
@@ -50,6 +61,13 @@ const TYPES = [
 ];
 const CLASSES = [...Array.from({ length: 20 }, () => 1), 3, 3, 4, 254, 255, 0];
 const OPTIONS = [3, 3, 8, 8, 8, 9, 10, 10, 11, 12, 15, 100, 65535];
+/** The first two are known; the last has the longest name. */
+const KEYS: readonly TransferKey[] = [
+  { name: 'k', algorithm: 'hmac-sha256', secret: new Uint8Array(32) },
+  { name: 'a'.repeat(63), algorithm: 'hmac-sha512', secret: new Uint8Array(32) },
+  { name: Array(4).fill('b'.repeat(62)).join('.'), algorithm: 'hmac-sha384', secret: new Uint8Array(32) },
+];
+const SIGNED_SECONDS = 1.8e9;
 const CLIENTS = ['10.0.0.1', '10.1.2.3', '192.0.2.200', '2001:db8:e::1', '::1'].map(address);
 
 /** xorshift32: small, fast, and the same everywhere. */
@@ -118,6 +136,14 @@ export class Messages {
     }
     for (let i = 0; i < others; i++) this.#record();
     for (let i = 0; i < opts; i++) this.#opt();
+    if (draw.below(12) === 0) this.#sign();
+  }
+
+  /** Well, by one of the keys that are known or one that is not. */
+  #sign(): void {
+    const parameters = { timeSigned: SIGNED_SECONDS, fudge: 300, error: 0, other: new Uint8Array(0) };
+    const key = createSigningKey(this.#draw.oneOf(KEYS));
+    this.length = sign(key, null, this.bytes, this.length, parameters).length;
   }
 
   #name(): void {
@@ -261,10 +287,18 @@ function createResponder(view: ReturnType<typeof mutableView>, counters: DnsCoun
     identity: createIdentity('Portico', 'n'.repeat(64), 'e'.repeat(64)),
     cookieKeys: [sipHashKey(new Uint8Array(16))],
   });
+  const from = { address: address('10.0.0.0'), length: 8 };
+  const secondary = { name: 's', from: [], notify: [], key: 'k', zones: null };
+  const secondaries = [secondary, { ...secondary, name: 't', from: [from], key: null }];
+  const transfers = testTransfers({
+    keys: new Map(KEYS.slice(0, 2).map((key) => [key.name, key])),
+    secondaries: new Map(secondaries.map((each) => [each.name, each])),
+  });
+  answerer.transfers = createTransferPolicy(transfers, () => false);
   return new Responder(answerer, new RateLimiter(testProtocol().rateLimit, 1, counters.limits), counters);
 }
 
-const RCODES = new Set([0, 1, 3, 4, 5, 6, 16, 23]);
+const RCODES = new Set([0, 1, 3, 4, 5, 6, 9, 16, 23]);
 
 function checkAnswer(query: Uint8Array, transport: 'udp' | 'tcp', out: Uint8Array, length: number): void {
   const deserves = query.length >= 12 && ((query[2] as number) & 0x80) === 0;

@@ -8,7 +8,7 @@ import { judgeCookie } from './cookie.ts';
 import { OVER_LIMIT, SignedAnswer, writeAll } from './dnssec/signed-answer.ts';
 import type { Signing } from './dnssec/signing.ts';
 import { NXNAME } from './dnssec/type-bitmap.ts';
-import { type AnswerSources, type Asker, clearFacts, createFacts, NOBODY } from './exchange.ts';
+import { type AnswerSources, type Asker, clearFacts, createFacts, MIN_UDP_BYTES, NOBODY } from './exchange.ts';
 import { EXPLANATION } from './extended-error.ts';
 import { type HashedName, hashName } from './name-table.ts';
 import { serverRecord } from './server-record.ts';
@@ -102,6 +102,8 @@ export class Answerer {
       return this.#draft.finish(this.#sources, out);
     }
     const decoded = decodeQuery(message, length, query);
+    // Beside the longest question and a signature there is no room for it in 512 bytes.
+    if (signer !== null && out.length < MIN_UDP_BYTES) query.wantsServerId = false;
     this.#judgeCookie();
     this.#draft.begin(message, flags, asker, this.#sources, out);
     if (!decoded.ok) facts.rcode = RCODE.FORMERR;

@@ -3,7 +3,6 @@ import { timingSafeEqual } from 'node:crypto';
 import type { Answerer } from '../answer.ts';
 import type { SignatureCounts } from '../counters.ts';
 import { type Asker, MAX_TCP_BYTES, MAX_UDP_BYTES, MIN_UDP_BYTES } from '../exchange.ts';
-import { optBytes } from '../opt.ts';
 import { RCODE } from '../wire/numbers.ts';
 import type { Signer } from './access.ts';
 import {
@@ -82,10 +81,10 @@ export function answerSigned(
   const judged = judgeSignature(answerer.transfers.keys, message, query.tsigStart, length, now);
   counts[judged.ok ? 'good' : judged.problem]++;
   if (!judged.ok && judged.problem === 'malformed') return answerer.fail(RCODE.FORMERR, out);
-  if (!judged.ok) return refuse(answerer, judged, now, out);
+  if (!judged.ok) return refuse(answerer, judged, now, out, limitOf(answerer, asker, out));
   const { key, tsig } = judged;
   const signer: Signer = { key, mac: tsig.mac, fudge: tsig.fudge };
-  const room = roomFor(answerer, asker, key, out);
+  const room = limitOf(answerer, asker, out) - tsigBytes(key.name, key.algorithm, key.macBytes);
   const answered = answerer.answer(message, length, asker, out.subarray(0, room), signer);
   return signAnswer(signer, out, answered, asker.nowMs);
 }
@@ -96,15 +95,11 @@ export function signAnswer({ key, mac }: Signer, out: Uint8Array, length: number
   return sign(key, mac, out, length, parameters).length;
 }
 
-function roomFor({ facts, sources }: Answerer, asker: Asker, key: SigningKey, out: Uint8Array): number {
-  const { query } = facts;
-  let limit = MAX_TCP_BYTES;
-  if (asker.transport === 'udp') {
-    limit = query.hasEdns ? Math.min(Math.max(query.payloadBytes, MIN_UDP_BYTES), MAX_UDP_BYTES) : MIN_UDP_BYTES;
-  }
-  const room = Math.min(limit, out.length) - tsigBytes(key.name, key.algorithm, key.macBytes);
-  // The question and what was asked by EDNS always have room: only with names of 255 bytes is that more than 512.
-  return Math.max(room, query.questionEnd + optBytes(facts, asker, sources));
+/** Of the signed answer. */
+function limitOf({ facts: { query } }: Answerer, { transport }: Asker, out: Uint8Array): number {
+  if (transport === 'tcp') return Math.min(MAX_TCP_BYTES, out.length);
+  const limit = query.hasEdns ? Math.min(Math.max(query.payloadBytes, MIN_UDP_BYTES), MAX_UDP_BYTES) : MIN_UDP_BYTES;
+  return Math.min(limit, out.length);
 }
 
 function refuse(
@@ -112,11 +107,14 @@ function refuse(
   judged: Exclude<Signature, { ok: true } | { problem: 'malformed' }>,
   now: number,
   out: Uint8Array,
+  limit: number,
 ): number {
   const { tsig, problem } = judged;
   const answered = answerer.fail(RCODE.NOTAUTH, out);
   const error = ERRORS[problem];
   if (problem === 'badkey' || problem === 'badsig') {
+    // Names that nobody here chose may be too long to be repeated.
+    if (answered + tsigBytes(tsig.name, tsig.algorithm, 0) > limit) return answered;
     // Section 5.3.2: unsigned, since there is no secret that both know.
     const parameters = { timeSigned: tsig.timeSigned, fudge: tsig.fudge, error, other: NOTHING };
     return appendTsig(tsig.name, tsig.algorithm, NOTHING, out, answered, parameters);
