@@ -1,4 +1,5 @@
-import type { Config, SteeringState } from '../config/model.ts';
+import type { Config } from '../config/model.ts';
+import type { SteeringState } from '../config/steering-model.ts';
 import type { Runtime } from '../fleet/runtime.ts';
 import type { Journal } from './journal.ts';
 import type { ApiResult } from './source.ts';

@@ -1,5 +1,6 @@
 /** Orders about DNS steering, done by a running fleet. */
-import type { Config, SteeringPin } from '../config/model.ts';
+import type { Config } from '../config/model.ts';
+import type { SteeringPin } from '../config/steering-model.ts';
 import { compileSteering, type ServiceSteering } from '../decide/steer/policy.ts';
 import type { Runtime } from '../fleet/runtime.ts';
 import { MAX_PINS } from '../fleet/steering-orders.ts';

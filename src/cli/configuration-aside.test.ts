@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { NO_STEERING_STATE } from '../config/model.ts';
+import { NO_STEERING_STATE } from '../config/steering-model.ts';
 import { compileSteering } from '../decide/steer/policy.ts';
 import { lookupPrefix, prefixScope } from '../net/prefix-map.ts';
 import { loadConfig } from './configuration.ts';

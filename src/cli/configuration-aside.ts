@@ -1,7 +1,8 @@
 /** The configuration read by a thread of its own: files with a million networks take seconds, which queries would wait. */
 import { Worker } from 'node:worker_threads';
 import type { ApiResult } from '../api/source.ts';
-import type { Config, SteeringState } from '../config/model.ts';
+import type { Config } from '../config/model.ts';
+import type { SteeringState } from '../config/steering-model.ts';
 
 export interface LoadOrder {
   readonly file: string;

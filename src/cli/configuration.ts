@@ -1,7 +1,8 @@
 /** Configuration files, as the commands that act on them want them: checked, or an error for the user. */
 import { readFileSync } from 'node:fs';
-import { type Config, NO_STEERING_STATE, type SteeringState } from '../config/model.ts';
+import type { Config } from '../config/model.ts';
 import { type ParseResult, parseConfig } from '../config/parse.ts';
+import { NO_STEERING_STATE, type SteeringState } from '../config/steering-model.ts';
 import { loadLocations } from '../serve/dns/locations/load.ts';
 import { compileZones } from '../serve/dns/zone-compile.ts';
 import { loadZoneFiles } from '../serve/dns/zone-file/load.ts';

@@ -1,5 +1,5 @@
 /** A policy in one line. */
-import type { Policy } from '../config/model.ts';
+import type { Policy } from '../config/steering-model.ts';
 
 /** `failover of (geo with 3 rules, all of eu and us)`. */
 export function describePolicy(policy: Policy): string {

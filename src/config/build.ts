@@ -17,7 +17,6 @@ import {
   type LoadSource,
   type Location,
   type NetworkEntry,
-  NO_STEERING_STATE,
   type QuicIds,
   type Service,
   type ServiceRecord,
@@ -30,6 +29,7 @@ import { readPolicyOf } from './policy.ts';
 import type { Path } from './problem.ts';
 import { backendsAt, createRoster, entriesOf, type Roster } from './roster.ts';
 import type { BackendValues, BalancerValues, Entry, FileValues, ServiceValues, ZoneValues } from './schema.ts';
+import { NO_STEERING_STATE } from './steering-model.ts';
 import type { Secondary, TransferKey, Transfers } from './transfers.ts';
 
 /** `lineOf` tells the line of a path in the file, from 1. Throws only when the values have gaps: a broken invariant. */

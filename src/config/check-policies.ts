@@ -1,9 +1,10 @@
 /** Checks of the policies by which DNS answers for services. */
-import type { Policy } from './model.ts';
+
 import { readPolicyOf } from './policy.ts';
 import type { Path, Report } from './problem.ts';
 import { entriesOf } from './roster.ts';
 import type { FileValues } from './schema.ts';
+import type { Policy } from './steering-model.ts';
 
 export function checkPolicies(values: FileValues, report: Report): void {
   for (const [name, service] of entriesOf(values.services)) {

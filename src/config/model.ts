@@ -6,6 +6,7 @@ import type { Address, Prefix } from '../net/address.ts';
 import type { AddressSegments } from '../net/address-segments.ts';
 import type { PrefixMap } from '../net/prefix-map.ts';
 import type { DatabaseKind, ListedEntries, LocationFiles } from './location-files.ts';
+import type { NothingHealthy, Policy, SteeringLimits, SteeringState } from './steering-model.ts';
 import type { Transfers } from './transfers.ts';
 
 export type TrafficClass = 'latency' | 'throughput' | 'batch';
@@ -188,48 +189,6 @@ export interface ServiceRecord {
   readonly target: string | null;
 }
 
-export const CONTINENTS = ['AF', 'AN', 'AS', 'EU', 'NA', 'OC', 'SA'] as const;
-export type Continent = (typeof CONTINENTS)[number];
-
-export const POLICY_KINDS = ['steered', 'weighted', 'failover', 'geo', 'all'] as const;
-export type PolicyKind = (typeof POLICY_KINDS)[number];
-
-/** Which sites a client is sent to: docs/dns.md. Sites are named; each has addresses of the service. */
-export type Policy =
-  | { readonly kind: 'site'; readonly site: string }
-  /** The nearest of these; null: of all sites of the service. */
-  | { readonly kind: 'steered'; readonly sites: readonly string[] | null }
-  /** By shares of demand. At least one part. */
-  | { readonly kind: 'weighted'; readonly parts: readonly WeightedPolicy[] }
-  /** The first part that has a site which is up and not full. */
-  | { readonly kind: 'failover'; readonly parts: readonly Policy[] }
-  /** The first rule that the client fits; the last fits all. */
-  | { readonly kind: 'geo'; readonly rules: readonly GeoRule[] }
-  /** Several sites in one answer, in rotating order; null: all sites of the service. */
-  | { readonly kind: 'all'; readonly sites: readonly string[] | null };
-
-export interface WeightedPolicy {
-  /** Above 0; only the proportions count. */
-  readonly weight: number;
-  readonly policy: Policy;
-}
-
-/** Fits a client that fits every list that is not empty, and the circle if there is one. */
-export interface GeoRule {
-  readonly continents: readonly Continent[];
-  /** ISO 3166-1 alpha-2. */
-  readonly countries: readonly string[];
-  readonly asns: readonly number[];
-  /** Names of entries of `dns.networks`. */
-  readonly networks: readonly string[];
-  readonly within: { readonly center: Location; readonly radiusKm: number } | null;
-  readonly policy: Policy;
-}
-
-export const NOTHING_HEALTHY = ['all', 'last'] as const;
-/** What is answered when no site that the policy has is up: as if all were, or as before the last one went. */
-export type NothingHealthy = (typeof NOTHING_HEALTHY)[number];
-
 export interface Service {
   readonly name: string;
   /** Fully qualified, lower case, no trailing dot; null: not steered by DNS. */
@@ -318,36 +277,6 @@ export interface ClientPlaces {
   /** Files that were read, in the order in which they count. */
   readonly databases: readonly { readonly kind: DatabaseKind; readonly file: string }[];
 }
-
-/** Bounds of how demand is moved. */
-export interface SteeringLimits {
-  /** A unit of a weighted policy (a resolver, a prefix) with more than this share of the demand is split. */
-  readonly splitShare: number;
-  /** Share of the demand of a service that a reload may move at once; 1: no limit. */
-  readonly maxMovedShare: number;
-}
-
-/** The operator's order that clients of a prefix go to a site as long as it is up. */
-export interface SteeringPin {
-  /** Null: all clients. */
-  readonly prefix: Prefix | null;
-  /** Null: of every service that has addresses at the site. */
-  readonly service: string | null;
-  readonly site: string;
-  /** Milliseconds since 1970; null: until it is taken away. */
-  readonly untilMs: number | null;
-}
-
-/** Which part of a weighted policy each unit was given: service, place of the policy, unit, names of parts. */
-export type KeptAssignments = ReadonlyMap<string, ReadonlyMap<string, ReadonlyMap<string, readonly string[]>>>;
-
-/** What steering knows besides the file: orders of the operator, and where units are, so that they stay there. */
-export interface SteeringState {
-  readonly pins: readonly SteeringPin[];
-  readonly assignments: KeptAssignments;
-}
-
-export const NO_STEERING_STATE: SteeringState = { pins: [], assignments: new Map() };
 
 export interface StaticRecord {
   /** Absolute, lower case, no trailing dot; may begin with `*.`. */

@@ -1,10 +1,17 @@
 /** Policies of services in the operator's file: any depth, so they are read by hand, every error at its own place. */
 import { isHost } from '../net/address.ts';
-import { CONTINENTS, type GeoRule, POLICY_KINDS, type Policy, type PolicyKind, type WeightedPolicy } from './model.ts';
 import { nearestName } from './nearest.ts';
 import { listNames, type Path, type Report } from './problem.ts';
 import { readChoice } from './readers.ts';
 import type { FileValues, ServiceValues } from './schema.ts';
+import {
+  CONTINENTS,
+  type GeoRule,
+  POLICY_KINDS,
+  type Policy,
+  type PolicyKind,
+  type WeightedPolicy,
+} from './steering-model.ts';
 import { type Reading, readInteger, readNumber, wrong } from './units.ts';
 
 /** Far more than anybody reads. */

@@ -1,7 +1,7 @@
 /** The shape of a service in the operator's file: how connections are spread, forwarded, tracked and probed. */
 import { readDomainName } from './dns-names.ts';
 import { DURATION_NOTE, type SchemaBuilder } from './fields.ts';
-import { FORWARDING_MODES, NOTHING_HEALTHY, SCHEDULERS, TRACKING_MODES, WITHOUT_BACKENDS } from './model.ts';
+import { FORWARDING_MODES, SCHEDULERS, TRACKING_MODES, WITHOUT_BACKENDS } from './model.ts';
 import {
   readAlpn,
   readBoolean,
@@ -16,6 +16,7 @@ import {
   readText,
   readVip,
 } from './readers.ts';
+import { NOTHING_HEALTHY } from './steering-model.ts';
 import { readDuration, readInteger, readRate, readSeconds, readShare } from './units.ts';
 
 const SECOND = 1000;

@@ -4,7 +4,8 @@
  */
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import type { Config, KeptAssignments, SteeringPin } from '../config/model.ts';
+import type { Config } from '../config/model.ts';
+import type { KeptAssignments, SteeringPin } from '../config/steering-model.ts';
 import { diffMaps, type ServiceDiff } from '../decide/steer/map-diff.ts';
 import { assignmentsOf, compileSteering } from '../decide/steer/policy.ts';
 import { formatPrefix, parsePrefix, samePrefix } from '../net/address.ts';

@@ -7,7 +7,8 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { after, test } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import { loadConfigAside } from '../../src/cli/configuration-aside.ts';
-import { type Config, NO_STEERING_STATE } from '../../src/config/model.ts';
+import type { Config } from '../../src/config/model.ts';
+import { NO_STEERING_STATE } from '../../src/config/steering-model.ts';
 import { createRandom } from '../../src/model/random.ts';
 import { dig, startServer } from './fixture.ts';
 

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { loadConfigAside } from '../../src/cli/configuration-aside.ts';
 import { watchFiles } from '../../src/cli/file-watch.ts';
-import { NO_STEERING_STATE } from '../../src/config/model.ts';
+import { NO_STEERING_STATE } from '../../src/config/steering-model.ts';
 import { locationPaths } from '../../src/serve/dns/locations/load.ts';
 import { type SampleMap, writeMmdb } from '../../src/serve/dns/locations/mmdb-sample.ts';
 import { dig, type RunningServer, startServer } from './fixture.ts';

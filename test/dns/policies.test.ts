@@ -1,7 +1,8 @@
 /** Policies of services through real queries. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import type { NetworkEntry, Policy, Service } from '../../src/config/model.ts';
+import type { NetworkEntry, Service } from '../../src/config/model.ts';
+import type { Policy } from '../../src/config/steering-model.ts';
 import {
   AMSTERDAM,
   mutableView,

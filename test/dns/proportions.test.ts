@@ -4,7 +4,8 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type Config, NO_STEERING_STATE, type Policy } from '../../src/config/model.ts';
+import type { Config } from '../../src/config/model.ts';
+import { NO_STEERING_STATE, type Policy } from '../../src/config/steering-model.ts';
 import { assignmentsOf, compileSteering } from '../../src/decide/steer/policy.ts';
 import { createRandom } from '../../src/model/random.ts';
 import type { Address } from '../../src/net/address.ts';

@@ -1,5 +1,5 @@
 /** What a policy makes of one group of clients, step by step, in words. The steps are those of `policy-plans.ts`. */
-import type { GeoRule, Policy } from '../../config/model.ts';
+import type { GeoRule, Policy } from '../../config/steering-model.ts';
 import type { LayeredGroup } from './layers.ts';
 import type { Plan } from './plan.ts';
 import type { ServiceSteering } from './policy.ts';

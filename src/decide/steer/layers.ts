@@ -1,7 +1,8 @@
 /**
  * Pins and units that are cut, laid over what is known of clients: both are prefixes, so they cut the ground on which maps are made.
  */
-import type { ClientGroup, ClientPlaces, Config, NetworkEntry, Policy, SteeringPin } from '../../config/model.ts';
+import type { ClientGroup, ClientPlaces, Config, NetworkEntry } from '../../config/model.ts';
+import type { Policy, SteeringPin } from '../../config/steering-model.ts';
 import { formatPrefix, type Prefix, prefixCovers, samePrefix } from '../../net/address.ts';
 import { type AddressSegments, flattenPrefixes, PrefixColumns } from '../../net/address-segments.ts';
 import { NO_VALUE } from '../../net/prefix-map.ts';

@@ -1,12 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import {
-  type Config,
-  type NetworkEntry,
-  NO_STEERING_STATE,
-  type Policy,
-  type SteeringPin,
-} from '../../config/model.ts';
+import type { Config, NetworkEntry } from '../../config/model.ts';
+import { NO_STEERING_STATE, type Policy, type SteeringPin } from '../../config/steering-model.ts';
 import { hostPrefix, parseAddress, parsePrefix } from '../../net/address.ts';
 import { diffMaps } from './map-diff.ts';
 import { assignmentsOf, compileSteering } from './policy.ts';

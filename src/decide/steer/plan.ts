@@ -2,7 +2,7 @@
  * Plans: what a policy becomes for one group of clients. A plan says which sites may be told and in which preference; health and capacity of
  * now resolve it to a cycle of choices. The map from prefixes to plans is cut once; health never touches it.
  */
-import type { NothingHealthy } from '../../config/model.ts';
+import type { NothingHealthy } from '../../config/steering-model.ts';
 import type { SteeringView } from './nearest.ts';
 
 /** Sites are indexes into `ServiceSteering.sites`. */

@@ -1,15 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import {
-  type ClientGroup,
-  type Config,
-  type GeoRule,
-  type NetworkEntry,
-  NO_STEERING_STATE,
-  type Policy,
-  type SteeringPin,
-} from '../../config/model.ts';
+import type { ClientGroup, Config, NetworkEntry } from '../../config/model.ts';
+import { type GeoRule, NO_STEERING_STATE, type Policy, type SteeringPin } from '../../config/steering-model.ts';
 import { type Address, addressBits, hostPrefix, parseAddress, parsePrefix } from '../../net/address.ts';
 import { lookupPrefix, prefixScope, prefixValue } from '../../net/prefix-map.ts';
 import { UNKNOWN_CLIENTS } from './clients.ts';

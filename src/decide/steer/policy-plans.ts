@@ -1,5 +1,6 @@
 /** From policies to plans: for each group of clients and each unit of demand, what the policy of a service leaves. */
-import type { ClientGroup, Config, GeoRule, KeptAssignments, Policy, Service } from '../../config/model.ts';
+import type { ClientGroup, Config, Service } from '../../config/model.ts';
+import type { GeoRule, KeptAssignments, Policy } from '../../config/steering-model.ts';
 import { type AssignOptions, assignUnits, predictShares, type Unit, type WeightedPart } from './assign.ts';
 import { distanceKm } from './distance.ts';
 import { orderSites, placeOfGroup } from './nearest.ts';

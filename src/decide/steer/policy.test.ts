@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { type Config, type NetworkEntry, NO_STEERING_STATE, type Policy } from '../../config/model.ts';
+import type { Config, NetworkEntry } from '../../config/model.ts';
+import { NO_STEERING_STATE, type Policy } from '../../config/steering-model.ts';
 import { type Address, addressBits, hostPrefix, parseAddress, parsePrefix } from '../../net/address.ts';
 import { lookupPrefix, prefixScope, prefixValue } from '../../net/prefix-map.ts';
 import { distanceKm } from './distance.ts';

@@ -2,7 +2,8 @@
  * Policies of services, compiled: which plan holds for which clients. A plan's index stands in the map; plans that say the same are one, so
  * that neighbours with the same plan merge and scopes (RFC 7871) are as wide as they can be.
  */
-import type { Config, KeptAssignments, NothingHealthy, PolicyKind, Service, SteeringPin } from '../../config/model.ts';
+import type { Config, Service } from '../../config/model.ts';
+import type { KeptAssignments, NothingHealthy, PolicyKind, SteeringPin } from '../../config/steering-model.ts';
 import { isHost } from '../../net/address.ts';
 import type { PrefixMap } from '../../net/prefix-map.ts';
 import { clientsOf, mapPlans } from './clients.ts';

@@ -8,7 +8,7 @@
  *
  * `edns`, `ecs`, `ecsMalformed`, `cookies`, `truncated`, `limits.slipped` and `unsent` are parts of `responses`.
  */
-import { POLICY_KINDS, type PolicyKind } from '../../config/model.ts';
+import { POLICY_KINDS, type PolicyKind } from '../../config/steering-model.ts';
 import type { ChoiceReason } from '../../decide/steer/plan.ts';
 import { createSigningCounters, type SigningCounters } from './dnssec/signing-counters.ts';
 import {

@@ -1,5 +1,6 @@
 /** Why a client gets the sites that it gets: whose place counted, what the policy made of it, and what excluded the other sites. */
-import type { Config, SteeringPin } from '../../config/model.ts';
+import type { Config } from '../../config/model.ts';
+import type { SteeringPin } from '../../config/steering-model.ts';
 import { clientsOf } from '../../decide/steer/clients.ts';
 import { distanceKm } from '../../decide/steer/distance.ts';
 import { explainPolicy, type PolicyStep, sitesOfPlan } from '../../decide/steer/explain-policy.ts';

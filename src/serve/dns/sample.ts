@@ -1,14 +1,7 @@
 /** For tests: a small configuration with one of everything that DNS answers. */
 import assert from 'node:assert/strict';
-import {
-  type Config,
-  type DnsProtocol,
-  type NetworkEntry,
-  NO_STEERING_STATE,
-  type Service,
-  type StaticRecord,
-  type Zone,
-} from '../../config/model.ts';
+import type { Config, DnsProtocol, NetworkEntry, Service, StaticRecord, Zone } from '../../config/model.ts';
+import { NO_STEERING_STATE } from '../../config/steering-model.ts';
 import type { Transfers } from '../../config/transfers.ts';
 import type { SteeringView } from '../../decide/steer/nearest.ts';
 import { type Address, hostPrefix, parseAddress, parsePrefix } from '../../net/address.ts';

@@ -1,5 +1,5 @@
 /** The short way around `respond.ts`: answers of `SteeredAnswers`, limited, recorded and counted as those are. */
-import { POLICY_KINDS } from '../../config/model.ts';
+import { POLICY_KINDS } from '../../config/steering-model.ts';
 import type { DnsCounters } from './counters.ts';
 import type { Asker } from './exchange.ts';
 import type { QueryRecorder } from './query-log/ring.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Policy } from '../../config/model.ts';
+import type { Policy } from '../../config/steering-model.ts';
 import { AMSTERDAM, network, service, testConfig, zone } from './sample.ts';
 import { compileZones } from './zone-compile.ts';
 

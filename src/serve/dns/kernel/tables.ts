@@ -3,7 +3,7 @@
  * sections of its answers. Sites are the choices; which one a plan chooses now stands apart (`currentChoices`), since it changes with health.
  */
 
-import type { PolicyKind } from '../../../config/model.ts';
+import type { PolicyKind } from '../../../config/steering-model.ts';
 import { CurrentChoices } from '../../../decide/steer/current-choices.ts';
 import type { SteeringView } from '../../../decide/steer/nearest.ts';
 import type { ServiceSteering } from '../../../decide/steer/policy.ts';
