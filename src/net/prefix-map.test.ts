@@ -131,6 +131,49 @@ test('a source that is too short gets the value of most weight; what has no weig
   assert.deepEqual(find(map, '0.0.0.0/0'), { value: 2, scope: 0 });
 });
 
+test('weights of entries are spread over what longer prefixes leave of them, for random lists', () => {
+  const entry = fc.record({
+    low: fc.nat(255),
+    length: fc.integer({ min: 24, max: 32 }),
+    value: fc.nat(3),
+    weight: fc.option(fc.integer({ min: 0, max: 9 }), { nil: undefined }),
+  });
+  const property = fc.property(
+    fc.array(entry, { maxLength: 12 }),
+    fc.nat(255),
+    fc.integer({ min: 24, max: 32 }),
+    (list, low, source) => {
+      const at = (byte: number) => ({ family: 4 as const, bytes: Uint8Array.of(10, 0, 0, byte) });
+      const entries = list.map(({ low: byte, length, value, weight }) => {
+        const each = { prefix: { address: maskAddress(at(byte), length), length }, value };
+        return weight === undefined ? each : { ...each, weight };
+      });
+      const map = buildPrefixMap(entries);
+      // Of each address the entry that counts; of each entry how many addresses it counts for.
+      const counting = Array.from({ length: 256 }, (_, byte) => {
+        let best = -1;
+        for (const [index, { prefix: inner }] of entries.entries()) {
+          if (prefixContains(inner, at(byte)) && (best < 0 || inner.length >= entries[best].prefix.length))
+            best = index;
+        }
+        return best;
+      });
+      const sums = new Map<number, number>();
+      const outer = { address: maskAddress(at(low), source), length: source };
+      for (const [byte, index] of counting.entries()) {
+        if (index < 0 || !prefixContains(outer, at(byte))) continue;
+        const { value, weight } = entries[index] as PrefixEntry;
+        const own = weight === undefined ? 1e-13 : weight / counting.filter((other) => other === index).length;
+        sums.set(value, (sums.get(value) ?? 0) + own);
+      }
+      const found = prefixValue(lookupPrefix(map, 4, at(low).bytes, 0, source));
+      if (found === NO_VALUE) assert.equal(sums.size, 0);
+      else for (const sum of sums.values()) assert.ok((sums.get(found) ?? -1) >= sum - 1e-10, `${found}: ${[...sums]}`);
+    },
+  );
+  fc.assert(property, { numRuns: 3000 });
+});
+
 test('bits and bytes beyond the source are not looked at', () => {
   const map = buildPrefixMap([{ prefix: prefix('10.0.0.128/25'), value: 1 }]);
   const asked = Uint8Array.of(0xff, 10, 0, 0, 200, 0xff);
