@@ -2,6 +2,7 @@
 import { closeSync } from 'node:fs';
 import type { Config, NameServer } from '../config/model.ts';
 import type { SteeringView } from '../decide/steer/nearest.ts';
+import { type Address, sameAddress } from '../net/address.ts';
 import type { DnsKernel } from '../serve/dns/kernel/dns-kernel.ts';
 import { createDnsServer, type DnsServer } from '../serve/dns/server.ts';
 import { RECEIVE_BUFFER_BYTES } from '../serve/dns/sockets.ts';
@@ -70,9 +71,11 @@ export async function startDns(
   try {
     await anycast?.addAddresses();
     const sockets = openSockets(config, nameServer, machine, keep);
-    // Secondaries believe who they ask for the zone.
+    // Secondaries believe who they ask for the zone; what they answer to a shared address may come to another server.
     const notifyFrom = (family: 4 | 6) => {
-      const own = nameServer.listen.find(({ address }) => address.family === family);
+      const shared = nameServer.anycast?.addresses ?? [];
+      const isShared = (address: Address): boolean => shared.some((one) => sameAddress(one, address));
+      const own = nameServer.listen.find(({ address }) => address.family === family && !isShared(address));
       return own === undefined ? null : { family, fd: openUdpSocket(machine.netns, own.address, 0) };
     };
     const names = { serverName: nameServer.name, epoch };
