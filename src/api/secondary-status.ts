@@ -21,7 +21,7 @@ export function secondaryStatus(runtime: Runtime, nameServer: string): Secondary
 export function secondaryProblems(nameServer: string, secondaries: readonly SecondaryStatus[]): string[] {
   return secondaries.flatMap(({ secondary, zone, notify }) => {
     if (notify === null || notify.result === 'sent' || notify.result === 'acknowledged') return [];
-    const what = notify.result === 'refused' ? 'refuses to hear' : 'does not answer';
-    return [`secondary ${secondary} ${what} of ${nameServer} that zone ${zone} has serial ${notify.serial}`];
+    const what = notify.result === 'refused' ? 'refuses' : 'does not answer';
+    return [`secondary ${secondary} ${what} when ${nameServer} tells it that zone ${zone} has serial ${notify.serial}`];
   });
 }

@@ -1,7 +1,12 @@
 /** Zone transfers as dig and plain sockets get them (RFC 5936, 1995): what is in them, who may have them, and what bounds them. */
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, test } from 'node:test';
 import type { Config } from '../../src/config/model.ts';
+import { writeKeys } from '../../src/serve/dns/dnssec/key-folder.ts';
+import { firstKeys } from '../../src/serve/dns/dnssec/key-roll.ts';
 import { record, service } from '../../src/serve/dns/sample.ts';
 import { dig, exchange, type RunningServer, startServer } from './fixture.ts';
 import { closeAll, closed, framed, open, readIds, until } from './tcp-client.ts';
@@ -232,4 +237,25 @@ test('a queue that is not read ends, and queries behind a transfer are answered 
   );
   assert.deepEqual((await readIds(socket, 3)).slice(-2), [2, 3]);
   await closed(deaf);
+});
+
+test('a signed zone is not transferred, and the other zones are', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'portico-keys-'));
+  try {
+    writeKeys(folder, firstKeys('example.test', Date.now()));
+    const config = withSecondaries([ANYBODY_HERE]);
+    const zones = config.zones.map((each) => (each.name === 'example.test' ? { ...each, isSigned: true } : each));
+    const dnsProtocol = { ...config.dnsProtocol, dnssec: { ...config.dnsProtocol.dnssec, keyFolder: folder } };
+    // Records that a signed zone makes itself.
+    const signed = zones.map((each) => ({
+      ...each,
+      records: each.records.filter(({ type }) => !type.startsWith('CD')),
+    }));
+    const { port, server } = await start({ ...config, zones: signed, dnsProtocol });
+    await assert.rejects(transfer(port, 'example.test AXFR'), /Transfer failed/);
+    assert.ok((await transfer(port, 'shop.test AXFR')).records.length > 2);
+    assert.deepEqual([server.counters.transfers.begun, server.counters.responses.refused], [1, 1]);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
