@@ -70,13 +70,15 @@ export class SteeringOrders {
 
   /** Why a configuration may not take the place of another; null: it may. `anyway`: the operator wants it. */
   refusal(before: Config, after: Config, anyway: boolean): string | null {
+    const { maxMovedShare } = after.steering;
+    // Comparing maps of a million prefixes takes seconds.
+    if (this.frozenSinceMs === null && (anyway || maxMovedShare >= 1)) return null;
     const diffs = diffMaps(compileSteering(before), compileSteering(after), after);
     if (diffs.length === 0) return null;
     if (this.frozenSinceMs !== null) {
       const names = diffs.map(({ service }) => service).join(', ');
       return `the map is frozen, and clients of ${names} would move: see "portico steer diff", then "portico steer unfreeze"`;
     }
-    const { maxMovedShare } = after.steering;
     const large = anyway ? [] : diffs.filter(({ movedDemand }) => (movedDemand ?? 0) > maxMovedShare + 1e-9);
     if (large.length === 0) return null;
     const shares = large.map(({ service, movedDemand }) => `${percent(movedDemand ?? 0)} of the demand of ${service}`);

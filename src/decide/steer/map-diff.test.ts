@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import fc from 'fast-check';
 import type { Config, NetworkEntry } from '../../config/model.ts';
 import { NO_STEERING_STATE, type Policy, type SteeringPin } from '../../config/steering-model.ts';
 import { hostPrefix, parseAddress, parsePrefix } from '../../net/address.ts';
+import { lookupPrefix, prefixScope, prefixValue } from '../../net/prefix-map.ts';
 import { diffMaps } from './map-diff.ts';
-import { assignmentsOf, compileSteering } from './policy.ts';
+import { CALM_VIEW } from './nearest.ts';
+import { choices } from './plan.ts';
+import { assignmentsOf, compileSteering, type ServiceSteering } from './policy.ts';
 
 const PLACE = { latitudeDegrees: 52, longitudeDegrees: 5 };
 
@@ -80,4 +84,52 @@ test('weights that change move the difference; without demand nothing is known',
   const [spread] = diff(configOf(unknown, policy(50, 50)), configOf(unknown, policy(60, 40)));
   assert.equal(spread.movedDemand, null);
   assert.ok(Math.abs(spread.movedIpv4 - 0.1) < 1e-9);
+});
+
+test('the same as address by address, for random lists', () => {
+  const entry = fc.record({
+    byte: fc.integer({ min: 0, max: 255 }),
+    length: fc.integer({ min: 0, max: 8 }),
+    site: fc.constantFrom('eu', 'us', 'jp'),
+  });
+  const listOf = (entries: readonly { byte: number; length: number; site: string }[]) => {
+    const named = entries.map(
+      ({ byte, length, site }) => [`${byte & (0xff00 >> length) & 0xff}.0.0.0/${length}`, site] as const,
+    );
+    return [...new Map(named)].map(([prefix, site]) => network(prefix, site, null));
+  };
+  fc.assert(
+    fc.property(fc.array(entry, { maxLength: 8 }), fc.array(entry, { maxLength: 8 }), (a, b) => {
+      const [before, after] = [configOf(listOf(a)), configOf(listOf(b))].map((config) => compileSteering(config));
+      const [last, next] = [before.get('www'), after.get('www')];
+      assert.ok(last !== undefined && next !== undefined);
+      let moved = 0;
+      const scopes = new Set<string>();
+      const newScopes = new Set<string>();
+      for (let byte = 0; byte < 256; byte++) {
+        const at = (steering: ServiceSteering) => {
+          const found = lookupPrefix(steering.map, 4, Uint8Array.of(byte, 0, 0, 0), 0, 32);
+          const { cycle } = choices(steering, steering.plans[prefixValue(found)], CALM_VIEW);
+          return { site: steering.sites[cycle[0].sites[0]], scope: prefixScope(found) };
+        };
+        const [old, now] = [at(last), at(next)];
+        if (old.site !== now.site) moved++;
+        const key = `${byte & (0xff00 >> now.scope) & 0xff}/${now.scope}`;
+        scopes.add(key);
+        // A scope is new where the old map has another at its beginning.
+        if (byte === (byte & (0xff00 >> now.scope) & 0xff) && old.scope !== now.scope) newScopes.add(key);
+      }
+      const [told] = diffMaps(before, after, configOf(listOf(b)));
+      if (told === undefined) {
+        assert.equal(moved, 0);
+        assert.equal(newScopes.size, 0);
+        return;
+      }
+      assert.equal(told.movedIpv4 * 256, moved);
+      assert.equal(told.newScopes, newScopes.size);
+      // IPv6 has one scope.
+      assert.equal(told.scopes, scopes.size + 1);
+    }),
+    { numRuns: 200 },
+  );
 });

@@ -58,20 +58,19 @@ function diffService(last: ServiceSteering, next: ServiceSteering, demand: Deman
   const units = new Map<number, { moved: number; before: string; after: string }>();
   const moved = { 4: 0, 6: 0 };
   let [scopes, newScopes, movedDemand] = [0, 0, 0];
+  const distances = new Distances(told, willTell, next.plans.length);
   for (const family of [4, 6] as const) {
     const row = demand.walk(family);
-    for (const { start, bits, before, after, isNewScope, isScope } of commonPrefixes(family, last.map, next.map)) {
-      if (isScope) scopes++;
-      if (isNewScope) newScopes++;
-      const share = distance(told.of(before), willTell.of(after));
-      if (share === 0) continue;
+    const counts = compareMaps(family, last.map, next.map, distances, ({ start, bits, before, after, share }) => {
       moved[family] += share * 2 ** -bits;
-      for (const { unit, weight } of row(start, bits)) {
+      for (const { unit, weight } of row(numberOf(start), bits)) {
         const known = units.get(unit) ?? { moved: 0, before: told.text(before), after: willTell.text(after) };
         units.set(unit, { ...known, moved: known.moved + share * weight });
         movedDemand += share * weight;
       }
-    }
+    });
+    scopes += counts.scopes;
+    newScopes += counts.newScopes;
   }
   const largest = [...units].sort(([, a], [, b]) => b.moved - a.moved).slice(0, LARGEST);
   return {
@@ -91,19 +90,15 @@ function diffService(last: ServiceSteering, next: ServiceSteering, demand: Deman
 /** What the plans of a service tell while all sites are up: shares of sites by name. */
 class Shares {
   readonly #steering: ServiceSteering;
-  readonly #kept = new Map<number, ReadonlyMap<string, number>>();
+  readonly #kept: (ReadonlyMap<string, number> | undefined)[] = [];
 
   constructor(steering: ServiceSteering) {
     this.#steering = steering;
   }
 
   of(plan: number): ReadonlyMap<string, number> {
-    let shares = this.#kept.get(plan);
-    if (shares === undefined) {
-      shares = this.#compute(plan);
-      this.#kept.set(plan, shares);
-    }
-    return shares;
+    this.#kept[plan] ??= this.#compute(plan);
+    return this.#kept[plan];
   }
 
   #compute(plan: number): ReadonlyMap<string, number> {
@@ -125,6 +120,30 @@ class Shares {
   }
 }
 
+/** Of plans: how far what they tell is apart, each pair once. */
+class Distances {
+  readonly #told: Shares;
+  readonly #willTell: Shares;
+  readonly #width: number;
+  readonly #kept = new Map<number, number>();
+
+  constructor(told: Shares, willTell: Shares, width: number) {
+    this.#told = told;
+    this.#willTell = willTell;
+    this.#width = width;
+  }
+
+  of(before: number, after: number): number {
+    const key = before * this.#width + after;
+    let known = this.#kept.get(key);
+    if (known === undefined) {
+      known = distance(this.#told.of(before), this.#willTell.of(after));
+      this.#kept.set(key, known);
+    }
+    return known;
+  }
+}
+
 /** Half of what differs: what one has too much another has too little. */
 function distance(a: ReadonlyMap<string, number>, b: ReadonlyMap<string, number>): number {
   if (a === b) return 0;
@@ -133,33 +152,74 @@ function distance(a: ReadonlyMap<string, number>, b: ReadonlyMap<string, number>
   return sum < 1e-9 ? 0 : sum / 2;
 }
 
-interface CommonPrefix {
-  readonly start: bigint;
+/** What two maps say of a prefix that lies in one scope of each. */
+interface Compared {
+  readonly start: Uint8Array;
   readonly bits: number;
   /** Plans. */
   readonly before: number;
   readonly after: number;
-  /** A scope of the new map begins here; it was none in the old map. */
-  readonly isScope: boolean;
-  readonly isNewScope: boolean;
+  /** Part of the answers that would be others. */
+  readonly share: number;
 }
 
-/** All addresses of a family in prefixes that each lie in one scope of both maps. */
-function* commonPrefixes(family: 4 | 6, last: PrefixMap, next: PrefixMap): Generator<CommonPrefix> {
+/** Scopes of a family in the new map, and those of them that are none in the old one. */
+interface ScopeCounts {
+  scopes: number;
+  newScopes: number;
+}
+
+/** Goes over all addresses of a family; `onPrefix` is told of those whose answers differ, in order. Allocates for these only. */
+function compareMaps(
+  family: 4 | 6,
+  last: PrefixMap,
+  next: PrefixMap,
+  distances: Distances,
+  onPrefix: (compared: Compared) => void,
+): ScopeCounts {
   const length = family === 4 ? 32 : 128;
-  const end = 1n << BigInt(length);
-  const bytes = new Uint8Array(length / 8);
-  for (let start = 0n; start < end; ) {
-    for (let i = 0, left = start; i < bytes.length; i++, left >>= 8n)
-      bytes[bytes.length - 1 - i] = Number(left & 0xffn);
-    const [old, now] = [last, next].map((map) => lookupPrefix(map, family, bytes, 0, length));
+  const start = new Uint8Array(length / 8);
+  const counts = { scopes: 0, newScopes: 0 };
+  for (;;) {
+    const old = lookupPrefix(last, family, start, 0, length);
+    const now = lookupPrefix(next, family, start, 0, length);
     const [oldBits, newBits] = [prefixScope(old), prefixScope(now)];
     const bits = Math.max(oldBits, newBits);
-    const isScope = (start & ((1n << BigInt(length - newBits)) - 1n)) === 0n;
-    const isNewScope = isScope && oldBits !== newBits;
-    yield { start, bits, before: prefixValue(old), after: prefixValue(now), isScope, isNewScope };
-    start += 1n << BigInt(length - bits);
+    if (bits === newBits || isAligned(start, newBits)) {
+      counts.scopes++;
+      if (oldBits !== newBits) counts.newScopes++;
+    }
+    const [before, after] = [prefixValue(old), prefixValue(now)];
+    const share = distances.of(before, after);
+    if (share > 0) onPrefix({ start, bits, before, after, share });
+    if (!advance(start, bits)) return counts;
   }
+}
+
+function isAligned(address: Uint8Array, bits: number): boolean {
+  const whole = bits >> 3;
+  if ((address[whole] & (0xff >> (bits & 7))) !== 0) return false;
+  for (let i = whole + 1; i < address.length; i++) if (address[i] !== 0) return false;
+  return true;
+}
+
+/** To behind a prefix of so many bits; false: it was the last. */
+function advance(address: Uint8Array, bits: number): boolean {
+  if (bits === 0) return false;
+  let carry = 1 << (7 - ((bits - 1) & 7));
+  for (let i = (bits - 1) >> 3; i >= 0; i--) {
+    const sum = address[i] + carry;
+    address[i] = sum;
+    if (sum < 256) return true;
+    carry = 1;
+  }
+  return false;
+}
+
+function numberOf(address: Uint8Array): bigint {
+  let number = 0n;
+  for (const byte of address) number = (number << 8n) | BigInt(byte);
+  return number;
 }
 
 interface WeighedUnit {
