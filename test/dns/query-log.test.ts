@@ -280,6 +280,11 @@ test('logs begin, change and end with the configuration, and lose nothing by tha
   await ask(port, 'first.example.test');
   await reload({ dnstap: null, json: jsonTo(second) });
   await ask(port, 'second.example.test');
+  // Recorded, and not read before the log ends.
+  const recorder = server.queryLog.addRecorder();
+  const query = queryFor('third.example.test', RECORD_TYPE.A);
+  recorder.record(query, 0, query.length, query, 0, 0, address('192.0.2.1'), 53, false, 0, 0, Date.now());
+  server.queryLog.reload(testConfig({ queryLog: { dnstap: null, json: null } }));
   await reload({ dnstap: null, json: null });
   await ask(port, 'last.example.test');
   await until('the log is closed', () => server.queryLog.status.json === null);
@@ -290,7 +295,10 @@ test('logs begin, change and end with the configuration, and lose nothing by tha
       .split('\n')
       .map((line) => (JSON.parse(line) as { name: string }).name);
   // What is in the ring when the target changes goes to the one or the other.
-  assert.deepEqual([...namesIn(first), ...namesIn(second)], ['first.example.test.', 'second.example.test.']);
+  assert.deepEqual(
+    [...namesIn(first), ...namesIn(second)],
+    ['first.example.test.', 'second.example.test.', 'third.example.test.'],
+  );
 });
 
 test('the lists of clients, names and names that do not exist say what was asked', async () => {
