@@ -184,20 +184,15 @@ ${services.join('')}`,
   },
 };
 
-/** With rate limits, statistics and a log of one query in a thousand; the limits are too high to hit. */
-const PORTICO: Recipe = {
-  name: 'portico',
-  port: 15300,
-  programs: {},
-  hasSubnets: true,
-  prepare(folder, port) {
-    const services = INDEXES.map(
-      (index) =>
-        `  ${hostOf(index)}: { dnsName: ${hostOf(index)}.${ZONE}, ttl: ${TTL_SECONDS}s, ports: [80/tcp], vips: { eu: [${addressOf(index, 0)}], us: [${addressOf(index, 1)}] }, backends: all }\n`,
-    );
-    writeFileSync(
-      join(folder, 'portico.yaml'),
-      `name: bench
+/** Our own configuration, `portico.yaml`: rate limits, too high to hit, statistics, and a log of one query in a thousand. */
+export function writePorticoFile(folder: string, port: number, serial = 1): void {
+  const services = INDEXES.map(
+    (index) =>
+      `  ${hostOf(index)}: { dnsName: ${hostOf(index)}.${ZONE}, ttl: ${TTL_SECONDS}s, ports: [80/tcp], vips: { eu: [${addressOf(index, 0)}], us: [${addressOf(index, 1)}] }, backends: all }\n`,
+  );
+  writeFileSync(
+    join(folder, 'portico.yaml'),
+    `name: bench
 sites:
   eu: { location: { latitude: 52, longitude: 4 } }
   us: { location: { latitude: 40, longitude: -74 } }
@@ -218,11 +213,20 @@ ${services.join('')}dns:
   zones:
     ${ZONE}:
       nameServers: [ns1.${ZONE}]
-      soa: { primary: ns1.${ZONE}, contact: hostmaster@${ZONE}, serial: 1 }
+      soa: { primary: ns1.${ZONE}, contact: hostmaster@${ZONE}, serial: ${serial} }
       records:
         ns1: { A: 192.0.2.253 }
 `,
-    );
+  );
+}
+
+const PORTICO: Recipe = {
+  name: 'portico',
+  port: 15300,
+  programs: {},
+  hasSubnets: true,
+  prepare(folder, port) {
+    writePorticoFile(folder, port);
     return [process.execPath, join(import.meta.dirname, 'dns-portico.ts'), join(folder, 'portico.yaml')];
   },
 };

@@ -111,7 +111,7 @@ async function stay(
         await api.close();
       }
     } finally {
-      await runtime.stop(keep);
+      await runtime.stop(keep, keep === true);
     }
   } finally {
     signals.ignore();

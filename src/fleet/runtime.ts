@@ -386,7 +386,7 @@ export class Runtime {
       await this.#siteProbers.get(name)?.stop();
       this.#siteProbers.delete(name);
       this.health.forget(name);
-      await role.close(true);
+      await role.close({ isGone: true });
     }
     for (const site of this.sites.values())
       for (const name of [...site.balancers.keys()]) {
@@ -476,14 +476,14 @@ export class Runtime {
 
   /**
    * `keep` true: what is in kernels and what BIRD announces goes on without this process; 'adopted': where an earlier process left it; false: nothing
-   * goes on. Waits for what is under way; further calls get the same end. Never rejects: what cannot be ended is told.
+   * goes on. `isRestart`: name servers leave their sockets to a process that answers for half a minute, until a successor has them. Waits for what is under way; further calls get the same end. Never rejects: what cannot be ended is told.
    */
-  stop(keep: boolean | 'adopted'): Promise<void> {
-    this.#stopping ??= this.#stop(keep);
+  stop(keep: boolean | 'adopted', isRestart = false): Promise<void> {
+    this.#stopping ??= this.#stop(keep, isRestart);
     return this.#stopping;
   }
 
-  async #stop(keep: boolean | 'adopted'): Promise<void> {
+  async #stop(keep: boolean | 'adopted', isRestart: boolean): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#maintenance);
     clearInterval(this.#loadTimer);
@@ -493,7 +493,7 @@ export class Runtime {
     const keeps = (role: { readonly adopted: boolean }): boolean => (keep === 'adopted' ? role.adopted : keep);
     const results = await Promise.allSettled([
       ...[...this.#siteProbers.values()].map((prober) => prober.stop()),
-      ...[...this.nameServers.values()].map((role) => role.close()),
+      ...[...this.nameServers.values()].map((role) => role.close({ handsOver: isRestart })),
       ...[...this.sites.values()].map((site) => site.close(keeps)),
     ]);
     for (const result of results)

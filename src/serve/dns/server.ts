@@ -59,8 +59,13 @@ export type ReloadResult =
 export interface DnsServer {
   /** Binds all sockets, or none: then it rejects. What arrives by UDP before the threads run waits in the sockets. */
   start(): Promise<void>;
-  /** Answers what has arrived, then closes sockets and connections. Descriptors that were handed in are closed too. */
-  stop(): Promise<void>;
+  /** Resolves when the threads run. Rejects when one ended before it did, though another will take its place. */
+  readonly ready: Promise<void>;
+  /**
+   * Answers what has arrived, then closes sockets and connections. Descriptors that were handed in are closed too. `leave`: another process has
+   * them as well, so what waits in UDP sockets is left to that.
+   */
+  stop(how?: 'finish' | 'leave'): Promise<void>;
   /**
    * Resolves when every query that arrives is answered from the other configuration; with problems the old one stays. Sockets stay as they
    * are, and no query waits meanwhile.
@@ -227,7 +232,11 @@ class SocketsServer implements DnsServer {
     return this.#signing.status();
   }
 
-  async stop(): Promise<void> {
+  get ready(): Promise<void> {
+    return this.#workers?.ready ?? Promise.reject(new Error('the name server does not run'));
+  }
+
+  async stop(how: 'finish' | 'leave' = 'finish'): Promise<void> {
     if (this.#keyTimer !== null) clearInterval(this.#keyTimer);
     this.#signing.stop();
     await this.#reloading;
@@ -237,7 +246,7 @@ class SocketsServer implements DnsServer {
     this.#workers = null;
     this.#tcp = [];
     this.#udp = [];
-    await Promise.all([workers?.stop(STOP.finish), ...tcp.map(({ close }) => close())]);
+    await Promise.all([workers?.stop(STOP[how]), ...tcp.map(({ close }) => close())]);
     workers?.addCounters(this.#past);
     for (const { fd } of udp) closeFd(fd);
     await this.#connections.finish();

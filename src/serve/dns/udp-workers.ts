@@ -66,6 +66,11 @@ export class UdpWorkers {
     return generation;
   }
 
+  /** Of the threads that serve now. */
+  get ready(): Promise<void> {
+    return this.#current.ready;
+  }
+
   /** Resolves when all queries that arrive are answered from `served`. Rejects when that fails: then all is as before. */
   async replace(served: Served): Promise<void> {
     const [before, next] = [this.#current, this.#begin(served)];
