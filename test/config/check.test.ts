@@ -9,6 +9,7 @@ import { test } from 'node:test';
 import { FORWARDING_MODES, SCHEDULERS } from '../../src/config/model.ts';
 import type { MtuPath } from '../../src/config/path-mtu.ts';
 import type { ConfigProblem } from '../../src/config/problem.ts';
+import { POLICY_KINDS } from '../../src/config/steering-model.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const FOLDER = join(import.meta.dirname, 'broken');
@@ -73,6 +74,19 @@ for (const name of files) {
     }
   });
 }
+
+test('the example of policies is good and has each of them', async () => {
+  const { status, stdout } = await portico('check', 'examples/policies.yaml', '--json');
+  assert.equal(status, 0);
+  const { warnings, effective } = JSON.parse(stdout) as { warnings: []; effective: { services: { policy: string }[] } };
+  assert.deepEqual(warnings, []);
+  const policies = effective.services.map(({ policy }) => policy);
+  for (const kind of POLICY_KINDS)
+    assert.ok(
+      policies.some((policy) => policy.includes(kind)),
+      kind,
+    );
+});
 
 test('a good configuration is described, and exits 0', async () => {
   const { status, stdout } = await portico('check', 'examples/two-sites.yaml', '--json');
