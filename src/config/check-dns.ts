@@ -2,6 +2,7 @@
 import { formatAddress, formatPrefix, type Prefix } from '../net/address.ts';
 import { checkDelegation } from './build-delegation.ts';
 import { checkAnycast } from './check-anycast.ts';
+import { checkDnssec } from './check-dnssec.ts';
 import { checkReference } from './check-machines.ts';
 import { checkQueryLog } from './check-query-log.ts';
 import { checkZoneRecords } from './check-records.ts';
@@ -21,6 +22,7 @@ export function checkDns(values: FileValues, report: Report): void {
   checkQueryLog(values, report);
   checkDelegation(values, report);
   checkNetworks(values, report);
+  checkDnssec(values, report);
   checkTransfers(values, zones, report);
   const steered = checkServiceNames(values, zones, report);
   for (const [key, zone] of entriesOf(dns.zones)) {

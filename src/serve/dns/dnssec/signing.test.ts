@@ -151,6 +151,27 @@ test('signatures are made anew before they end, without a gap, and their ends ar
   assert.ok(ends.size > 40, `${ends.size} different ends`);
 });
 
+test('signatures that are not made anew when they are due are told days before they end', async () => {
+  const zones = compile();
+  let nowMs = START_MS;
+  const server = new ServerSigning(() => nowMs);
+  await server.use(
+    new Signing(zones, [firstKeys('example.test', START_MS)], settings, 1, createDnsCounters().dnssec),
+    zones,
+  );
+  const tell = () => server.status()[0];
+  assert.equal(tell().problem, null);
+  nowMs += 5 * DAY_SECONDS * 1000;
+  assert.equal(tell().problem, null);
+  // Nothing looks after them.
+  nowMs += 4 * DAY_SECONDS * 1000;
+  assert.match(tell().problem ?? '', /not made anew in time/);
+  assert.ok((tell().earliestEndMs ?? 0) > nowMs + 3 * DAY_SECONDS * 1000, 'days are left');
+  while (!server.advance(50));
+  assert.equal(tell().problem, null);
+  assert.ok(server.hasRenewed);
+});
+
 test('a reload keeps the signatures of what did not change', async () => {
   const server = new ServerSigning(() => START_MS);
   const keys = [firstKeys('example.test', START_MS)];
