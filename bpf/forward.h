@@ -42,9 +42,12 @@ struct hop {
 	__u32 egress;      /* EGRESS_TAG or EGRESS_STRIP */
 };
 
-/* `protocol`: of the outer IP header. XDP_ABORTED: not possible. */
+/*
+ * `protocol`: of the outer IP header. `is_plain`: that is IPv4, and without a key, which the caller has made
+ * sure of. XDP_ABORTED: not possible.
+ */
 static __always_inline int forward_by(__u32 protocol, struct packet *packet, const struct backend *backend,
-				      const struct hop *hop, const struct choice *choice)
+				      const struct hop *hop, const struct choice *choice, bool is_plain)
 {
 	__u32 link = packet->ip_offset;
 	struct tunnel tunnel;
@@ -58,9 +61,9 @@ static __always_inline int forward_by(__u32 protocol, struct packet *packet, con
 	tunnel.protocol = protocol;
 	tunnel.source_port = GUE_SOURCE_PORTS | (choice->flow_label & GUE_SOURCE_MASK);
 	tunnel.flow_label = choice->flow_label;
-	tunnel.key = choice->key;
-	tunnel.is_ipv6 = backend->flags & BACKEND_IPV6;
-	bytes = outer_bytes(&tunnel);
+	tunnel.key = is_plain ? 0 : choice->key;
+	tunnel.is_ipv6 = !is_plain && backend->flags & BACKEND_IPV6;
+	bytes = is_plain ? IPV4_BYTES + shim_bytes(protocol) : outer_bytes(&tunnel);
 	if (!fits(packet, backend, bytes)) {
 		/* The next packet may carry a key, if the backend understands keys. */
 		if (!tunnel.key && backend->flags & BACKEND_AGENT && has_key_place(protocol))
@@ -129,7 +132,7 @@ __attribute__((noinline)) int run_errand(struct xdp_md *ctx, struct errand *erra
 	hop.egress = errand->egress;
 	choice.key = errand->key;
 	choice.flow_label = errand->flow_label;
-	verdict = forward_by(errand->protocol, &packet, backend, &hop, &choice);
+	verdict = forward_by(errand->protocol, &packet, backend, &hop, &choice, false);
 	errand->limit = packet.limit;
 	return verdict;
 }
@@ -207,7 +210,7 @@ static __always_inline int forward_otherwise(struct packet *packet, const struct
 		return forward_by_l2(packet, backend);
 	protocol = forget(protocol_of(forwarding, packet->is_ipv6), 0xff);
 	return is_rare ? send_errand(protocol, packet, backend, &hop, choice)
-		       : forward_by(protocol, packet, backend, &hop, choice);
+		       : forward_by(protocol, packet, backend, &hop, choice, false);
 }
 
 /* GRE, with nothing special about the way. */
@@ -218,7 +221,10 @@ static __always_inline int forward_plainly(struct packet *packet, const struct b
 
 	if (!backend->ifindex)
 		return RARE(XDP_ABORTED);
-	return forward_by(PROTOCOL_GRE, packet, backend, &hop, choice);
+	/* A branch, on which the processor guesses: it moves the head while the slot is still underway. */
+	if (backend->flags & BACKEND_IPV6 || choice->key)
+		return RARE(forward_by(PROTOCOL_GRE, packet, backend, &hop, choice, false));
+	return forward_by(PROTOCOL_GRE, packet, backend, &hop, choice, true);
 }
 
 /* XDP_ABORTED: not possible, or it does not fit; then packet->limit says what would. `is_rare`: few packets
