@@ -17,7 +17,7 @@ import { type Command, type CommandArguments, CommandError, printJson, stringOpt
 import { loadConfig } from './configuration.ts';
 import { runAttackScenario } from './lab-attack.ts';
 import { BREAKAGE_OPTIONS, runBreakage } from './lab-breakage.ts';
-import { openLog } from './log.ts';
+import { openLog, openPlainLog } from './log.ts';
 
 const EXAMPLE = join(import.meta.dirname, '../../examples/two-sites.yaml');
 const SCENARIOS = {
@@ -77,7 +77,8 @@ async function runTour(args: CommandArguments, place: LabPlace): Promise<number>
   const say = (text: string): void => void (args.json || process.stdout.write(`${text}\n`));
   const config = loadConfig(stringOption(args, 'config', EXAMPLE));
   const cast = castTour(config);
-  const log = openLog(args.values.verbose === true ? 'info' : 'error');
+  const isVerbose = args.values.verbose === true;
+  const log = isVerbose || args.json ? openLog(isVerbose ? 'info' : 'error') : openPlainLog();
   const journal = new Journal(log);
   say('Building the lab: two sites, their routers, balancers and backends, clients, a resolver, name servers.');
   const lab = await startLab({ config, place });
