@@ -289,9 +289,8 @@ struct backend {
 	__u16 mtu;        /* of the path to the backend, in bytes of IP */
 	__u16 weight;     /* for least-connections */
 	__u8 forwarding;  /* enum forwarding; this field and the next two are read as one word */
-	__u8
-	    source_bits; /* the lowest bits of `source` vary by flow: so many, at most 15; they are 0 in it */
-	__u16 egress;    /* EGRESS_* */
+	__u8 source_bits; /* so many of the lowest bits of `source` vary by flow: at most 15; 0 in it */
+	__u16 egress;     /* EGRESS_* */
 };
 
 struct bucket {

@@ -117,11 +117,9 @@ static __always_inline void follow_flow(const struct entry *entry, const struct 
 static __always_inline __u32 name_candidates(const struct two_slots *slots, const struct service *service,
 					     __u32 chosen)
 {
-	const struct backend *backend = find_backend(chosen);
 	__u32 others = 0;
 
-	if (!backend || !(backend->flags & BACKEND_AGENT) ||
-	    !can_name_others(forwarding_of(backend, service)))
+	if (!takes_candidates(chosen, service))
 		return 0;
 	others = add_other(others, previous_of(slots->first_word), chosen);
 	others = add_other(others, current_of(slots->first_word), chosen);

@@ -123,15 +123,20 @@ static __always_inline __u32 order_others(__u32 others)
 	return has_agent(second) ? second << 16 | first : first << 16;
 }
 
-/* The candidates that a backend with the agent may hand the packet on to, where the mode can say them. */
+/* Can the backend hand packets on to other candidates, and can they say to which? */
+static __always_inline bool takes_candidates(__u32 index, const struct service *service)
+{
+	const struct backend *backend = find_backend(index);
+
+	return backend && backend->flags & BACKEND_AGENT && can_name_others(forwarding_of(backend, service));
+}
+
 static __always_inline __u32 other_candidates(const struct slot *slot, const struct service *service,
 					      __u32 chosen)
 {
-	const struct backend *backend = find_backend(chosen);
 	__u32 others = 0;
 
-	if (!backend || !(backend->flags & BACKEND_AGENT) ||
-	    !can_name_others(forwarding_of(backend, service)))
+	if (!takes_candidates(chosen, service))
 		return 0;
 	others = add_other(others, slot->previous, chosen);
 	others = add_other(others, slot->current, chosen);
