@@ -99,11 +99,11 @@ static __always_inline bool is_own_address(const struct address *address)
 static __always_inline bool is_member(const struct address *source)
 {
 	const struct agent_settings *own = find_agent_settings();
-	struct address_prefix prefix = {.bits = 128};
+	struct address_prefix prefix;
 
 	if (!own || !own->has_prefixes)
 		return bpf_map_lookup_elem(&agent_members, source);
-	__builtin_memcpy(prefix.address, source, sizeof(prefix.address));
+	make_address_key(&prefix, source);
 	return bpf_map_lookup_elem(&agent_prefixes, &prefix);
 }
 

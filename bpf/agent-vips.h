@@ -6,6 +6,7 @@
 #include <linux/bpf.h>
 #include <stdbool.h>
 #include <bpf/bpf_helpers.h>
+#include "address-key.h"
 #include "layout.h"
 
 /* The VIPs that this machine serves, IPv4-mapped. */
@@ -27,11 +28,11 @@ struct {
 
 static __always_inline bool is_own_vip(const struct address *address)
 {
-	struct address_prefix prefix = {.bits = 128};
+	struct address_prefix prefix;
 
 	if (bpf_map_lookup_elem(&agent_vips, address))
 		return true;
-	__builtin_memcpy(prefix.address, address, sizeof(prefix.address));
+	make_address_key(&prefix, address);
 	return bpf_map_lookup_elem(&agent_vip_prefixes, &prefix);
 }
 

@@ -8,6 +8,7 @@
 #ifndef PORTICO_RECENT_H
 #define PORTICO_RECENT_H
 
+#include "address-key.h"
 #include "maps.h"
 #include "packet.h"
 
@@ -63,8 +64,7 @@ static __always_inline struct vip *find_vip_prefix(struct recent *recent, const 
 
 	if (!all || !all->vip_prefixes)
 		return NULL;
-	recent->asked.bits = 128;
-	__builtin_memcpy(recent->asked.address, address, sizeof(recent->asked.address));
+	make_address_key(&recent->asked, address);
 	return RARE(bpf_map_lookup_elem(&vip_prefixes, &recent->asked));
 }
 

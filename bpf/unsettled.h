@@ -131,6 +131,7 @@ static __always_inline bool takes_candidates(__u32 index, const struct service *
 	return backend && backend->flags & BACKEND_AGENT && can_name_others(forwarding_of(backend, service));
 }
 
+/* The live candidates of the slot but the chosen, as they stand in the key; 0: none. */
 static __always_inline __u32 other_candidates(const struct slot *slot, const struct service *service,
 					      __u32 chosen)
 {
