@@ -80,7 +80,7 @@ export class Answerer {
   /**
    * Answers the query in the first `length` bytes of `message` into `out`, which has at least 1,232 bytes for UDP and 65,535 for TCP; returns
    * the length of the answer, 0 for none: the message is an answer itself, or less than a header. Never throws, whatever the bytes. A query
-   * with TSIG is answered as if it had none (`answerSigned` judges it), or, with `signer`, as if it were good.
+   * with TSIG gets nothing but its question back before `answerSigned` has judged it; with `signer` it is good.
    */
   answer(message: Uint8Array, length: number, asker: Asker, out: Uint8Array, signer: Signer | null = null): number {
     if (length < HEADER_BYTES) return 0;
@@ -107,6 +107,7 @@ export class Answerer {
     this.#judgeCookie();
     this.#draft.begin(message, flags, asker, this.#sources, out);
     if (!decoded.ok) facts.rcode = RCODE.FORMERR;
+    else if (query.tsigStart > 0 && signer === null) facts.kind = 'error';
     else if (query.hasEdns && query.ednsVersion !== 0) facts.rcode = RCODE.BADVERS;
     else if (query.questionEnd > 0) this.#answerQuestion();
     // A question about the cookie only (RFC 7873 section 5.4).

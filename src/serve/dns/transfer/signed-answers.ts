@@ -1,4 +1,4 @@
-/** Answers to signed queries (RFC 8945 section 5): the signature is judged, the answer made again with room for its own, and signed. */
+/** Answers to signed queries (RFC 8945 section 5): the signature is judged, and the answer made with room for its own, and signed. */
 import { timingSafeEqual } from 'node:crypto';
 import type { Answerer } from '../answer.ts';
 import type { SignatureCounts } from '../counters.ts';
@@ -65,7 +65,7 @@ const ERRORS = {
 } as const;
 
 /**
- * Answers again a query that `answerer` has just answered as if it were unsigned, and whose last record is TSIG. Parameters and result as of
+ * Answers a query that `answerer` has just read, and whose last record is TSIG. Parameters and result as of
  * `Answerer.answer`. Whether the signature is good is in `answerer.signer` afterwards.
  */
 export function answerSigned(
