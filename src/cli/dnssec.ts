@@ -161,6 +161,7 @@ function nextStep(keys: ZoneKeys): string[] {
   }
   return [
     `Put the key file on all name servers of the zone, and "dnssec: true" into the configuration.`,
-    `Then, not before the time above if there is one, give the parent the DS record: portico dnssec show FILE ${zone}`,
+    'Wait until caches forgot what was unsigned: the time above, counted from when all servers sign.',
+    `Then give the parent the DS record: portico dnssec show FILE ${zone}`,
   ];
 }

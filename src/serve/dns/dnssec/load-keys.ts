@@ -26,7 +26,8 @@ export function loadKeys({ zones, dnsProtocol }: Config): LoadedKeys {
     const remedy = read.isMissing
       ? `make its key: portico dnssec generate FILE ${name}, or take the file of another name server of the zone`
       : 'put a good copy of it there; the other name servers of the zone have the same';
-    const message = `the key file ${read.path} of the zone cannot be used: ${read.reason}`;
+    const how = read.isMissing ? ` (portico dnssec generate FILE ${name} makes it)` : '';
+    const message = `the key file ${read.path} of the zone cannot be used: ${read.reason}${how}`;
     reasons.set(name, message);
     problems.push({ path: `dns.zones.${name}.dnssec`, line: 1, column: 1, value: 'true', message, remedy });
   }
