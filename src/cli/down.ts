@@ -5,8 +5,10 @@ import { stopBirdIn } from '../announce/bird-process.ts';
 import type { Config } from '../config/model.ts';
 import { stopGuardIn } from '../fleet/anycast-guard.ts';
 import { loopbackNote } from '../fleet/anycast-role.ts';
+import { handOverPath } from '../fleet/dns-sockets.ts';
 import { findLocalMachines, localAddresses, pinsOf, probeNamespaceOf } from '../fleet/local-machines.ts';
 import { removeLoopbackAddresses } from '../fleet/loopback-addresses.ts';
+import { dismissCaretaker } from '../serve/dns/handover/hand-over.ts';
 import { takeDownAgent } from '../serve/vip/agent.ts';
 import { listInstances, pinFolder } from '../serve/vip/pins.ts';
 import { removeProbeNamespace } from '../serve/vip/probe-namespace.ts';
@@ -71,6 +73,7 @@ async function takeDown(config: Config, name: string, runFolder: string): Promis
   // First, or it would start BIRD again.
   if (await stopGuardIn(join(runFolder, name))) removed.push(`guard of the anycast addresses of ${name}`);
   if (await stopBirdIn(join(runFolder, name))) removed.push(`BIRD of ${name}`);
+  if (dismissCaretaker(handOverPath(runFolder, name))) removed.push(`caretaker of the DNS sockets of ${name}`);
   const pins = pinsOf(config, name);
   const hadAgent = existsSync(join(pinFolder(pins), 'agent_vips'));
   // Also where there is no agent: it takes every pin of the machine.

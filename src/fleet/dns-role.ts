@@ -50,7 +50,7 @@ export async function startDns(
     return fd;
   };
   const names = { serverName: nameServer.name };
-  const path = handOverPath(folders, nameServer.name);
+  const path = handOverPath(folders.run, nameServer.name);
   const predecessor = takeFromCaretaker(path);
   let sockets: OpenSockets;
   let server: DnsServer;
@@ -71,7 +71,7 @@ export async function startDns(
       return own === undefined ? null : { family, fd: openUdpSocket(machine.netns, own.address, 0) };
     };
     kernel = openDnsKernel(nameServer, machine, log);
-    const more = { ...names, epoch, ...(kernel === null ? {} : { kernel }) };
+    const more = { ...names, epoch, isSuccessor: predecessor !== null, ...(kernel === null ? {} : { kernel }) };
     server = createDnsServer({ config, sockets, steering, log, history, notifyFrom, ...more });
   } catch (error) {
     for (const fd of fds) closeSync(fd);

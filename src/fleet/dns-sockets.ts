@@ -8,7 +8,7 @@ import { RECEIVE_BUFFER_BYTES } from '../serve/dns/sockets.ts';
 import { workerCount } from '../serve/dns/udp-workers.ts';
 import { openTcpListener, openUdpSocket } from '../serve/vip/netns.ts';
 import type { Log } from './log.ts';
-import type { Folders, Machine } from './machine.ts';
+import type { Machine } from './machine.ts';
 
 export type OpenSockets = ReturnType<typeof openSockets>;
 
@@ -40,8 +40,8 @@ export function openSockets(
 }
 
 /** Of the machine's name server, for its successor. */
-export function handOverPath({ run }: Folders, name: string): string {
-  return join(run, name, 'dns-sockets');
+export function handOverPath(runFolder: string, name: string): string {
+  return join(runFolder, name, 'dns-sockets');
 }
 
 /** Gives whether another process answers now. */

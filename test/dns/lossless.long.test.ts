@@ -65,7 +65,7 @@ test('reloads, changes of zones and a restart under 50,000 queries a second leav
     const predecessor = takeFromCaretaker(path);
     assert.ok(predecessor !== null);
     const [keptUdp, keptTcp] = predecessor.sockets;
-    const second = createDnsServer({ config, steering, sockets: [{ udp: keptUdp, tcp: keptTcp }] });
+    const second = createDnsServer({ config, steering, sockets: [{ udp: keptUdp, tcp: keptTcp }], isSuccessor: true });
     await second.start();
     await second.ready;
     predecessor.taken();

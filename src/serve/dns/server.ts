@@ -48,6 +48,8 @@ export interface DnsServerOptions extends Pick<SecondariesOptions, 'history' | '
   readonly epoch?: string;
   /** Answers for steered names before queries reach the sockets; absent: the process answers all. Closed by whoever made it. */
   readonly kernel?: DnsKernel;
+  /** Another process answers on these sockets until `ready`. */
+  readonly isSuccessor?: boolean;
   /** Over those of the configuration. */
   readonly tcpLimits?: Partial<TcpLimits>;
 }
@@ -194,9 +196,10 @@ class SocketsServer implements DnsServer {
     }
     this.#signing.start();
     this.#watchKeys();
-    const { steering: view, log } = this.#options;
+    const { steering: view, log, isSuccessor = false } = this.#options;
     const addRing = () => this.queryLog.addRing();
-    this.#workers = new UdpWorkers(this.#served, { sockets: this.#udp, view, limits: this.#limits, addRing, log });
+    const shared = { sockets: this.#udp, view, limits: this.#limits, addRing, log };
+    this.#workers = new UdpWorkers(this.#served, { isSuccessor, ...shared });
     for (const pair of this.bound()) log?.info(pair, 'DNS listens');
     this.#secondaries.start();
     const { sources, signing } = this.#answerer;

@@ -12,6 +12,8 @@ export interface WorkerSocket {
 export interface UdpWorkerStart {
   readonly served: Served;
   readonly sockets: readonly WorkerSocket[];
+  /** Others serve until it is ready: so it practises before. */
+  readonly isSuccessor: boolean;
   /** Becomes readable when a control word was changed. */
   readonly wakeFd: number;
   /** Int32 words, see CONTROL. */

@@ -8,6 +8,7 @@ import { CounterPublisher, createDnsCounters } from './counters.ts';
 import { DatagramBatch, Waiter } from './datagram-batch.ts';
 import type { Asker } from './exchange.ts';
 import { openLimitMemory } from './kernel/limit-memory.ts';
+import { practise } from './practice.ts';
 import { QueryRecorder } from './query-log/ring.ts';
 import { RateLimiter } from './rate-limit.ts';
 import { Responder } from './respond.ts';
@@ -76,6 +77,8 @@ class UdpWorker {
     for (const { family } of start.sockets) {
       if (!this.#batches.has(family)) this.#batches.set(family, new DatagramBatch(family));
     }
+    const [batch] = this.#batches.values();
+    if (start.isSuccessor && batch !== undefined) practise(compiled.sources, signing, start.served.config, batch);
   }
 
   /** Until it is told to stop. */

@@ -28,6 +28,8 @@ const RESTART_MS = 1000;
 const STOP_MS = 3000;
 
 export interface UdpWorkersOptions {
+  /** Another process serves until the threads are ready. */
+  readonly isSuccessor: boolean;
   /** By address, of each as many as there are; a configuration with more threads lets some share one. */
   readonly sockets: readonly (readonly Pick<WorkerSocket, 'family' | 'fd'>[])[];
   readonly view: SteeringView;
@@ -51,7 +53,7 @@ export class UdpWorkers {
   constructor(served: Served, options: UdpWorkersOptions) {
     this.#options = options;
     this.#rings = new RingPool(options.addRing);
-    this.#current = this.#begin(served);
+    this.#current = this.#begin(served, options.isSuccessor);
     const look = () => {
       for (const generation of this.#generations) generation.publish();
     };
@@ -60,8 +62,8 @@ export class UdpWorkers {
     this.#timer.unref();
   }
 
-  #begin(served: Served): Generation {
-    const generation = new Generation(served, this.#options, this.#past, this.#rings);
+  #begin(served: Served, isSuccessor: boolean): Generation {
+    const generation = new Generation(served, this.#options, this.#past, this.#rings, isSuccessor);
     this.#generations.add(generation);
     return generation;
   }
@@ -73,7 +75,7 @@ export class UdpWorkers {
 
   /** Resolves when all queries that arrive are answered from `served`. Rejects when that fails: then all is as before. */
   async replace(served: Served): Promise<void> {
-    const [before, next] = [this.#current, this.#begin(served)];
+    const [before, next] = [this.#current, this.#begin(served, true)];
     try {
       await next.ready;
     } catch (error) {
@@ -144,6 +146,7 @@ class RingPool {
 /** Threads with one configuration. */
 class Generation {
   readonly ready: Promise<void>;
+  readonly #isSuccessor: boolean;
   readonly #served: Served;
   readonly #options: UdpWorkersOptions;
   readonly #past: DnsCounters;
@@ -156,7 +159,8 @@ class Generation {
   readonly #restarts = new Set<NodeJS.Timeout>();
   #isStopping = false;
 
-  constructor(served: Served, options: UdpWorkersOptions, past: DnsCounters, rings: RingPool) {
+  constructor(served: Served, options: UdpWorkersOptions, past: DnsCounters, rings: RingPool, isSuccessor: boolean) {
+    this.#isSuccessor = isSuccessor;
     this.#served = served;
     this.#options = options;
     this.#past = past;
@@ -185,6 +189,7 @@ class Generation {
     const workerData: UdpWorkerStart = {
       served: this.#served,
       sockets,
+      isSuccessor: this.#isSuccessor,
       wakeFd: this.#wake.fd,
       control: this.#control,
       view: this.#view,

@@ -44,6 +44,7 @@ async function main(): Promise<void> {
     steering: viewOf(given),
     sockets: listenersOf(sockets),
     notifyFrom: () => null,
+    isSuccessor: true,
   });
   // What is handed on are copies: the server closes its own.
   const offer = offerAt(path);

@@ -95,3 +95,12 @@ export function takeFromCaretaker(path: string): TakenSockets | null {
     return null;
   }
 }
+
+/** Ends the caretaker, if there is one: nobody comes after it. */
+export function dismissCaretaker(path: string): boolean {
+  const left = takeFromCaretaker(path);
+  if (left === null) return false;
+  left.taken();
+  for (const { fd } of left.sockets) closeFd(fd);
+  return true;
+}
