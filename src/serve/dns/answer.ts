@@ -352,7 +352,7 @@ export class Answerer {
 
   /** RFC 8482: never more than one small record, the same for everyone. */
   #answerAny(node: ZoneNode, owner: Name): void {
-    const set = node.cname?.set ?? this.#signed.anySet(node, () => ANY_SET);
+    const set = node.cname?.set ?? this.#signed.anySet(node, ANY_SET);
     this.#addAnswers(owner, set, node.name);
   }
 

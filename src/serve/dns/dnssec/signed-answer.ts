@@ -84,9 +84,9 @@ export class SignedAnswer implements SigningAsker {
     return this.#zone.steered(owner, sites, sets, this.#nowSeconds);
   }
 
-  /** `make`: the set for ANY, which then stays the same. */
-  anySet(node: ZoneNode, make: () => RecordSet): RecordSet {
-    return this.#signing?.anySet(node, make) ?? make();
+  /** The set for ANY: a signature belongs to a name, so each has a copy of its own. */
+  anySet(node: ZoneNode, set: RecordSet): RecordSet {
+    return this.zone === null || this.#signing === null ? set : this.#signing.anySet(node, set);
   }
 
   get #zone(): SignedZone {

@@ -125,12 +125,13 @@ export class Signing {
   }
 
   /** The one record that ANY gets at a name of a signed zone (RFC 8482 section 4.2). */
-  anySet(node: ZoneNode, make: () => RecordSet): RecordSet {
-    const known = this.#anySets.get(node);
-    if (known !== undefined) return known;
-    const set = make();
-    this.#anySets.set(node, set);
-    return set;
+  anySet(node: ZoneNode, set: RecordSet): RecordSet {
+    let own = this.#anySets.get(node);
+    if (own === undefined) {
+      own = { ...set };
+      this.#anySets.set(node, own);
+    }
+    return own;
   }
 
   #find(
