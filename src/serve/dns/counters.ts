@@ -203,7 +203,7 @@ export function createCounterMemory(): SharedArrayBuffer {
   return new SharedArrayBuffer([...leavesOf(createDnsCounters())].length * 8);
 }
 
-/** Tells counters, but for those of `sites`. Costs some 0.1 us. */
+/** Tells counters, but for those of `sites`. Costs some 10 ns a counter. */
 export class CounterPublisher {
   readonly #leaves: readonly { readonly parent: Record<string, number>; readonly key: string }[];
   readonly #values: Float64Array;
@@ -216,6 +216,22 @@ export class CounterPublisher {
   publish(): void {
     const leaves = this.#leaves;
     for (let i = 0; i < leaves.length; i++) this.#values[i] = leaves[i].parent[leaves[i].key];
+  }
+
+  /** For `publishSome`: the places of counters, each by what it is part of and its name. */
+  placesOf(counters: readonly (readonly [parent: object, key: string])[]): Uint16Array {
+    return Uint16Array.from(counters, ([parent, key]) =>
+      this.#leaves.findIndex((leaf) => leaf.parent === parent && leaf.key === key),
+    );
+  }
+
+  /** The others have not changed. */
+  publishSome(places: Uint16Array): void {
+    const leaves = this.#leaves;
+    for (let i = 0; i < places.length; i++) {
+      const leaf = leaves[places[i]];
+      this.#values[places[i]] = leaf.parent[leaf.key];
+    }
   }
 }
 

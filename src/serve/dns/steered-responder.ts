@@ -15,6 +15,21 @@ const CHOSEN = 5;
 /** Of the first kind of policy. */
 const POLICIES = 8;
 
+/** What `count` and the limits count: few, for they are told after each batch. */
+export function steeredCounters(counters: DnsCounters): (readonly [object, string])[] {
+  const { queries, responses, types, choices, policies, limits } = counters;
+  return [
+    [queries, 'udp'],
+    [responses, 'noerror'],
+    ...['a', 'aaaa', 'https'].map((type) => [types, type] as const),
+    [counters, 'edns'],
+    [counters, 'ecs'],
+    ...REASONS.map((reason) => [choices, reason] as const),
+    ...POLICY_KINDS.map((kind) => [policies, kind] as const),
+    [limits, 'displaced'],
+  ];
+}
+
 export class SteeredResponder {
   /** What the limits said about a query that was found and not answered here; null: it was not found. */
   verdict: Verdict | null = null;

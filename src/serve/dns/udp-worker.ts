@@ -15,7 +15,7 @@ import { Responder } from './respond.ts';
 import { compileServed, signingOf } from './served.ts';
 import { SharedView, SiteLayout } from './shared-view.ts';
 import { SteeredAnswers } from './steered-answers.ts';
-import { SteeredResponder } from './steered-responder.ts';
+import { SteeredResponder, steeredCounters } from './steered-responder.ts';
 import { createTransferPolicy } from './transfer/access.ts';
 import { CONTROL, STOP, type UdpWorkerStart, type WorkerNews } from './udp-worker-shared.ts';
 
@@ -35,6 +35,10 @@ class UdpWorker {
   readonly #control: Int32Array;
   readonly #counters = createDnsCounters();
   readonly #publisher: CounterPublisher;
+  /** Of what the short way counts. */
+  readonly #shortPlaces: Uint16Array;
+  /** Whether a query of the batch went the long way. */
+  #isLong = false;
   readonly #steered: SteeredResponder;
   readonly #responder: Responder;
   readonly #limits: ReturnType<typeof openLimitMemory>;
@@ -53,6 +57,7 @@ class UdpWorker {
     this.#start = start;
     this.#control = new Int32Array(start.control);
     this.#publisher = new CounterPublisher(this.#counters, start.counters);
+    this.#shortPlaces = this.#publisher.placesOf(steeredCounters(this.#counters));
     const layout = new SiteLayout(start.served.config);
     const view = new SharedView(layout, start.view);
     const compiled = compileServed(start.served, view);
@@ -86,7 +91,9 @@ class UdpWorker {
     const { sockets, wakeFd } = this.#start;
     const waiter = new Waiter([...sockets.map(({ fd }) => fd), wakeFd]);
     while (this.#stopping() === 0) {
-      if (!this.#serveAll()) waiter.wait(WAIT_MS);
+      if (this.#serveAll()) continue;
+      this.#publisher.publish();
+      waiter.wait(WAIT_MS);
     }
     if (this.#stopping() === STOP.finish) {
       const deadlineMs = performance.now() + FINISH_MS;
@@ -114,7 +121,9 @@ class UdpWorker {
       for (let i = 0; i < received; i++) this.#answer(batch, i);
       this.#steered.count(this.#counters);
       // Before anybody can see the answers.
-      this.#publisher.publish();
+      if (this.#isLong) this.#publisher.publish();
+      else this.#publisher.publishSome(this.#shortPlaces);
+      this.#isLong = false;
       const unsent = batch.send(fd);
       if (unsent > 0) {
         this.#counters.unsent += unsent;
@@ -133,6 +142,7 @@ class UdpWorker {
     const { bytes, view } = batch;
     const sent = steered.respond(bytes, view, batch.startOf(i), length, asker, port, batch.answerOf(i));
     if (sent > 0) return sent;
+    this.#isLong = true;
     return this.#responder.respond(batch.messages[i], length, asker, port, batch.answers[i], steered.verdict);
   }
 
@@ -144,6 +154,7 @@ class UdpWorker {
     } catch (error) {
       // One query must not be able to stop the service for all.
       this.#counters.dropped.failed++;
+      this.#isLong = true;
       this.#tellFailure(error);
     }
   }
