@@ -145,11 +145,4 @@ export class AnycastGuard {
     await ended;
     clearTimeout(limit);
   }
-
-  /** A successor answers from the same sockets: its guard takes over from this one, which goes on until then. */
-  leave(): void {
-    this.#isEnding = true;
-    clearTimeout(this.#restart);
-    this.#child?.stdin?.end();
-  }
 }

@@ -107,10 +107,4 @@ export class AnycastRole {
   async removeAddresses(): Promise<void> {
     await removeLoopbackAddresses(this.#options.machine.netns, this.#noteFile);
   }
-
-  /** A successor answers on the same sockets: everything stays as it is. */
-  leave(): void {
-    this.#guard?.leave();
-    this.#guard = null;
-  }
 }
