@@ -1,5 +1,5 @@
 /** Nanoseconds that the kernel program takes for a query, by test-run: many different queries in turn, the cost of making them taken off. */
-import { runProgram, updateElement } from '../src/serve/vip/bpf.ts';
+import { type RunResult, runProgram, updateElement } from '../src/serve/vip/bpf.ts';
 import { mapMemory } from '../src/serve/vip/libc.ts';
 import { BpfObject } from '../src/serve/vip/object.ts';
 
@@ -8,50 +8,64 @@ const ELEMENT_BYTES = FRAME_BYTES + 8;
 
 export interface TurnResult {
   readonly ns: number;
-  /** Of the runs, the share that the program answered; less than 1: it is no measurement. */
+  /** Of the last turn: another than `tx` is no measurement. */
   readonly verdict: string;
 }
 
-/** `frames`: a power of two of them. Best of `rounds`. */
-export function timeTurns(
-  objects: string,
-  programFd: number,
-  frames: readonly Uint8Array[],
-  turns = 20_000,
-  rounds = 60,
-): TurnResult {
-  const object = new BpfObject(`${objects}/dns-turn.bpf.o`);
-  try {
-    object.setMaxEntries('frames', frames.length);
-    new DataView(object.initialValue('.rodata').buffer, object.initialValue('.rodata').byteOffset).setUint32(
-      0,
-      frames.length - 1,
-      true,
-    );
-    object.load();
-    const memory = mapMemory(object.mapFd('frames'), frames.length * ELEMENT_BYTES, 'map frames');
+/** One object each for the program and for nothing: changing its target would wait for the kernel's grace period. */
+class Turn {
+  readonly #object: BpfObject;
+
+  constructor(objects: string, frames: readonly Uint8Array[], targetFd: number | null) {
+    this.#object = new BpfObject(`${objects}/dns-turn.bpf.o`);
+    this.#object.setMaxEntries('frames', frames.length);
+    const constants = this.#object.initialValue('.rodata');
+    new DataView(constants.buffer, constants.byteOffset).setUint32(0, frames.length - 1, true);
+    this.#object.load();
+    const memory = mapMemory(this.#object.mapFd('frames'), frames.length * ELEMENT_BYTES, 'map frames');
     const view = new DataView(memory.buffer);
     for (const [index, frame] of frames.entries()) {
       view.setUint32(index * ELEMENT_BYTES, frame.length, true);
       new Uint8Array(memory.buffer).set(frame, index * ELEMENT_BYTES + 8);
     }
-    const measure = (fd: number) => {
-      updateElement(object.mapFd('target'), new Uint8Array(4), new Uint8Array(new Uint32Array([fd]).buffer));
-      return runProgram(object.programFd('turn'), frames[0], { repeat: turns });
-    };
-    let idle = Number.POSITIVE_INFINITY;
-    let whole = Number.POSITIVE_INFINITY;
-    let verdict = '';
-    // Short runs in turns, and the best of each: other work on the machine falls into some of them only.
-    for (let round = 0; round < rounds; round++) {
-      idle = Math.min(idle, measure(object.programFd('nothing')).durationNs);
-      const result = measure(programFd);
-      verdict = result.verdict;
-      whole = Math.min(whole, result.durationNs);
-    }
     memory.unmap();
-    return { ns: whole - idle, verdict };
+    const fd = new Uint32Array([targetFd ?? this.#object.programFd('nothing')]);
+    updateElement(this.#object.mapFd('target'), new Uint8Array(4), new Uint8Array(fd.buffer));
+  }
+
+  run(frame: Uint8Array, repeat: number): RunResult {
+    return runProgram(this.#object.programFd('turn'), frame, { repeat });
+  }
+
+  close(): void {
+    this.#object.close();
+  }
+}
+
+/**
+ * `frames`: a power of two of them. Short runs in turns, and the best of each: other work on the machine falls into some of them only.
+ */
+export function timeTurns(
+  objects: string,
+  programFd: number,
+  frames: readonly Uint8Array[],
+  repeat = 10_000,
+  rounds = 60,
+): TurnResult {
+  const idle = new Turn(objects, frames, null);
+  const whole = new Turn(objects, frames, programFd);
+  try {
+    let [idleNs, wholeNs] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
+    let verdict: string = '';
+    for (let round = 0; round < rounds; round++) {
+      idleNs = Math.min(idleNs, idle.run(frames[0], repeat).durationNs);
+      const result = whole.run(frames[0], repeat);
+      verdict = result.verdict;
+      wholeNs = Math.min(wholeNs, result.durationNs);
+    }
+    return { ns: wholeNs - idleNs, verdict };
   } finally {
-    object.close();
+    idle.close();
+    whole.close();
   }
 }
