@@ -16,6 +16,7 @@ import { compileServed, signingOf } from './served.ts';
 import { SharedView, SiteLayout } from './shared-view.ts';
 import { SteeredAnswers } from './steered-answers.ts';
 import { SteeredResponder, steeredCounters } from './steered-responder.ts';
+import { answerFirst, prepareInBackground } from './thread-priority.ts';
 import { createTransferPolicy } from './transfer/access.ts';
 import { CONTROL, STOP, type UdpWorkerStart, type WorkerNews } from './udp-worker-shared.ts';
 
@@ -167,6 +168,8 @@ class UdpWorker {
   }
 }
 
+prepareInBackground();
 const worker = new UdpWorker(workerData as UdpWorkerStart);
+answerFirst();
 tell({ kind: 'ready' });
 worker.run();

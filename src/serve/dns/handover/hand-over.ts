@@ -8,6 +8,7 @@ import type { Config } from '../../../config/model.ts';
 import type { SteeringView } from '../../../decide/steer/nearest.ts';
 import { closeFd } from '../../vip/libc.ts';
 import { SiteLayout } from '../shared-view.ts';
+import { startInBackground } from '../thread-priority.ts';
 import { connectTo, MAX_DESCRIPTORS, receiveDescriptors, sendDescriptors } from './descriptors.ts';
 import { type Caretaking, type KeptSocket, TAKEN, withoutSharing } from './kept-sockets.ts';
 
@@ -45,6 +46,7 @@ export async function leaveToCaretaker(left: LeftServer, path: string, waitMs = 
     detached: true,
     stdio: ['pipe', 'pipe', 'ignore', ...left.sockets.map(({ fd }) => fd)],
   });
+  if (child.pid !== undefined) startInBackground(child.pid);
   const [stdin, stdout] = [child.stdin, child.stdout];
   if (stdin === null || stdout === null) throw new Error('a caretaker has no pipes');
   stdin.on('error', () => undefined); // it has ended, which is seen below
