@@ -71,8 +71,10 @@ const SOCKETS = 4;
 const WINDOW = 64;
 const BATCH = 32;
 const SLOT_BYTES = 576;
-/** After such a silence what is under way is taken for lost. */
+/** After such a silence what is under way is no longer waited for; if it comes after all it counts. */
 const SILENCE_MS = 20;
+/** For answers after the last query. */
+const LAST_MS = 500;
 const LATENCY_BUCKETS = 100_000;
 
 function socketAddress(port: number): Uint8Array {
@@ -159,7 +161,6 @@ class Generator {
   #sent = 0;
   #right = 0;
   #wrong = 0;
-  #lost = 0;
   #firstWrong: string | null = null;
 
   constructor(task: GeneratorTask) {
@@ -198,9 +199,9 @@ class Generator {
         heardMs = nowMs;
       }
     }
-    const lastMs = performance.now() + SILENCE_MS;
-    while (performance.now() < lastMs) for (let socket = 0; socket < SOCKETS; socket++) this.#receive(socket);
-    this.#giveUp();
+    const lastMs = performance.now() + LAST_MS;
+    while (performance.now() < lastMs && this.#right + this.#wrong < this.#sent)
+      for (let socket = 0; socket < SOCKETS; socket++) this.#receive(socket);
     for (const fd of this.#sockets) closeFd(fd);
     this.#batches.close();
     return {
@@ -208,7 +209,7 @@ class Generator {
       answers: this.#right,
       wrong: this.#wrong,
       firstWrong: this.#firstWrong,
-      lost: this.#lost,
+      lost: this.#sent - this.#right - this.#wrong,
       seconds: (nowMs - beginMs) / 1000,
       p50Us: this.#percentile(0.5),
       p99Us: this.#percentile(0.99),
@@ -216,10 +217,7 @@ class Generator {
   }
 
   #giveUp(): void {
-    for (let socket = 0; socket < SOCKETS; socket++) {
-      this.#lost += this.#underWay[socket];
-      this.#underWay[socket] = 0;
-    }
+    this.#underWay.fill(0);
   }
 
   #fill(socket: number, nowMs: number): void {
