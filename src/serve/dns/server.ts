@@ -226,7 +226,9 @@ class SocketsServer implements DnsServer {
       if (next !== versions) this.#signing.keyProblems = loadKeys(this.#served.config).reasons;
       versions = next;
       handedMs = performance.now();
-      void this.reload(this.#served.config);
+      this.reload(this.#served.config).catch((error: unknown) => {
+        this.#options.log?.warn({ error: String(error) }, 'DNS keeps its keys: the new ones could not be used');
+      });
     }, KEY_LOOK_MS);
     this.#keyTimer.unref();
   }
