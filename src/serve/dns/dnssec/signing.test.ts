@@ -137,7 +137,7 @@ test('signatures are made anew before they end, without a gap, and their ends ar
   const server = new ServerSigning(() => nowMs);
   const signing = new Signing(zones, [firstKeys('example.test', START_MS)], settings, 1, createDnsCounters().dnssec);
   await server.use(signing, zones);
-  for (let day = 0; day <= 40; day++) {
+  for (let day = 0; day <= 40; day += 2) {
     nowMs = START_MS + day * DAY_SECONDS * 1000;
     while (!server.advance(50));
     const least = assertAllSigned(signing, zones, nowMs / 1000);
@@ -235,7 +235,7 @@ test('in every step of a roll all is signed by a key that is told, and what cach
 });
 
 test('a zone of many sets is signed in slices', async () => {
-  const records = Array.from({ length: 2000 }, (_, i) => ({
+  const records = Array.from({ length: 1000 }, (_, i) => ({
     name: `n${i}.shop.test`,
     type: 'TXT',
     data: `"${i}"`,
