@@ -26,6 +26,7 @@ const SOL_SOCKET = 1;
 const SO_REUSEADDR = 2;
 const SO_REUSEPORT = 15;
 const SO_RCVBUF = 8;
+const SO_RCVBUFFORCE = 33;
 const IPPROTO_IP = 0;
 const IP_FREEBIND = 15;
 const IPPROTO_IPV6 = 41;
@@ -63,7 +64,7 @@ export interface SocketOptions {
   readonly reusePort?: boolean;
   /** Bind although no interface has the address yet (IP_FREEBIND); VIPs come and go. */
   readonly freeBind?: boolean;
-  /** Receive buffer in bytes, as SO_RCVBUF takes it. */
+  /** Receive buffer in bytes; without CAP_NET_ADMIN at most net.core.rmem_max. */
   readonly receiveBufferBytes?: number;
 }
 
@@ -75,6 +76,15 @@ function socketAddress(address: Address, port: number): Uint8Array {
   out[3] = port & 0xff;
   out.set(address.bytes, address.family === 4 ? 4 : 8);
   return out;
+}
+
+/** Beyond net.core.rmem_max where that is allowed (CAP_NET_ADMIN). */
+function setReceiveBuffer(fd: number, bytes: number): void {
+  try {
+    setSocketOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, bytes, 'SO_RCVBUFFORCE');
+  } catch {
+    setSocketOption(fd, SOL_SOCKET, SO_RCVBUF, bytes, 'SO_RCVBUF');
+  }
 }
 
 function openSocketIn(
@@ -95,7 +105,7 @@ function openSocketIn(
       // The option of the IPv4 level works for IPv6 sockets too (ip(7), net/ipv6/af_inet6.c).
       if (options.freeBind) setSocketOption(fd, IPPROTO_IP, IP_FREEBIND, 1, 'IP_FREEBIND');
       if (options.receiveBufferBytes !== undefined) {
-        setSocketOption(fd, SOL_SOCKET, SO_RCVBUF, options.receiveBufferBytes, 'SO_RCVBUF');
+        setReceiveBuffer(fd, options.receiveBufferBytes);
       }
       if (port !== null) bindSocket(fd, socketAddress(address, port), what);
       return fd;
