@@ -122,7 +122,7 @@ export class DnsKernel {
     program.close();
   }
 
-  /** Every second, and when health has changed: the kernel learns that we are here, the time, and what plans choose. */
+  /** Many times a second, and when health has changed: the kernel learns that we are here, the time, and what plans choose. */
   beat(): void {
     if (this.#sources !== null) this.#program?.refresh(this.#sources.view);
   }

@@ -7,8 +7,8 @@ export interface KernelLog {
   warn(fields: object, message: string): void;
 }
 
-/** Health that nobody tells of is looked at so often; the clock is told as often. */
-const BEAT_MS = 250;
+/** Health and drains that nobody tells of are looked at so often, as the threads' are; the clock is told as often. */
+const BEAT_MS = 50;
 /** Signatures are made anew days before they end. */
 const RENEW_MS = 3_600_000;
 

@@ -171,7 +171,7 @@ export class DnsProgram {
     settings.rows = tables.meanings.length;
   }
 
-  /** Says that the process is there, what time it is and what plans choose now. To be called every second, and when health changes. */
+  /** Says that the process is there, what time it is and what plans choose now. To be called many times a second, and when health changes. */
   refresh(view: SteeringView): void {
     this.#choices.update(view);
     const now = coarseClockNs();
