@@ -18,23 +18,28 @@ static __always_inline const struct recent_vip *glance(const struct xdp_md *ctx,
 	struct ipv6 *ipv6 = data + ETHERNET_BYTES;
 	const struct recent_vip *place;
 	__u64 address[2] = {};
+	__u32 length;
 
 	if ((void *)(ipv4 + 1) > end)
 		return NULL;
 	if (((struct ethernet *)data)->type == bpf_htons(ETHERTYPE_IPV4)) {
 		if (ipv4->version_ihl != 0x45)
 			return NULL;
-		*ip_length = bpf_ntohs(ipv4->total_length);
+		length = bpf_ntohs(ipv4->total_length);
 		map_ipv4((struct address *)address, ipv4->destination);
 	} else {
 		if (((struct ethernet *)data)->type != bpf_htons(ETHERTYPE_IPV6) ||
 		    (void *)(ipv6 + 1) > end || *(__u8 *)ipv6 >> 4 != 6)
 			return NULL;
-		*ip_length = IPV6_BYTES + bpf_ntohs(ipv6->payload_length);
+		length = IPV6_BYTES + bpf_ntohs(ipv6->payload_length);
 		copy_bytes_16(address, ipv6->destination);
 	}
+	/* After a swap of bytes kernel 6.1 knows no bound of a number. */
+	asm volatile("" : "+r"(length));
+	length &= 0x1ffff;
+	*ip_length = length;
 	place = &recent->vip[recent_place(address[0] ^ address[1])];
-	if (data + ETHERNET_BYTES + *ip_length > end || place->address[0] != address[0] ||
+	if (data + ETHERNET_BYTES + length > end || place->address[0] != address[0] ||
 	    place->address[1] != address[1] || place->generation != generation)
 		return NULL;
 	return place;
