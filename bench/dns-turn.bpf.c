@@ -44,11 +44,7 @@ int turn(struct xdp_md *ctx)
 	if (!frame)
 		return XDP_ABORTED;
 	length = frame->length;
-	if (length > FRAME_BYTES)
-		return XDP_ABORTED;
-	/* Apart from the other bound: of both in one comparison kernel 6.1 learns only the upper. */
-	asm volatile("" : "+r"(length));
-	if (length < 1)
+	if (length < 1 || length > FRAME_BYTES)
 		return XDP_ABORTED;
 	if (bpf_xdp_adjust_tail(ctx, (int)length - (int)bpf_xdp_get_buff_len(ctx)))
 		return XDP_ABORTED;

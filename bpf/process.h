@@ -97,24 +97,19 @@ static __always_inline enum outcome send_chosen(struct packet *packet, const str
 	return outcome;
 }
 
-/* `seen`: what a glance told; NULL: nothing. */
-static __always_inline enum outcome process(struct packet *packet, const struct settings *all,
-					    struct recent *recent, const struct recent_vip *seen,
-					    int *verdict)
+static __always_inline enum outcome process(struct packet *packet, const struct settings *all, int *verdict)
 {
+	struct recent *recent = find_recent();
 	const struct service *service;
 	struct choice choice = {};
 	enum parsed parsed;
 	__u32 quic = 0;
 	struct vip vip;
 
-	if (!parse_ip(packet))
+	if (!recent || !parse_ip(packet))
 		return RARE(OUTCOME_NOT_IP);
 	forget_tags(packet);
-	if (seen)
-		vip = (struct vip){.subject = seen->subject, .flags = seen->flags};
-	else
-		vip = RARE(find_vip(packet, recent, all->generation));
+	vip = find_vip(packet, recent, all->generation);
 	if (!vip.subject)
 		return RARE(process_other(packet, all, vip));
 	packet->subject = vip.subject;
@@ -144,23 +139,15 @@ static __always_inline enum outcome process(struct packet *packet, const struct 
 static __always_inline int process_and_count(struct xdp_md *ctx)
 {
 	const struct settings *all = find_settings();
-	struct recent *recent = find_recent();
 	struct packet packet = {.ctx = ctx};
-	const struct recent_vip *seen;
 	int verdict = XDP_PASS;
 	enum outcome outcome;
-	__u32 ip_length = 0;
 
-	if (!all || !recent)
+	if (!all)
 		return XDP_PASS;
-	seen = glance(ctx, recent, all->generation, &ip_length);
-	if (seen && !(seen->subject | seen->flags | all->capture_every | all->nat_replies)) {
-		count_other(ip_length);
-		return XDP_PASS;
-	}
 	if (all->capture_every)
 		begin_capture(ctx);
-	outcome = process(&packet, all, recent, seen, &verdict);
+	outcome = process(&packet, all, &verdict);
 	count(&packet, all, outcome);
 	return verdict;
 }

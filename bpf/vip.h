@@ -6,45 +6,6 @@
 #include "packet.h"
 #include "recent.h"
 
-/*
- * The commonest of frames at a glance: one IP packet without tags, to an address that this CPU met lately, of
- * which the lengths fit. NULL: another one, to be read with care. What is for no VIP costs no more than this.
- */
-static __always_inline const struct recent_vip *glance(const struct xdp_md *ctx, struct recent *recent,
-						       __u32 generation, __u32 *ip_length)
-{
-	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	struct ipv4 *ipv4 = data + ETHERNET_BYTES;
-	struct ipv6 *ipv6 = data + ETHERNET_BYTES;
-	const struct recent_vip *place;
-	__u64 address[2] = {};
-	__u32 length;
-
-	if ((void *)(ipv4 + 1) > end)
-		return NULL;
-	if (((struct ethernet *)data)->type == bpf_htons(ETHERTYPE_IPV4)) {
-		if (ipv4->version_ihl != 0x45)
-			return NULL;
-		length = bpf_ntohs(ipv4->total_length);
-		map_ipv4((struct address *)address, ipv4->destination);
-	} else {
-		if (((struct ethernet *)data)->type != bpf_htons(ETHERTYPE_IPV6) ||
-		    (void *)(ipv6 + 1) > end || *(__u8 *)ipv6 >> 4 != 6)
-			return NULL;
-		length = IPV6_BYTES + bpf_ntohs(ipv6->payload_length);
-		copy_bytes_16(address, ipv6->destination);
-	}
-	/* After a swap of bytes kernel 6.1 knows no bound of a number. */
-	asm volatile("" : "+r"(length));
-	length &= 0x1ffff;
-	*ip_length = length;
-	place = &recent->vip[recent_place(address[0] ^ address[1])];
-	if (data + ETHERNET_BYTES + length > end || place->address[0] != address[0] ||
-	    place->address[1] != address[1] || place->generation != generation)
-		return NULL;
-	return place;
-}
-
 /* Subject 0: it is for none. */
 static __always_inline struct vip find_vip(const struct packet *packet, struct recent *recent,
 					   __u32 generation)
