@@ -57,7 +57,9 @@ test('the far ends of interfaces that carry Portico pass frames that its program
     for (const own of machine.interfaces) {
       const peer = plan.machines.get(own.peer.machine)!;
       const sends =
-        peer.role === 'backend' || (peer.role === 'balancer' && ['eth0', 'probe0'].includes(own.peer.interface));
+        peer.role === 'backend' ||
+        peer.role === 'nameserver' ||
+        (peer.role === 'balancer' && ['eth0', 'probe0'].includes(own.peer.interface));
       assert.equal(own.needsXdpPass, sends, `${machine.name} ${own.name}`);
     }
   }

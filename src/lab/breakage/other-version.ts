@@ -19,7 +19,7 @@ export type Patch = readonly [file: string, before: string, after: string];
 export const OTHER_LAYOUT: readonly Patch[] = [
   ['layout.h', '\t__u32 slots;', '\t__u32 added[2];\n\t__u32 slots;'],
   ['layout.h', '\t__u32 ifindex; /* to send on;', '\t__u32 added[2];\n\t__u32 ifindex; /* to send on;'],
-  ['layout.h', '\t__u32 bucket_mask;', '\t__u32 added;\n\t__u32 more;\n\t__u32 bucket_mask;'],
+  ['layout.h', '\t__u32 probe_ifindex;', '\t__u32 added;\n\t__u32 more;\n\t__u32 probe_ifindex;'],
   ['layout.h', '\t__u64 event[EVENT_COUNT];', '\t__u64 added;\n\t__u64 event[EVENT_COUNT];'],
   ['layout.h', '\tOUTCOME_SETTLED,', '\tOUTCOME_ADDED,\n\tOUTCOME_SETTLED,'],
   ['layout.h', '\tAGENT_DELIVERED,', '\tAGENT_ADDED,\n\tAGENT_DELIVERED,'],
