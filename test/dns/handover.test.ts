@@ -12,12 +12,15 @@ import { openTcpListener, openUdpSocket } from '../../src/serve/vip/netns.ts';
 import { dig, freePort } from './fixture.ts';
 import { framed, until } from './tcp-client.ts';
 
+/** Of both sides, so that what waits while the machine is busy is kept. */
+const BUFFERS = { receiveBufferBytes: 16 * 1024 * 1024 };
+
 test('a restart loses no query: what comes while no server runs is answered, and by what was known last', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'portico-handover-'));
   const path = join(folder, 'dns-sockets');
   const port = await freePort();
   const own = address('127.0.0.1');
-  const udp = { family: 4, fd: openUdpSocket(null, own, port) } as const;
+  const udp = { family: 4, fd: openUdpSocket(null, own, port, BUFFERS) } as const;
   const tcp = { family: 4, fd: openTcpListener(null, own, port) } as const;
   const view = mutableView();
   view.down.add('eu');
@@ -25,7 +28,9 @@ test('a restart loses no query: what comes while no server runs is answered, and
   const first = createDnsServer({ config, steering: view, sockets: [{ udp, tcp }] });
   await first.start();
   await first.ready;
-  const client = createSocket({ type: 'udp4', recvBufferSize: 4 * 1024 * 1024 });
+  const client = createSocket('udp4');
+  client.bind({ fd: openUdpSocket(null, own, 0, BUFFERS) });
+  const closers: (() => Promise<void>)[] = [];
   let asked = 0;
   let answered = 0;
   client.on('message', () => answered++);
@@ -42,6 +47,7 @@ test('a restart loses no query: what comes while no server runs is answered, and
     ] as const;
     await leaveToCaretaker({ config, serverName: 'ns', epoch: '1', view, sockets }, path);
     await first.stop('leave');
+    closers.push(async () => takeFromCaretaker(path)?.taken());
     const before = first.counters.queries.udp;
     for (const how of ['+notcp', '+tcp']) {
       const { answer } = await dig(port, `${how} www.example.test`);
@@ -51,6 +57,7 @@ test('a restart loses no query: what comes while no server runs is answered, and
     assert.ok(predecessor !== null);
     const [keptUdp, keptTcp] = predecessor.sockets;
     const second = createDnsServer({ config, steering: mutableView(), sockets: [{ udp: keptUdp, tcp: keptTcp }] });
+    closers.push(() => second.stop());
     await second.start();
     await second.ready;
     predecessor.taken();
@@ -62,9 +69,9 @@ test('a restart loses no query: what comes while no server runs is answered, and
     clearInterval(timer);
     await until('all were answered', () => answered === asked);
     assert.ok(before > 100 && second.counters.queries.udp > 100, 'both had queries');
-    await second.stop();
   } finally {
     clearInterval(timer);
+    for (const close of closers) await close();
     client.close();
     rmSync(folder, { recursive: true });
   }
