@@ -5,17 +5,18 @@ import { importsOf, maskSource } from './source-text.ts';
 /** Path from the repository's root -> text. */
 export type Sources = ReadonlyMap<string, string>;
 
-const PURE = ['net', 'config', 'decide', 'model'];
+const PURE = ['net', 'config', 'decide', 'model', 'simulate'];
 
 /**
  * Folder of `src` -> the others that it may import. The order of the house: net <- config <- decide <- observe, serve, announce <-
- * fleet <- api, lab <- cli. Those that stand in one place do not import each other. `model` stands on `decide`.
+ * fleet <- api, lab <- cli. Those that stand in one place do not import each other. `model` and `simulate` stand on `decide`.
  */
 const ARROWS: Readonly<Record<string, readonly string[]>> = {
   net: [],
   config: ['net'],
   decide: ['net', 'config'],
   model: ['net', 'config', 'decide'],
+  simulate: ['net', 'config', 'decide'],
   observe: ['net', 'config', 'decide'],
   announce: ['net', 'config', 'decide'],
   serve: ['net', 'config', 'decide', 'model'],
@@ -23,7 +24,20 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   api: ['net', 'config', 'decide', 'model', 'observe', 'serve', 'announce', 'fleet'],
   lab: ['net', 'config', 'decide', 'model', 'observe', 'serve', 'announce', 'fleet'],
   // A benchmark is a plain script in `bench`, which the command of that name runs.
-  cli: ['net', 'config', 'decide', 'model', 'observe', 'serve', 'announce', 'fleet', 'api', 'lab', '../bench'],
+  cli: [
+    'net',
+    'config',
+    'decide',
+    'model',
+    'observe',
+    'serve',
+    'announce',
+    'fleet',
+    'api',
+    'lab',
+    'simulate',
+    '../bench',
+  ],
 };
 
 /** What a pure module may take from npm: the reader of the operator's file needs its two. */
@@ -85,7 +99,7 @@ export function checkSpecifiers(sources: Sources): string[] {
   return findings;
 }
 
-/** `net`, `config`, `decide` and `model` do nothing but compute. */
+/** The pure modules do nothing but compute. */
 export function checkPurity(sources: Sources): string[] {
   const findings: string[] = [];
   for (const [path, source] of sources) {
