@@ -29,7 +29,7 @@ import { readPolicyOf } from './policy.ts';
 import type { Path } from './problem.ts';
 import { backendsAt, createRoster, entriesOf, type Roster } from './roster.ts';
 import type { BackendValues, BalancerValues, Entry, FileValues, ServiceValues, ZoneValues } from './schema.ts';
-import { NO_STEERING_STATE } from './steering-model.ts';
+import { NO_STEERING_STATE, type SteeringLimits } from './steering-model.ts';
 import type { Secondary, TransferKey, Transfers } from './transfers.ts';
 
 /** `lineOf` tells the line of a path in the file, from 1. Throws only when the values have gaps: a broken invariant. */
@@ -62,7 +62,7 @@ export function buildConfig(values: FileValues, lineOf: (path: Path) => number):
     locationFiles: buildLocationFiles(dns, lineOf),
     clients: null,
     defaultLocation: buildLocation(dns.defaultLocation),
-    steering: { splitShare: given(dns.steering?.splitAbove), maxMovedShare: given(dns.steering?.maxMoved) },
+    steering: buildSteering(given(dns.steering)),
     steeringState: NO_STEERING_STATE,
     api: { host: formatAddress(api.address), port: api.port },
     stateFolder: given(values.state),
@@ -112,6 +112,24 @@ function buildProtocol(dns: NonNullable<FileValues['dns']>, stateFolder: string)
   };
 }
 
+function buildSteering(values: NonNullable<NonNullable<FileValues['dns']>['steering']>): SteeringLimits {
+  return {
+    splitShare: given(values.splitAbove),
+    maxMovedShare: given(values.maxMoved),
+    measured: {
+      mode: given(values.measured),
+      intervalMs: given(values.interval),
+      stepShare: given(values.step),
+      deadBandShare: given(values.deadBand),
+      reserveShare: given(values.reserve),
+      exploreShare: given(values.explore),
+      slackShare: given(values.slack),
+      maxGroups: given(values.groups),
+      sharedLinks: new Map(entriesOf(values.sharedLinks)),
+    },
+  };
+}
+
 function buildTransfers(dns: NonNullable<FileValues['dns']>): Transfers {
   const limits = given(dns.transfers);
   const keys = entriesOf(dns.keys).map(([text, { algorithm, secret }]): TransferKey => {
@@ -155,12 +173,13 @@ function buildLocation(values: LocationValues | undefined): Location | null {
 }
 
 function buildSite(name: string, values: Entry<FileValues['sites']>): Site {
-  const links = entriesOf(values.links).map(([link, bandwidth]) => ({ name: link, capacityBitsPerSecond: bandwidth }));
+  const links = entriesOf(values.links).map(([link, its]) => ({ name: link, ...its }));
   return {
     name,
     location: given(buildLocation(values.location) ?? undefined),
     links,
     capacityPerSecond: values.capacity ?? Number.POSITIVE_INFINITY,
+    batchCost: given(values.batchCost),
     clientMtuBytes: given(values.clientMtu),
     hashKey: values.hashKey ?? null,
   };

@@ -4,6 +4,7 @@ import { checkDelegation } from './build-delegation.ts';
 import { checkAnycast } from './check-anycast.ts';
 import { checkDnssec } from './check-dnssec.ts';
 import { checkReference } from './check-machines.ts';
+import { checkMeasured } from './check-measured.ts';
 import { checkQueryLog } from './check-query-log.ts';
 import { checkZoneRecords } from './check-records.ts';
 import { checkSerial, checkTransfers } from './check-transfers.ts';
@@ -21,6 +22,7 @@ export function checkDns(values: FileValues, report: Report): void {
   checkAnycast(values, report);
   checkQueryLog(values, report);
   checkDelegation(values, report);
+  checkMeasured(values, report);
   checkNetworks(values, report);
   checkDnssec(values, report);
   checkTransfers(values, zones, report);

@@ -51,6 +51,10 @@ export interface Location {
 export interface Link {
   readonly name: string;
   readonly capacityBitsPerSecond: number;
+  /** Names of networks whose users come over it; null: all others. */
+  readonly clients: readonly string[] | null;
+  /** The link that it is part of, with links of other sites. */
+  readonly shared: string | null;
 }
 
 export interface Site {
@@ -59,6 +63,8 @@ export interface Site {
   readonly links: readonly Link[];
   /** New TCP connections per second that the site's services take; above it DNS leaves the site out. Infinity: no limit. */
   readonly capacityPerSecond: number;
+  /** What a connection of class `batch` costs here, in a unit that all sites share; at least 0. */
+  readonly batchCost: number;
   /** Longest IP packets that clients send to the site. */
   readonly clientMtuBytes: number;
   /** 16 bytes: the SipHash key of the site's flow hash; null: Portico makes one and keeps it in its state folder. */

@@ -20,21 +20,13 @@ import {
 } from './readers.ts';
 import { delegationSchema } from './schema-delegation.ts';
 import { locationFilesShape } from './schema-locations.ts';
+import { measuredShape, readLink } from './schema-measured.ts';
 import { nameServerSchema } from './schema-name-server.ts';
 import { isSigned, protocolShape } from './schema-protocol.ts';
 import { queryLogSchema } from './schema-query-log.ts';
 import { serviceSchema } from './schema-services.ts';
 import { transferShape } from './schema-transfers.ts';
-import {
-  type Reading,
-  readBandwidth,
-  readInteger,
-  readNumber,
-  readRate,
-  readSeconds,
-  readShare,
-  wrong,
-} from './units.ts';
+import { type Reading, readInteger, readNumber, readRate, readSeconds, readShare, wrong } from './units.ts';
 
 /** RFC 2181 section 8. */
 const MAX_TTL_SECONDS = 2 ** 31 - 1;
@@ -71,10 +63,24 @@ function mtu(build: SchemaBuilder, description: string, example: number, fallbac
 
 function siteSchema(build: SchemaBuilder) {
   const where = location(build, 'where the site is');
-  const bandwidth = { type: 'string', description: 'bandwidth of the link', examples: ['10Gbit/s'] };
+  const link = {
+    type: ['string', 'object'],
+    description:
+      'bandwidth of the link; or a map with clients (networks that come over it) and shared (a link it is part of)',
+    examples: ['10Gbit/s', { capacity: '10Gbit/s', clients: ['new-york'], shared: 'atlantic' }],
+  };
   return build.object('a datacenter or point of presence', {
     location: build.object(where.description, where.shape, '{ latitude: 52.37, longitude: 4.90 }'),
-    links: build.names('links to the Internet and their bandwidth', build.field(bandwidth, readBandwidth), null),
+    links: build.names('links to the Internet and their bandwidth', build.field(link, readLink), null),
+    batchCost: build.optional(
+      {
+        type: 'number',
+        description: 'what serving a connection of class batch costs here, in a unit that all sites share',
+        examples: [1.5],
+      },
+      (raw) => readNumber(raw, 0, 1e6),
+      1,
+    ),
     capacity: build.optional(
       {
         type: 'string',
@@ -368,6 +374,7 @@ function dnsSchema(build: SchemaBuilder) {
         (raw) => readShare(raw, true),
         '100%',
       ),
+      ...measuredShape(build),
     }),
     ...locationFilesShape(build),
     defaultLocation: build.object(place.description, place.shape).optional(),

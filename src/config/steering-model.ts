@@ -52,7 +52,45 @@ export interface SteeringLimits {
   readonly splitShare: number;
   /** Share of the demand of a service that a reload may move at once; 1: no limit. */
   readonly maxMovedShare: number;
+  readonly measured: MeasuredSettings;
 }
+
+export const MEASURED_MODES = ['off', 'observe', 'on'] as const;
+/** What is done with what is measured: nothing is measured; it is told what would be done; DNS answers by it. */
+export type MeasuredMode = (typeof MEASURED_MODES)[number];
+
+/** How steering by what is measured may act. Shares are from 0 to 1. */
+export interface MeasuredSettings {
+  readonly mode: MeasuredMode;
+  /** From one decision to the next. */
+  readonly intervalMs: number;
+  /** Of the demand of a class: more is not moved by one decision. */
+  readonly stepShare: number;
+  /** Of the demand of a class: less is not moved. */
+  readonly deadBandShare: number;
+  /** Of each capacity: kept free. */
+  readonly reserveShare: number;
+  /** Of the predicted demand: may go elsewhere to measure there. */
+  readonly exploreShare: number;
+  /** What each stage of the solver may give up for the next. */
+  readonly slackShare: number;
+  readonly maxGroups: number;
+  /** Bits a second. */
+  readonly sharedLinks: ReadonlyMap<string, number>;
+}
+
+/** As in a file that says nothing of it. */
+export const UNMEASURED: MeasuredSettings = {
+  mode: 'off',
+  intervalMs: 30_000,
+  stepShare: 0.1,
+  deadBandShare: 0.01,
+  reserveShare: 0.1,
+  exploreShare: 0.01,
+  slackShare: 0.01,
+  maxGroups: 100_000,
+  sharedLinks: new Map(),
+};
 
 /** The operator's order that clients of a prefix go to a site as long as it is up. */
 export interface SteeringPin {

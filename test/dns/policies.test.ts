@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import type { NetworkEntry, Service } from '../../src/config/model.ts';
-import type { Policy } from '../../src/config/steering-model.ts';
+import { type Policy, UNMEASURED } from '../../src/config/steering-model.ts';
 import {
   AMSTERDAM,
   mutableView,
@@ -68,7 +68,7 @@ const CONFIG = testConfig({
     entry('third', '22.0.0.0/16', AMSTERDAM, 10),
     entry('fourth', '23.0.0.0/16', AMSTERDAM, 10),
   ],
-  steering: { splitShare: 0.3, maxMovedShare: 1 },
+  steering: { splitShare: 0.3, maxMovedShare: 1, measured: UNMEASURED },
 });
 
 let running: RunningServer;

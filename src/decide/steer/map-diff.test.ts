@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { Config, NetworkEntry } from '../../config/model.ts';
-import { NO_STEERING_STATE, type Policy, type SteeringPin } from '../../config/steering-model.ts';
+import { NO_STEERING_STATE, type Policy, type SteeringPin, UNMEASURED } from '../../config/steering-model.ts';
 import { hostPrefix, parseAddress, parsePrefix } from '../../net/address.ts';
 import { lookupPrefix, prefixScope, prefixValue } from '../../net/prefix-map.ts';
 import { diffMaps } from './map-diff.ts';
@@ -29,7 +29,7 @@ function configOf(networks: readonly NetworkEntry[], policy: Policy = { kind: 's
     networks,
     clients: null,
     defaultLocation: null,
-    steering: { splitShare: 0.05, maxMovedShare: 1 },
+    steering: { splitShare: 0.05, maxMovedShare: 1, measured: UNMEASURED },
     steeringState: NO_STEERING_STATE,
   } as unknown as Config;
 }

@@ -2,7 +2,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { ClientGroup, Config, NetworkEntry } from '../../config/model.ts';
-import { type GeoRule, NO_STEERING_STATE, type Policy, type SteeringPin } from '../../config/steering-model.ts';
+import {
+  type GeoRule,
+  NO_STEERING_STATE,
+  type Policy,
+  type SteeringPin,
+  UNMEASURED,
+} from '../../config/steering-model.ts';
 import { type Address, addressBits, hostPrefix, parseAddress, parsePrefix } from '../../net/address.ts';
 import { lookupPrefix, prefixScope, prefixValue } from '../../net/prefix-map.ts';
 import { UNKNOWN_CLIENTS } from './clients.ts';
@@ -42,7 +48,7 @@ function configOf(policy: Policy, networks: readonly NetworkEntry[] = [], pins: 
     networks,
     clients: null,
     defaultLocation: null,
-    steering: { splitShare: 0.05, maxMovedShare: 1 },
+    steering: { splitShare: 0.05, maxMovedShare: 1, measured: UNMEASURED },
     steeringState: { ...NO_STEERING_STATE, pins },
   } as unknown as Config;
 }

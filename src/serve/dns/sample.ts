@@ -1,7 +1,7 @@
 /** For tests: a small configuration with one of everything that DNS answers. */
 import assert from 'node:assert/strict';
 import type { Config, DnsProtocol, NetworkEntry, Service, StaticRecord, Zone } from '../../config/model.ts';
-import { NO_STEERING_STATE } from '../../config/steering-model.ts';
+import { NO_STEERING_STATE, UNMEASURED } from '../../config/steering-model.ts';
 import type { Transfers } from '../../config/transfers.ts';
 import type { SteeringView } from '../../decide/steer/nearest.ts';
 import { type Address, hostPrefix, parseAddress, parsePrefix } from '../../net/address.ts';
@@ -179,7 +179,15 @@ export function testConfig(changes: Partial<Config> = {}): Config {
   const site = (name: string, location: typeof AMSTERDAM) => {
     return [
       name,
-      { name, location, links: [], capacityPerSecond: Number.POSITIVE_INFINITY, clientMtuBytes: 1500, hashKey: null },
+      {
+        name,
+        location,
+        links: [],
+        capacityPerSecond: Number.POSITIVE_INFINITY,
+        batchCost: 1,
+        clientMtuBytes: 1500,
+        hashKey: null,
+      },
     ] as const;
   };
   const services = [
@@ -218,7 +226,7 @@ export function testConfig(changes: Partial<Config> = {}): Config {
       network('2001:db8:f::/48', NEW_YORK),
     ],
     defaultLocation: AMSTERDAM,
-    steering: { splitShare: 0.05, maxMovedShare: 1 },
+    steering: { splitShare: 0.05, maxMovedShare: 1, measured: UNMEASURED },
     steeringState: NO_STEERING_STATE,
     api: { host: '127.0.0.1', port: 0 },
     stateFolder: '/nonexistent',
