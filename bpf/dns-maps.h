@@ -37,6 +37,8 @@ struct dns_hits {
 /* Answers by CPU and row: [cpu * rows + row]. */
 DNS_ARRAY(dns_hits, dns_hits);
 
+DNS_ARRAY(dns_askers, dns_asker_set);
+
 /* Shared with the process, and kept from one version to the next. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -6,6 +6,7 @@
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
+#include "dns-askers.h"
 #include "dns-limit.h"
 #include "dns-name.h"
 #include "dns-send.h"
@@ -223,8 +224,10 @@ static __always_inline enum dns_outcome answer_name(struct xdp_md *ctx, struct w
 		return DNS_UP_SLIP;
 	}
 	outcome = send_reply(ctx, query, row, reply);
-	if (outcome == DNS_ANSWERED)
+	if (outcome == DNS_ANSWERED) {
 		count_answer(query, settings, own, index, cpu, reply->length);
+		count_asker(query, settings, own, index);
+	}
 	return outcome;
 }
 

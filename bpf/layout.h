@@ -495,6 +495,10 @@ struct clamp_counters {
 #define DNS_TYPES 3 /* A, AAAA, HTTPS */
 #define DNS_ROWS 6  /* of a choice: each type without and with DO */
 
+#define DNS_ASKER_WAYS 2
+#define DNS_ASKER_FAMILY_SHIFT 56 /* 4, of a /24; 6, of a /48 */
+#define DNS_ASKER_LENGTH_SHIFT 48 /* of a subnet: its length, where it is shorter */
+
 /* Lines of the region of rate limits: src/serve/dns/rate-limit.ts. */
 #define DNS_LIMIT_SETS 16384
 #define DNS_PROVED_SETS 4096
@@ -545,8 +549,8 @@ struct dns_settings {
 	__u32 proved_interval;
 	__u32 slip; /* one in so many refused ones gets a short answer; 0: none */
 	__u32 seed;
-	__u32 rows; /* stride of the hits */
-	__u32 zero;
+	__u32 rows;       /* stride of the hits */
+	__u32 asker_mask; /* sets of askers - 1; 0: askers are not counted */
 };
 
 /* By the lowest bits of a name's hash; a slot is the highest 32 bits of the hash and the name's index + 1. 0:
@@ -595,6 +599,20 @@ struct dns_limit_line {
 	__u32 word[16];
 };
 
+/*
+ * Who asked for what: queries for A that were answered. A tag is a keyed hash of resolver, subnet and row,
+ * never 0, and written before what stands beside it. Prefixes are their first bytes on the wire, the first
+ * the lowest, with the family and, of a subnet, its length; 0: no subnet, or a resolver that is not written
+ * yet.
+ */
+struct dns_asker_set {
+	__u64 tag[DNS_ASKER_WAYS];
+	__u64 resolver[DNS_ASKER_WAYS];
+	__u64 subnet[DNS_ASKER_WAYS];
+	__u32 row[DNS_ASKER_WAYS]; /* without DO */
+	__u32 queries[DNS_ASKER_WAYS];
+};
+
 /* At [cpu], written by that CPU alone. */
 struct dns_counters {
 	__u64 outcome[DNS_COUNT];
@@ -603,9 +621,10 @@ struct dns_counters {
 	__u64 cookie_client; /* without a server's part */
 	__u64 cookie_good;
 	__u64 cookie_bad;
-	__u64 displaced; /* limits that another prefix took the place of while they were in use */
-	__u64 bytes;     /* of the messages sent */
-	__u64 zeros[2];
+	__u64 displaced;       /* limits that another prefix took the place of while they were in use */
+	__u64 bytes;           /* of the messages sent */
+	__u64 unplaced_askers; /* queries for which no asker had a place */
+	__u64 zero;
 };
 
 #endif

@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { sipHashKey } from '../../src/model/siphash.ts';
+import type { Address } from '../../src/net/address.ts';
 import { Answerer } from '../../src/serve/dns/answer.ts';
 import { createDnsCounters } from '../../src/serve/dns/counters.ts';
 import { firstKeys } from '../../src/serve/dns/dnssec/key-roll.ts';
@@ -18,6 +19,7 @@ import { Responder } from '../../src/serve/dns/respond.ts';
 import { address, mutableView, testConfig, testProtocol } from '../../src/serve/dns/sample.ts';
 import { createIdentity } from '../../src/serve/dns/server-record.ts';
 import { parseName, ROOT_NAME } from '../../src/serve/dns/wire/name.ts';
+import { RECORD_TYPE } from '../../src/serve/dns/wire/numbers.ts';
 import { compileZones } from '../../src/serve/dns/zone-compile.ts';
 import { runProgram } from '../../src/serve/vip/bpf.ts';
 import { DNS_OUTCOME, DNS_OUTCOME_NAMES } from '../../src/serve/vip/layout.gen.ts';
@@ -173,6 +175,9 @@ class Comparison {
   readonly #wild: Messages;
   readonly #out = new Uint8Array(MAX_UDP_BYTES);
   readonly #outBehind = new Uint8Array(MAX_UDP_BYTES);
+  /** Queries for A by resolver, subnet, service and site: of the process, and of the kernel. */
+  readonly #askers = new Map<string, number>();
+  readonly #counted = new Map<string, number>();
   readonly #counts = { steered: 0, settled: 0, misunderstood: 0, answered: 0, dropped: 0 };
 
   constructor(seed: number, isSigned: boolean) {
@@ -200,6 +205,7 @@ class Comparison {
       rolesFd: null,
       limitsFd: null,
       seed: SEED,
+      countsAskers: true,
       testClock: true,
     });
     this.#limits = mapMemory(this.#program.limitsFd, LIMIT_REGION_BYTES, 'map dns_limits');
@@ -211,6 +217,7 @@ class Comparison {
   turn(turn: number): void {
     const draw = this.#draw;
     if (turn % 500 === 0) this.#changeHealth(turn > 0);
+    if (turn % 300 === 0) this.#readAskers();
     const isSteered = draw.below(3) > 0;
     const made = isSteered ? this.#steered : this.#wild;
     made.make();
@@ -263,6 +270,7 @@ class Comparison {
       this.#counts.answered++;
       assert.deepEqual(openReply(after, frame, options), expected);
       keepCookie(this.#steered.cookies, this.#reference, expected);
+      this.#countAsker(options.source, message);
       return true;
     }
     if (verdict === 'drop') {
@@ -277,6 +285,27 @@ class Comparison {
     return false;
   }
 
+  /** As the process sees it. */
+  #countAsker(client: Address, message: Uint8Array): void {
+    const { query, steered, site } = this.#reference.answerer.facts;
+    if (query.type !== RECORD_TYPE.A || steered === null) return;
+    const bytes = new Uint8Array(16);
+    if (query.hasSubnet) bytes.set(message.subarray(query.subnetStart + 4, query.subnetStart + query.subnetBytes));
+    const length = query.hasSubnet ? query.subnetSourceLength : 0;
+    const subnet = length === 0 ? 'none' : prefixText({ family: query.subnetFamily || 4, bytes }, length);
+    const name = `${prefixText(client, 128)} ${subnet} ${steered.service} ${steered.steering.sites[site]}`;
+    this.#askers.set(name, (this.#askers.get(name) ?? 0) + 1);
+  }
+
+  /** What the kernel has counted since the last time. */
+  #readAskers(): void {
+    this.#program.askers?.read((resolver, subnet, { service, site }, queries) => {
+      const told = subnet === null ? 'none' : prefixText(subnet, subnet.length);
+      const name = `${prefixText(resolver, resolver.length)} ${told} ${service} ${site}`;
+      this.#counted.set(name, (this.#counted.get(name) ?? 0) + queries);
+    });
+  }
+
   #misunderstood(): number {
     const { UP_MESSAGE, UP_TYPE, UP_NAME, UP_EDNS, UP_FAILED, NOT_OURS } = DNS_OUTCOME;
     const outcomes: number[] = [UP_MESSAGE, UP_TYPE, UP_NAME, UP_EDNS, UP_FAILED, NOT_OURS];
@@ -286,6 +315,8 @@ class Comparison {
   finish(messages: number): Difference {
     const words = (buffer: ArrayBufferLike) => Buffer.from(buffer, 0, LIMIT_REGION_BYTES);
     assert.ok(words(this.#limits.buffer).equals(words(this.#region)), `seed ${this.#seed}: the limits differ`);
+    this.#readAskers();
+    assert.deepEqual([...this.#counted].sort(), [...this.#askers].sort(), `seed ${this.#seed}: other askers`);
     const outcomes = DNS_OUTCOME_NAMES.map((_, outcome) => this.#program.countOutcome(outcome));
     const sum = outcomes.reduce((all, count) => all + count, 0);
     assert.equal(sum, messages, 'each packet has one outcome');
@@ -296,6 +327,12 @@ class Comparison {
     this.#limits.unmap();
     this.#program.close();
   }
+}
+
+/** A /24 or /48 at most. */
+function prefixText({ family, bytes }: { family: 4 | 6; bytes: Uint8Array }, bits: number): string {
+  const length = Math.min(bits, family === 4 ? 24 : 48);
+  return `${Buffer.from(bytes.subarray(0, family === 4 ? 3 : 6)).toString('hex')}/${length}`;
 }
 
 /** A byte changed, or the end cut off. */

@@ -13,6 +13,7 @@ import { makePinFolder, pinFolder, removeEmptyFolders, removePin, replacePin } f
 import type { DnsCounters } from '../counters.ts';
 import type { Signing } from '../dnssec/signing.ts';
 import type { AnswerSources } from '../exchange.ts';
+import type { VisitAsker } from './askers.ts';
 import { KernelTotals } from './kernel-totals.ts';
 import type { LimitMemory } from './limit-memory.ts';
 import { DnsProgram, type Listen } from './program.ts';
@@ -27,6 +28,8 @@ export interface DnsKernelOptions {
   readonly listen: readonly Listen[];
   /** Rather not than generically, after the kernel has made a packet of the frame. */
   readonly nativeOnly?: boolean;
+  /** Counts who asks for what, for steering by what is measured. */
+  readonly countsAskers?: boolean;
   /** Folder of the compiled objects; default build/bpf of this tree. */
   readonly objects?: string;
 }
@@ -90,6 +93,7 @@ export class DnsKernel {
       rolesFd: this.#root.rolesFd,
       limitsFd: this.limits.fd,
       seed: this.limits.seed,
+      countsAskers: this.#options.countsAskers === true,
     });
     try {
       program.refresh(sources.view);
@@ -131,6 +135,12 @@ export class DnsKernel {
   addCounters(counters: DnsCounters): void {
     const running = [...this.#leaving.keys(), ...(this.#program === null ? [] : [this.#program])];
     this.totals.addTo(counters, running);
+  }
+
+  /** Who asked for what since the last call; see `Askers`. What a version counts in its last moment is lost. */
+  readAskers(visit: VisitAsker): void {
+    for (const program of this.#leaving.keys()) program.askers?.read(visit);
+    this.#program?.askers?.read(visit);
   }
 
   /** Packets by outcome since this process began. */

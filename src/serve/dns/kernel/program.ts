@@ -6,6 +6,7 @@ import { type Address, mappedBits, toMapped } from '../../../net/address.ts';
 import { chooseTestClock, countPossibleCpus } from '../../vip/balancer-object.ts';
 import { readWide } from '../../vip/counters.ts';
 import {
+  DNS_ASKER_SET,
   DNS_BUCKET_NAMES,
   DNS_CHOICES,
   DNS_COOKIE_KEYS,
@@ -23,6 +24,7 @@ import {
 import { coarseClockNs, type MappedMemory, mapMemory } from '../../vip/libc.ts';
 import { BpfObject } from '../../vip/object.ts';
 import { intervalTicks } from '../rate-limit.ts';
+import { ASKER_SETS, Askers } from './askers.ts';
 import { choiceLines, KernelChoices, type KernelTables } from './tables.ts';
 
 export interface Listen {
@@ -41,6 +43,8 @@ export interface ProgramOptions {
   /** The map of limits that is there already; null: it is made. */
   readonly limitsFd: number | null;
   readonly seed: number;
+  /** Counts who asks for what (`askers`). */
+  readonly countsAskers?: boolean;
   readonly testClock?: boolean;
 }
 
@@ -54,7 +58,7 @@ export const LIMIT_MAP_BYTES = DNS_LIMIT_LINES * DNS_LINE_BYTES;
 const LEASE_NS = 30_000_000_000n;
 
 /** Elements of maps; a map has at least one. */
-function sizesOf(tables: KernelTables, cpus: number): Record<string, number> {
+function sizesOf(tables: KernelTables, cpus: number, askerSets: number): Record<string, number> {
   const sizes = {
     dns_buckets: tables.buckets.length / DNS_BUCKET_NAMES,
     dns_names: tables.names.length / DNS_NAME.sizeBytes,
@@ -64,6 +68,7 @@ function sizesOf(tables: KernelTables, cpus: number): Record<string, number> {
     dns_lines: tables.lines.length / DNS_LINE_BYTES,
     dns_counters: cpus,
     dns_hits: cpus * tables.meanings.length,
+    dns_askers: askerSets,
   };
   return Object.fromEntries(Object.entries(sizes).map(([name, size]) => [name, Math.max(1, size)]));
 }
@@ -75,6 +80,8 @@ export class DnsProgram {
   readonly hits: Uint32Array;
   /** By CPU: `DNS_COUNTERS`. */
   readonly counters: Uint32Array;
+  /** Null: they are not counted. */
+  readonly askers: Askers | null = null;
   readonly #object: BpfObject;
   readonly #memories: MappedMemory[] = [];
   readonly #settings: DnsSettingsView;
@@ -87,7 +94,8 @@ export class DnsProgram {
     const path = join(options.objects, 'dns.bpf.o');
     this.#object = new BpfObject(path);
     try {
-      const sizes = sizesOf(tables, this.cpus);
+      const askerSets = options.countsAskers === true ? ASKER_SETS : 0;
+      const sizes = sizesOf(tables, this.cpus, askerSets);
       for (const [name, size] of Object.entries(sizes)) this.#object.setMaxEntries(name, size);
       if (options.rolesFd !== null) this.#object.reuseMap('roles', options.rolesFd);
       if (options.limitsFd !== null) this.#object.reuseMap('dns_limits', options.limitsFd);
@@ -100,6 +108,10 @@ export class DnsProgram {
       this.#choices = new KernelChoices(tables.steerings, new Uint16Array(choices));
       this.#settings = new DnsSettingsView(this.#map('dns_settings', DNS_SETTINGS.sizeBytes));
       this.#fillSettings(options);
+      if (askerSets > 0) {
+        this.askers = new Askers(this.#map('dns_askers', askerSets * DNS_ASKER_SET.sizeBytes), tables.meanings);
+        this.#settings.askerMask = askerSets - 1;
+      }
       this.#testClock = clockOffset < 0 ? null : new DataView(this.#map('.data', clockOffset + 8), clockOffset);
     } catch (error) {
       this.close();
