@@ -4,6 +4,7 @@ import type { Config, Service, Zone } from '../config/model.ts';
 import type { ParseResult } from '../config/parse.ts';
 import { listMtuPaths } from '../config/path-mtu.ts';
 import type { ConfigProblem } from '../config/problem.ts';
+import { NO_STEERING_STATE } from '../config/steering-model.ts';
 import { diffMaps, type ServiceDiff } from '../decide/steer/map-diff.ts';
 import { assignmentsOf, compileSteering } from '../decide/steer/policy.ts';
 import { formatHostOrPrefix } from '../net/address.ts';
@@ -41,7 +42,7 @@ export const command: Command = {
 /** Clients that DNS would send elsewhere, if units are where the earlier configuration alone puts them. */
 function diffSteering(before: Config, after: Config): ServiceDiff[] {
   const compiled = compileSteering(before);
-  const steeringState = { pins: [], assignments: assignmentsOf(compiled) };
+  const steeringState = { ...NO_STEERING_STATE, assignments: assignmentsOf(compiled) };
   return diffMaps(compiled, compileSteering({ ...after, steeringState }), after);
 }
 

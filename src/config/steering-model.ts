@@ -1,5 +1,6 @@
 /** The part of the configuration that says which sites DNS tells to whom: policies, bounds, and what steering knows besides the file. */
 import type { Prefix } from '../net/address.ts';
+import type { AddressSegments } from '../net/address-segments.ts';
 
 export const CONTINENTS = ['AF', 'AN', 'AS', 'EU', 'NA', 'OC', 'SA'] as const;
 export type Continent = (typeof CONTINENTS)[number];
@@ -110,6 +111,28 @@ export type KeptAssignments = ReadonlyMap<string, ReadonlyMap<string, ReadonlyMa
 export interface SteeringState {
   readonly pins: readonly SteeringPin[];
   readonly assignments: KeptAssignments;
+  /** Null: DNS answers without measurements. */
+  readonly measured: MeasuredAnswers | null;
 }
 
-export const NO_STEERING_STATE: SteeringState = { pins: [], assignments: new Map() };
+export const NO_STEERING_STATE: SteeringState = { pins: [], assignments: new Map(), measured: null };
+
+/** Which sites come first for which clients, by what was measured; the others follow by distance. In memory that threads share. */
+export interface MeasuredAnswers {
+  /** Rises with each change. */
+  readonly version: number;
+  /** Names, by the numbers in `orders`. */
+  readonly sites: readonly string[];
+  /** By name of service. */
+  readonly classes: ReadonlyMap<string, number>;
+  readonly classCount: number;
+  readonly orders: readonly MeasuredOrder[];
+  /** [row * classCount + class]: index in `orders`; -1: nothing was measured. */
+  readonly rows: Int32Array;
+  /** Of those who ask; values are rows. */
+  readonly ipv4: AddressSegments;
+  readonly ipv6: AddressSegments;
+}
+
+/** Parts with their shares, which add up to 1; of each the sites in their preference. Most have one part. */
+export type MeasuredOrder = readonly { readonly sites: readonly number[]; readonly share: number }[];

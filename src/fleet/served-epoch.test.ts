@@ -31,7 +31,7 @@ test('pins and assignments count, their order does not, and neither does a seria
   const parts = (...units: string[]) =>
     new Map([['www', new Map([['0', new Map(units.map((unit) => [unit, ['a']]))]])]]);
   const epochOf = (state: object) =>
-    servedEpoch(testConfig({ steeringState: { pins: [], assignments: new Map(), ...state } }));
+    servedEpoch(testConfig({ steeringState: { pins: [], assignments: new Map(), measured: null, ...state } }));
   assert.equal(epochOf({ pins }), epochOf({ pins: [...pins].reverse() }));
   assert.notEqual(epochOf({ pins }), epochOf({ pins: pins.slice(1) }));
   assert.equal(epochOf({ assignments: parts('x', 'y') }), epochOf({ assignments: parts('y', 'x') }));

@@ -43,14 +43,15 @@ export function servedEpoch(config: Config): string {
 }
 
 /** In which order pins were given, and assignments were read again, says nothing. */
-function inOneOrder({ pins, assignments }: Config['steeringState']): unknown {
+function inOneOrder({ pins, assignments, measured }: Config['steeringState']): unknown {
   const sorted = (value: unknown): unknown => {
     if (!(value instanceof Map)) return value;
     const entries = [...(value as Map<string, unknown>)].sort(([a], [b]) => (a < b ? -1 : 1));
     return new Map(entries.map(([key, one]) => [key, sorted(one)]));
   };
   const texts = pins.map(({ prefix, ...pin }) => JSON.stringify({ prefix: prefix && formatPrefix(prefix), ...pin }));
-  return { pins: texts.sort(), assignments: sorted(assignments) };
+  // How many maps there were before says nothing.
+  return { pins: texts.sort(), assignments: sorted(assignments), measured: measured && { ...measured, version: 0 } };
 }
 
 const BUFFER_BYTES = 64 * 1024;

@@ -5,7 +5,8 @@
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Config } from '../config/model.ts';
-import type { KeptAssignments, SteeringPin } from '../config/steering-model.ts';
+import type { KeptAssignments, MeasuredAnswers, SteeringPin } from '../config/steering-model.ts';
+import { clientsOf } from '../decide/steer/clients.ts';
 import { diffMaps, type ServiceDiff } from '../decide/steer/map-diff.ts';
 import { assignmentsOf, compileSteering } from '../decide/steer/policy.ts';
 import { formatPrefix, parsePrefix, samePrefix } from '../net/address.ts';
@@ -31,6 +32,8 @@ export class SteeringOrders {
   pins: readonly SteeringPin[] = [];
   /** Milliseconds since 1970; null: the map is not frozen. */
   frozenSinceMs: number | null = null;
+  /** What DNS answers by, of what was measured; null: nothing. */
+  measured: MeasuredAnswers | null = null;
   readonly #file: string;
   readonly #log: Log;
   readonly #apply: () => Promise<void>;
@@ -63,9 +66,12 @@ export class SteeringOrders {
 
   /** With pins, and with units where they are; new ones have got their places. */
   complete(config: Config): Config {
-    const known = { ...config, steeringState: { pins: this.pins, assignments: this.#assignments } };
+    const { pins, measured } = this;
+    // Threads that get the clients with the maps that were made of them need not make them again.
+    const clients = measured === null ? config.clients : clientsOf(config);
+    const known = { ...config, clients, steeringState: { pins, assignments: this.#assignments, measured } };
     const assignments = assignmentsOf(compileSteering(known));
-    return { ...config, steeringState: { pins: this.pins, assignments } };
+    return { ...known, steeringState: { pins, assignments, measured } };
   }
 
   /** Why a configuration may not take the place of another; null: it may. `anyway`: the operator wants it. */

@@ -1,14 +1,17 @@
 /** Several rows of segments laid over each other: where each of them has which value. */
 import type { AddressSegments } from './address-segments.ts';
 import { wordsOf } from './address-segments.ts';
+import { NO_VALUE } from './prefix-map.ts';
 
 /**
  * One row that changes where any of the layers changes. `combine` gets the layers' values at a segment (an array that is used again) and
- * gives the row's; equal neighbours are one. Densities are the first layer's. Cost: one step for each segment of each layer.
+ * gives the row's; equal neighbours are one. Densities are the first layer's, or of `weighing`, where it has a value, that layer's. Cost: one
+ * step for each segment of each layer.
  */
 export function overlaySegments(
   layers: readonly AddressSegments[],
   combine: (values: Uint32Array) => number,
+  weighing = 0,
 ): AddressSegments {
   const [first] = layers;
   const { family } = first;
@@ -22,7 +25,8 @@ export function overlaySegments(
   let [count, source, place] = [0, 0, 0];
   for (;;) {
     const value = combine(current);
-    const density = first.densities[at[0]];
+    const weigher = current[weighing] === NO_VALUE ? first : layers[weighing];
+    const density = weigher.densities[at[weigher === first ? 0 : weighing]];
     if (count === 0 || values[count - 1] !== value || densities[count - 1] !== density) {
       for (let i = 0; i < words; i++) starts[count * words + i] = layers[source].starts[place * words + i];
       values[count] = value;

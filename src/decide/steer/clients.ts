@@ -20,8 +20,18 @@ export const UNKNOWN_CLIENTS: ClientGroup = {
 
 /** What the configuration says of clients, with what files say if they were read. Cost: nothing then, else a group for each network. */
 export function clientsOf(config: Config): ClientPlaces {
-  return config.clients ?? placeNetworks(config.networks);
+  const { clients, networks } = config;
+  if (clients !== null) return clients;
+  let known = placed.get(networks);
+  if (known === undefined) {
+    known = placeNetworks(networks);
+    placed.set(networks, known);
+  }
+  return known;
 }
+
+/** So that maps which were made of them are found again. */
+const placed = new WeakMap<readonly NetworkEntry[], ClientPlaces>();
 
 /** By longest prefix; of two entries with the same prefix the later counts. */
 function placeNetworks(networks: readonly NetworkEntry[]): ClientPlaces {

@@ -2,7 +2,7 @@
  * Pins and units that are cut, laid over what is known of clients: both are prefixes, so they cut the ground on which maps are made.
  */
 import type { ClientGroup, ClientPlaces, Config, NetworkEntry } from '../../config/model.ts';
-import type { Policy, SteeringPin } from '../../config/steering-model.ts';
+import type { MeasuredAnswers, Policy, SteeringPin } from '../../config/steering-model.ts';
 import { formatPrefix, type Prefix, prefixCovers, samePrefix } from '../../net/address.ts';
 import { type AddressSegments, flattenPrefixes, PrefixColumns } from '../../net/address-segments.ts';
 import { NO_VALUE } from '../../net/prefix-map.ts';
@@ -35,39 +35,55 @@ export interface LayeredGroup {
   readonly unit: string | null;
   /** Of the unit. */
   readonly demand: number;
+  /** Row of the measured answers; -1: nothing was measured. */
+  readonly row: number;
 }
 
 /** The last of each: laying pins over a million prefixes takes a second. */
-const kept = new WeakMap<ClientPlaces, { readonly key: string; readonly layers: LayeredClients }>();
+const kept = new WeakMap<ClientPlaces, KeptLayers>();
+
+interface KeptLayers {
+  readonly key: string;
+  readonly measured: MeasuredAnswers | null;
+  readonly layers: LayeredClients;
+}
 
 export function layerClients(clients: ClientPlaces, config: Config): LayeredClients {
-  const { pins } = config.steeringState;
+  const { pins, measured } = config.steeringState;
   const cuts = cutUnits(config, clients);
   const pinTexts = pins.map(({ prefix, ...pin }) => [pin, prefix === null ? null : formatPrefix(prefix)]);
   const key = JSON.stringify([pinTexts, cuts.map(({ prefix, share }) => [formatPrefix(prefix), share])]);
   const known = kept.get(clients);
-  if (known?.key === key) return known.layers;
-  const layers = makeLayers(clients, pins, cuts);
-  kept.set(clients, { key, layers });
+  if (known?.key === key && known.measured === measured) return known.layers;
+  const layers = makeLayers(clients, pins, cuts, measured);
+  kept.set(clients, { key, measured, layers });
   return layers;
 }
 
-function makeLayers(clients: ClientPlaces, pins: readonly SteeringPin[], cuts: readonly UnitCut[]): LayeredClients {
-  if (pins.length === 0 && cuts.length === 0) {
-    return { ground: clients, of: clients.groups.map((group) => layered(group, [], null)) };
+function makeLayers(
+  clients: ClientPlaces,
+  pins: readonly SteeringPin[],
+  cuts: readonly UnitCut[],
+  measured: MeasuredAnswers | null,
+): LayeredClients {
+  if (pins.length === 0 && cuts.length === 0 && measured === null) {
+    return { ground: clients, of: clients.groups.map((group) => layered(group, [], null, NO_VALUE)) };
   }
   const pinRows = pinnedPrefixes(pins);
   const cutPrefixes = cuts.map(({ prefix }) => prefix);
   const of: LayeredGroup[] = [];
   const groups: ClientGroup[] = [];
-  const indexOf = new Map<string, number>();
+  const indexOf = new Map<string | number, number>();
   const combine = (values: Uint32Array): number => {
-    const key = values.join();
+    // Of a hundred thousand measured prefixes most have neither pin nor cut, and a text takes long to make.
+    const isPlain = values[1] === NO_VALUE && values[2] === NO_VALUE;
+    const key = isPlain ? values[0] * 2 ** 24 + (values[3] ?? 0) : values.join();
     let index = indexOf.get(key);
     if (index === undefined) {
-      const [group, pin, cut] = values;
+      const [group, pin, cut, row] = values;
       const its = clients.groups[group];
-      const entry = layered(its, pin === NO_VALUE ? [] : pinRows[pin].pins, cut === NO_VALUE ? null : cuts[cut]);
+      const itsPins = pin === NO_VALUE ? [] : pinRows[pin].pins;
+      const entry = layered(its, itsPins, cut === NO_VALUE ? null : cuts[cut], row ?? NO_VALUE);
       index = of.push(entry) - 1;
       groups.push(its);
       indexOf.set(key, index);
@@ -76,9 +92,11 @@ function makeLayers(clients: ClientPlaces, pins: readonly SteeringPin[], cuts: r
   };
   const over = (family: 4 | 6, segments: AddressSegments) => {
     const layers = [pinRows.map(({ prefix }) => prefix), cutPrefixes].map((list) => rowOf(family, list));
-    return overlaySegments([segments, ...layers], combine);
+    const rows = measured === null ? [] : [family === 4 ? measured.ipv4 : measured.ipv6];
+    return overlaySegments([segments, ...layers, ...rows], combine, measured === null ? 0 : layers.length + 1);
   };
-  const cutAt = [...pinRows.map(({ prefix }) => prefix), ...cutPrefixes].map(formatPrefix).join();
+  const prefixes = [...pinRows.map(({ prefix }) => prefix), ...cutPrefixes].map(formatPrefix);
+  const cutAt = [...(measured === null ? [] : [`measured ${measured.version}`]), ...prefixes].join();
   const ground = { ...clients, groups, ipv4: over(4, clients.ipv4), ipv6: over(6, clients.ipv6), cutAt };
   return { ground, of };
 }
@@ -91,13 +109,14 @@ function rowOf(family: 4 | 6, prefixes: readonly Prefix[]): AddressSegments {
   return flattenPrefixes(columns);
 }
 
-function layered(group: ClientGroup, pins: readonly SteeringPin[], cut: UnitCut | null): LayeredGroup {
+function layered(group: ClientGroup, pins: readonly SteeringPin[], cut: UnitCut | null, value: number): LayeredGroup {
   const { entry } = group;
-  if (entry === null || entry.demand === null) return { group, pins, unit: null, demand: 0 };
+  const row = value === NO_VALUE ? -1 : value;
+  if (entry === null || entry.demand === null) return { group, pins, unit: null, demand: 0, row };
   // A cut belongs to the innermost unit only; inside it, others may have demand of their own.
   const isCut = cut !== null && prefixCovers(entry.prefix, cut.prefix);
   const unit = formatPrefix(isCut ? cut.prefix : entry.prefix);
-  return { group, pins, unit, demand: isCut ? entry.demand * cut.share : entry.demand };
+  return { group, pins, unit, demand: isCut ? entry.demand * cut.share : entry.demand, row };
 }
 
 const EVERYWHERE: readonly Prefix[] = [

@@ -1,8 +1,9 @@
 /** From policies to plans: for each group of clients and each unit of demand, what the policy of a service leaves. */
 import type { ClientGroup, Config, Service } from '../../config/model.ts';
-import type { GeoRule, KeptAssignments, Policy } from '../../config/steering-model.ts';
+import type { GeoRule, KeptAssignments, MeasuredOrder, Policy } from '../../config/steering-model.ts';
 import { type AssignOptions, assignUnits, predictShares, type Unit, type WeightedPart } from './assign.ts';
 import { distanceKm } from './distance.ts';
+import { orderAt } from './measured-answers.ts';
 import { orderSites, placeOfGroup } from './nearest.ts';
 import type { Plan } from './plan.ts';
 
@@ -26,6 +27,14 @@ export interface WeightedOutcome {
 /** A unit of demand and whom it is made of. */
 export interface DemandUnit extends Unit {
   readonly group: ClientGroup;
+}
+
+/** Whom a plan is for. */
+interface PlannedClients {
+  readonly group: ClientGroup;
+  readonly unit: string | null;
+  /** What was measured for them; null: nothing. */
+  readonly order: MeasuredOrder | null;
 }
 
 interface WeightedNode {
@@ -53,8 +62,15 @@ export class PolicyPlans {
   }
 
   /** `unit`: of the demand that the group belongs to; null: none is known. */
-  planFor(group: ClientGroup, unit: string | null): Plan {
-    return this.#planOf(this.#service.policy, '', group, unit);
+  planFor(group: ClientGroup, unit: string | null, order: MeasuredOrder | null): Plan {
+    return this.#planOf(this.#service.policy, '', { group, unit, order });
+  }
+
+  /** The service's, at a row of the measured answers; the same object for what is the same. */
+  orderOf(row: number): MeasuredOrder | null {
+    const { measured } = this.#config.steeringState;
+    const itsClass = measured?.classes.get(this.#service.name);
+    return measured === null || itsClass === undefined || row < 0 ? null : orderAt(measured, row, itsClass);
   }
 
   /** Goes the ways of the units through the policy; each weighted policy assigns those that come to it. */
@@ -98,37 +114,33 @@ export class PolicyPlans {
     }
   }
 
-  #planOf(policy: Policy, place: string, group: ClientGroup, unit: string | null): Plan {
+  #planOf(policy: Policy, place: string, clients: PlannedClients): Plan {
     switch (policy.kind) {
       case 'site':
         return first([this.#sites.indexOf(policy.site)]);
       case 'steered':
-        return first(this.#nearest(policy.sites, group));
+        return this.#steered(policy.sites, clients);
       case 'all':
         return simplify({ kind: 'together', parts: this.#indexes(policy.sites).map((site) => first([site])) });
       case 'failover':
         return simplify({
           kind: 'failover',
-          parts: policy.parts.map((part, index) => this.#planOf(part, `${place}/${index}`, group, unit)),
+          parts: policy.parts.map((part, index) => this.#planOf(part, `${place}/${index}`, clients)),
         });
       case 'geo': {
-        const rule = ruleFor(this.#config, policy.rules, group);
-        return this.#planOf(rule.policy, `${place}/${policy.rules.indexOf(rule)}`, group, unit);
+        const rule = ruleFor(this.#config, policy.rules, clients.group);
+        return this.#planOf(rule.policy, `${place}/${policy.rules.indexOf(rule)}`, clients);
       }
       case 'weighted':
-        return this.#planOfWeighted(policy, place, group, unit);
+        return this.#planOfWeighted(policy, place, clients);
     }
   }
 
-  #planOfWeighted(
-    policy: Policy & { readonly kind: 'weighted' },
-    place: string,
-    group: ClientGroup,
-    unit: string | null,
-  ): Plan {
+  #planOfWeighted(policy: Policy & { readonly kind: 'weighted' }, place: string, clients: PlannedClients): Plan {
+    const { unit } = clients;
     const names = namesOf(policy);
     const plans = policy.parts.map((part, index) => {
-      return { plan: this.#planOf(part.policy, `${place}/${names[index]}`, group, unit), weight: part.weight };
+      return { plan: this.#planOf(part.policy, `${place}/${names[index]}`, clients), weight: part.weight };
     });
     const assigned = unit === null ? undefined : this.#weighted.get(place)?.at.get(unit);
     const spread: Plan = simplify({ kind: 'spread', parts: plans });
@@ -143,6 +155,21 @@ export class PolicyPlans {
 
   #indexes(names: readonly string[] | null): number[] {
     return (names ?? this.#sites).map((name) => this.#sites.indexOf(name));
+  }
+
+  /** The measured order first, as far as the policy has its sites; then by distance. */
+  #steered(names: readonly string[] | null, { group, order }: PlannedClients): Plan {
+    const nearest = this.#nearest(names, group);
+    const { measured } = this.#config.steeringState;
+    if (order === null || measured === null) return first(nearest);
+    const parts = order.flatMap(({ sites, share }) => {
+      const own = sites
+        .map((site) => this.#sites.indexOf(measured.sites[site]))
+        .filter((site) => nearest.includes(site));
+      const isOwn = own.length > 0 && this.#sites[own[0]] === measured.sites[sites[0]];
+      return isOwn ? [{ plan: first([...own, ...nearest.filter((site) => !own.includes(site))]), weight: share }] : [];
+    });
+    return parts.length === 0 ? first(nearest) : simplify({ kind: 'spread', parts });
   }
 
   #nearest(names: readonly string[] | null, group: ClientGroup): number[] {

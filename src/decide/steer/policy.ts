@@ -2,8 +2,14 @@
  * Policies of services, compiled: which plan holds for which clients. A plan's index stands in the map; plans that say the same are one, so
  * that neighbours with the same plan merge and scopes (RFC 7871) are as wide as they can be.
  */
-import type { Config, Service } from '../../config/model.ts';
-import type { KeptAssignments, NothingHealthy, PolicyKind, SteeringPin } from '../../config/steering-model.ts';
+import type { ClientGroup, Config, Service } from '../../config/model.ts';
+import type {
+  KeptAssignments,
+  MeasuredOrder,
+  NothingHealthy,
+  PolicyKind,
+  SteeringPin,
+} from '../../config/steering-model.ts';
 import { isHost } from '../../net/address.ts';
 import type { PrefixMap } from '../../net/prefix-map.ts';
 import { clientsOf, mapPlans } from './clients.ts';
@@ -51,7 +57,7 @@ export function compileSteering(config: Config): ReadonlyMap<string, ServiceStee
 /** Services with the same have the same plans. Units of two services are spread in different ways, and pins may be of one. */
 function sharedKey({ steeringState }: Config, { name, policy }: Service, sites: readonly string[]): string {
   const isOwn = hasWeights(policy) || steeringState.pins.some(({ service }) => service === name);
-  return JSON.stringify([sites, policy, isOwn ? name : null]);
+  return JSON.stringify([sites, policy, isOwn ? name : null, steeringState.measured?.classes.get(name) ?? null]);
 }
 
 function unitsOf({ of }: LayeredClients): DemandUnit[] {
@@ -72,14 +78,25 @@ function compileMap(
   const policy = new PolicyPlans(config, service, sites, units);
   const plans: Plan[] = [];
   const indexOf = new Map<string, number>();
-  const planOfGroup = Uint32Array.from(of, ({ group, unit, pins }) => {
-    const plan = pinned(policy.planFor(group, unit), service.name, sites, pins);
+  const indexOfPlan = (plan: Plan): number => {
     const key = JSON.stringify(plan);
     let index = indexOf.get(key);
     if (index === undefined) {
       index = plans.push(plan) - 1;
       indexOf.set(key, index);
     }
+    return index;
+  };
+  // Many thousand rows of measurements, but few orders.
+  const known = new Map<ClientGroup, Map<MeasuredOrder | null, number>>();
+  const planOfGroup = Uint32Array.from(of, ({ group, unit, pins, row }) => {
+    const order = policy.orderOf(row);
+    const plan = (): Plan => pinned(policy.planFor(group, unit, order), service.name, sites, pins);
+    if (unit !== null || pins.length > 0) return indexOfPlan(plan());
+    const ofGroup = known.get(group) ?? new Map<MeasuredOrder | null, number>();
+    known.set(group, ofGroup);
+    const index = ofGroup.get(order) ?? indexOfPlan(plan());
+    ofGroup.set(order, index);
     return index;
   });
   return { plans, map: mapPlans(ground, planOfGroup), weighted: policy.outcomes() };
