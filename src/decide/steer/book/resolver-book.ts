@@ -1,0 +1,230 @@
+/**
+ * What is known of each resolver and its users: who stands behind it, where they are, how long they keep to an answer. Prefixes only, never
+ * addresses. Bounded in all it keeps.
+ */
+import type { AnswerDecay, Observations, PrefixFacts } from '../measured.ts';
+import { NO_PREFIX } from '../measured.ts';
+import { Beliefs } from './beliefs.ts';
+import { type BookBounds, type BookModel, DEFAULT_BOUNDS, type DemandEstimate, type UserPlace } from './book-model.ts';
+import { DemandTable } from './demand-table.ts';
+import { Lateness } from './lateness.ts';
+import { NetworkTable } from './network-table.ts';
+import { ResolverColumns } from './resolver-columns.ts';
+import { UserColumns } from './user-columns.ts';
+import { UserShares } from './user-shares.ts';
+
+/** Demand follows with this time constant. */
+const DEMAND_MEMORY_MS = 600_000;
+/** Beacons and subnets count for 1/e after this, traffic too. */
+const EVIDENCE_MEMORY_MS = 48 * 3_600_000;
+const TRAFFIC_MEMORY_MS = 12 * 3_600_000;
+/** How often evidence fades and tables are looked through. */
+const TIDY_MS = 600_000;
+/** Beacons below which a pair of network and resolver may be forgotten. */
+const LEAST_MASS = 0.3;
+
+export class ResolverBook {
+  readonly model: BookModel;
+  readonly bounds: BookBounds;
+  readonly resolvers: ResolverColumns;
+  readonly users: UserColumns;
+  readonly networks: NetworkTable;
+  readonly lateness: Lateness;
+  readonly #shares: UserShares;
+  readonly #beliefs: Beliefs;
+  readonly #demands: DemandTable;
+  /** Connections of users whose prefix has no place. */
+  untrackedConnections = 0;
+  #nowMs = 0;
+  #beganMs = Number.NaN;
+  #tidiedMs = Number.NaN;
+  #isStale = true;
+
+  constructor(model: BookModel, facts: PrefixFacts, bounds: Partial<BookBounds> = {}) {
+    this.model = model;
+    this.bounds = { ...DEFAULT_BOUNDS, ...bounds };
+    this.networks = new NetworkTable(this.bounds.pairs, model);
+    this.resolvers = new ResolverColumns(this.bounds.resolvers, model, facts);
+    this.users = new UserColumns(this.bounds.users, model, this.networks, facts);
+    this.lateness = new Lateness(this.bounds.resolvers);
+    this.#beliefs = new Beliefs(this.networks, this.resolvers, this.users);
+    this.#shares = new UserShares(this.users, this.networks, this.resolvers, this.#beliefs);
+    this.#demands = new DemandTable(model, this.resolvers, this.#shares);
+  }
+
+  /** Cost: by row, resolver and client prefix; some 0.1 s with 200,000 prefixes and 20,000 resolvers. */
+  record(observations: Observations): void {
+    const { nowMs, intervalMs } = observations;
+    this.#nowMs = nowMs;
+    if (Number.isNaN(this.#beganMs)) this.#beganMs = nowMs - intervalMs;
+    this.#recordQueries(observations);
+    this.resolvers.endInterval(nowMs, intervalMs);
+    this.#recordTraffic(observations);
+    this.#recordBeacons(observations);
+    this.#tidy(nowMs);
+    this.#isStale = true;
+  }
+
+  /** A move that was decided: the resolver's next answers for the service tell `to`. */
+  moved(resolver: number, service: number, from: number, _to: number, nowMs: number): void {
+    const slot = this.resolvers.slots.find(resolver);
+    if (slot >= 0) this.resolvers.moved(slot, service, from, nowMs);
+  }
+
+  /** A prefix whose number is given to another. */
+  forget(prefix: number): void {
+    const user = this.users.slots.find(prefix);
+    if (user >= 0) this.users.slots.release(user);
+    const resolver = this.resolvers.slots.find(prefix);
+    if (resolver < 0) return;
+    const isGone = new Uint8Array(this.resolvers.slots.capacity);
+    isGone[resolver] = 1;
+    this.resolvers.slots.release(resolver);
+    this.#displaced(isGone);
+  }
+
+  /** Of a class, or of all; null: the resolver is not known, or nothing is known of its users. The first call after `record` computes all. */
+  demandOf(resolver: number, ofClass = -1): DemandEstimate | null {
+    this.refresh();
+    const slot = this.resolvers.slots.find(resolver);
+    return slot < 0 ? null : this.#demands.estimate(slot, ofClass);
+  }
+
+  /** Where its users are: at most `limit`, the largest shares first. Shares of all of them add up to 1. */
+  placesOf(resolver: number, limit = 64): UserPlace[] {
+    const { prefix, demand } = this.placeColumns(resolver);
+    let sum = 0;
+    for (const value of demand) sum += value;
+    const order = Array.from(demand.keys()).sort((a, b) => demand[b] - demand[a]);
+    return order.slice(0, limit).map((at) => ({ prefix: prefix[at], share: sum > 0 ? demand[at] / sum : 0 }));
+  }
+
+  /** The same in any order, without copying: client prefixes and new connections a second. Valid until the next `record`. */
+  placeColumns(resolver: number): { readonly prefix: Uint32Array; readonly demand: Float32Array } {
+    this.refresh();
+    const slot = this.resolvers.slots.find(resolver);
+    const { placesOf, placePrefix, placeDemand } = this.#shares;
+    const [begin, end] = slot < 0 ? [0, 0] : [placesOf[slot], placesOf[slot + 1]];
+    return { prefix: placePrefix.subarray(begin, end), demand: placeDemand.subarray(begin, end) };
+  }
+
+  decayOf(resolver: number): AnswerDecay {
+    return this.lateness.decayOf(this.resolvers.slots.find(resolver), this.model.ttlSeconds);
+  }
+
+  /** Of its queries, the part with a client subnet. */
+  ecsShareOf(resolver: number): number {
+    const slot = this.resolvers.slots.find(resolver);
+    if (slot < 0) return 0;
+    const all = this.resolvers.rateOf(slot);
+    return all > 0 ? this.resolvers.toldRate[slot] / all : 0;
+  }
+
+  /** Queries a second; of one service those without a client subnet. */
+  rateOf(resolver: number, service = -1): number {
+    const slot = this.resolvers.slots.find(resolver);
+    if (slot < 0) return 0;
+    return service < 0 ? this.resolvers.rateOf(slot) : this.resolvers.rate[slot * this.resolvers.services + service];
+  }
+
+  /** New connections a second that an answer to this resolver moves, times what each gains by it, by default 1. */
+  impactOf(resolver: number, gain = 1): number {
+    return (this.demandOf(resolver)?.value ?? 0) * gain;
+  }
+
+  /** Prefixes of all known resolvers, those that move the most first. */
+  list(): Uint32Array {
+    this.refresh();
+    const { slots } = this.resolvers;
+    const order: number[] = [];
+    const values = new Float64Array(slots.end);
+    for (let slot = 0; slot < slots.end; slot++) {
+      if (slots.isFree(slot)) continue;
+      order.push(slot);
+      values[slot] = this.#demands.estimate(slot, -1)?.value ?? 0;
+    }
+    order.sort((a, b) => values[b] - values[a] || this.resolvers.rateOf(b) - this.resolvers.rateOf(a));
+    return Uint32Array.from(order, (slot) => slots.prefix[slot]);
+  }
+
+  /** Computes estimates, if something was recorded since. Cost: about 2 us a client prefix. */
+  refresh(): void {
+    if (!this.#isStale) return;
+    this.#isStale = false;
+    this.#beliefs.refresh();
+    this.#shares.refresh();
+    this.#demands.refresh(this.#nowMs);
+  }
+
+  #recordQueries({ queries, nowMs }: Observations): void {
+    const { services } = this.resolvers;
+    for (let row = 0; row < queries.length; row++) {
+      const service = queries.service[row];
+      if (service >= services || queries.resolver[row] === NO_PREFIX) continue;
+      const slot = this.#resolver(queries.resolver[row], nowMs);
+      if (slot < 0) continue;
+      const subnet = queries.subnet[row];
+      if (subnet === NO_PREFIX) {
+        this.resolvers.add(slot, service, queries.site[row], queries.queries[row]);
+        continue;
+      }
+      this.resolvers.addTold(slot, queries.queries[row]);
+      const user = this.users.intern(subnet);
+      if (user >= 0) this.users.addTold(user, slot, queries.queries[row]);
+    }
+  }
+
+  #recordTraffic({ traffic, nowMs, intervalMs }: Observations): void {
+    const { classOf, classes } = this.model;
+    const age = Math.max(intervalMs, nowMs - this.#beganMs);
+    const gain = Math.max(1 - Math.exp(-intervalMs / DEMAND_MEMORY_MS), intervalMs / age);
+    const { demand, slots } = this.users;
+    for (let at = 0; at < slots.end * classes; at++) demand[at] *= 1 - gain;
+    for (let row = 0; row < traffic.length; row++) {
+      const user = traffic.prefix[row] === NO_PREFIX ? -1 : this.users.intern(traffic.prefix[row]);
+      if (user < 0) this.untrackedConnections += traffic.connections[row];
+      else
+        demand[user * classes + classOf[traffic.service[row]]] += (gain * traffic.connections[row] * 1000) / intervalMs;
+    }
+  }
+
+  #recordBeacons({ beacons, nowMs }: Observations): void {
+    const { evidence, parent } = this.networks;
+    for (let row = 0; row < beacons.length; row++) {
+      const resolver = this.#resolver(beacons.resolver[row], nowMs);
+      const user = this.users.intern(beacons.prefix[row]);
+      if (resolver < 0 || user < 0) continue;
+      this.users.addBeacon(user, resolver, 1);
+      const network = this.users.network[user];
+      for (const of of network === parent[network] ? [network] : [network, parent[network]]) {
+        const pair = evidence.intern(of, resolver);
+        if (pair >= 0) evidence.mass[pair]++;
+      }
+    }
+  }
+
+  #resolver(prefix: number, nowMs: number): number {
+    const before = this.resolvers.slots.used;
+    const slot = this.resolvers.intern(prefix, nowMs, (isGone) => this.#displaced(isGone));
+    if (slot >= 0 && this.resolvers.slots.used !== before) this.lateness.clear(slot);
+    return slot;
+  }
+
+  #displaced(isGone: Uint8Array): void {
+    this.users.dropResolvers(isGone);
+    this.networks.evidence.prune(0, (slot) => isGone[slot] === 0);
+  }
+
+  #tidy(nowMs: number): void {
+    if (Number.isNaN(this.#tidiedMs)) this.#tidiedMs = nowMs;
+    const elapsedMs = nowMs - this.#tidiedMs;
+    if (elapsedMs < TIDY_MS) return;
+    this.#tidiedMs = nowMs;
+    const kept = Math.exp(-elapsedMs / EVIDENCE_MEMORY_MS);
+    this.users.fade(kept, Math.exp(-elapsedMs / TRAFFIC_MEMORY_MS));
+    this.lateness.fade(kept);
+    const { evidence } = this.networks;
+    for (let pair = 0; pair < evidence.size; pair++) evidence.mass[pair] *= kept;
+    if (evidence.size > evidence.capacity * 0.9) evidence.prune(LEAST_MASS, () => true);
+  }
+}
