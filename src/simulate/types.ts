@@ -123,6 +123,9 @@ export interface WorldParameters {
   readonly observation: ObservationParameters;
 }
 
+/** Of an AS for its users, open to all, or of a company. */
+export type ResolverKind = 'isp' | 'public' | 'company';
+
 export interface City {
   readonly name: string;
   /** ISO 3166-1 alpha-2. */
@@ -178,6 +181,8 @@ export interface World {
     readonly country: Uint16Array;
     readonly region: Uint8Array;
   };
+  /** [place * sites + site]: round-trip times without the prefix's own part, and what the evening adds at most. */
+  readonly ways: { readonly baseMs: Float32Array; readonly congestionMs: Float32Array };
   /** [user prefix]: share of all demand; they add up to 1. */
   readonly weight: Float64Array;
   /** [user prefix]: 4 or 6. */
@@ -187,6 +192,8 @@ export interface World {
 
   /** Pairs in order of their prefix; those of prefix p begin at `pairsOf[p]` and end before `pairsOf[p + 1]`. */
   readonly pairsOf: Uint32Array;
+  /** [pair]. */
+  readonly pairPrefix: Uint32Array;
   /** [pair]: number of a resolver, below `resolvers`. */
   readonly pairResolver: Uint32Array;
   /** [pair]: of the prefix's demand; those of a prefix add up to 1. */
@@ -194,7 +201,7 @@ export interface World {
 
   /** [resolver]. */
   readonly resolver: {
-    readonly kind: readonly ('isp' | 'public' | 'company')[];
+    readonly kind: readonly ResolverKind[];
     /** Caches behind its prefix. */
     readonly pool: Uint16Array;
     /** 1: sends client subnets. */
