@@ -17,6 +17,18 @@ static __always_inline bool count_single(struct counters *own, const struct pack
 	return true;
 }
 
+/* A packet to no VIP, of which nothing else is to be told. */
+static __always_inline void count_other(__u32 ip_length)
+{
+	__u32 index = bpf_get_smp_processor_id(); /* subject 0 */
+	struct counters *own = bpf_map_lookup_elem(&counters, &index);
+
+	if (!own)
+		return;
+	own->outcome[OUTCOME_NOT_VIP]++;
+	own->bytes += ip_length;
+}
+
 static __always_inline void count(const struct packet *packet, const struct settings *all,
 				  enum outcome outcome)
 {

@@ -97,16 +97,16 @@ static __always_inline enum outcome send_chosen(struct packet *packet, const str
 	return outcome;
 }
 
-static __always_inline enum outcome process(struct packet *packet, const struct settings *all, int *verdict)
+static __always_inline enum outcome process(struct packet *packet, const struct settings *all,
+					    struct recent *recent, int *verdict)
 {
-	struct recent *recent = find_recent();
 	const struct service *service;
 	struct choice choice = {};
 	enum parsed parsed;
 	__u32 quic = 0;
 	struct vip vip;
 
-	if (!recent || !parse_ip(packet))
+	if (!parse_ip(packet))
 		return RARE(OUTCOME_NOT_IP);
 	forget_tags(packet);
 	vip = find_vip(packet, recent, all->generation);
@@ -139,15 +139,23 @@ static __always_inline enum outcome process(struct packet *packet, const struct 
 static __always_inline int process_and_count(struct xdp_md *ctx)
 {
 	const struct settings *all = find_settings();
+	struct recent *recent = find_recent();
 	struct packet packet = {.ctx = ctx};
+	const struct recent_vip *seen;
 	int verdict = XDP_PASS;
 	enum outcome outcome;
+	__u32 ip_length = 0;
 
-	if (!all)
+	if (!all || !recent)
 		return XDP_PASS;
+	seen = glance(ctx, recent, all->generation, &ip_length);
+	if (seen && !(seen->subject | seen->flags | all->capture_every | all->nat_replies)) {
+		count_other(ip_length);
+		return XDP_PASS;
+	}
 	if (all->capture_every)
 		begin_capture(ctx);
-	outcome = process(&packet, all, &verdict);
+	outcome = process(&packet, all, recent, &verdict);
 	count(&packet, all, outcome);
 	return verdict;
 }
