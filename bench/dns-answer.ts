@@ -3,6 +3,7 @@
 import { CALM_VIEW } from '../src/decide/steer/nearest.ts';
 import { parseAddress } from '../src/net/address.ts';
 import { Answerer } from '../src/serve/dns/answer.ts';
+import { AskerCounter, createAskerMemory } from '../src/serve/dns/asker-counts.ts';
 import { DRAWS_BYTES } from '../src/serve/dns/draws.ts';
 import { type Asker, MAX_UDP_BYTES } from '../src/serve/dns/exchange.ts';
 import { testConfig } from '../src/serve/dns/sample.ts';
@@ -20,6 +21,8 @@ interface Subject {
   /** Client subnet option, a /24 in 10/8. */
   readonly hasSubnet: boolean;
   readonly isShort: boolean;
+  /** Who asks is counted, as where steering measures; of 4,096 resolvers. */
+  readonly isCounted?: boolean;
 }
 
 const STEERED = { name: 'www.example.test', type: 'A' };
@@ -28,6 +31,13 @@ const SUBJECTS: readonly Subject[] = [
   { text: 'A of a service, client subnet', ...STEERED, hasSubnet: true, isShort: false },
   { text: 'A of a service, the short way', ...STEERED, hasSubnet: false, isShort: true },
   { text: 'A of a service, client subnet, the short way', ...STEERED, hasSubnet: true, isShort: true },
+  {
+    text: 'A of a service, the short way, askers counted',
+    ...STEERED,
+    hasSubnet: false,
+    isShort: true,
+    isCounted: true,
+  },
   { text: 'static MX', name: 'example.test', type: 'MX', hasSubnet: false, isShort: false },
   { text: 'NXDOMAIN', name: 'nope.example.test', type: 'A', hasSubnet: false, isShort: false },
 ];
@@ -68,7 +78,10 @@ function measure(subject: Subject, samples: number, turns: number): number[] {
   if (!compiled.ok || client === null) throw new Error('the sample configuration has problems');
   const asker: Asker = { client, transport: 'udp', nowMs: 0, keepaliveTenths: 0 };
   const query = queryOf(subject);
-  const answer = subject.isShort ? shortWay(new SteeredAnswers(compiled.sources), query, asker) : null;
+  const answers = new SteeredAnswers(compiled.sources);
+  const shortAnswer = subject.isShort ? shortWay(answers, query, asker) : null;
+  const answer =
+    shortAnswer !== null && subject.isCounted === true ? counted(shortAnswer, answers, asker) : shortAnswer;
   const answerer = new Answerer(compiled.sources);
   const out = new Uint8Array(MAX_UDP_BYTES);
   const times: number[] = [];
@@ -90,4 +103,17 @@ function shortWay(answers: SteeredAnswers, query: Uint8Array, asker: Asker): () 
   bytes.set(query);
   answers.refresh();
   return () => (answers.find(bytes, view, 0, query.length, asker) ? answers.write(bytes, view, 2048) : 0);
+}
+
+function counted(answer: () => number, answers: SteeredAnswers, { client }: Asker): () => number {
+  const counter = new AskerCounter(createAskerMemory(), 1);
+  let turn = 0;
+  return () => {
+    const length = answer();
+    turn = (turn + 1) & 4095;
+    client.bytes[1] = turn >> 8;
+    client.bytes[2] = turn;
+    counter.count(client, client.bytes, 0, 0, 0, answers.site);
+    return length;
+  };
 }

@@ -5,8 +5,8 @@ import { type Asker, NOBODY } from './exchange.ts';
 import type { QueryRecorder } from './query-log/ring.ts';
 import type { RateLimiter, Verdict } from './rate-limit.ts';
 import { answerSigned } from './transfer/signed-answers.ts';
-import { RCODE } from './wire/numbers.ts';
-import { HEADER_BYTES } from './wire/query.ts';
+import { RCODE, RECORD_TYPE } from './wire/numbers.ts';
+import { HEADER_BYTES, type Query } from './wire/query.ts';
 
 /**
  * Ports whose services answer anything (echo, quotd, chargen) and 0, which cannot be answered: a forged query from there would make a loop
@@ -22,6 +22,8 @@ export class Responder {
   readonly #counters: DnsCounters;
   readonly #recorder: QueryRecorder | null;
   readonly #countSite: (service: string, site: string) => void;
+  /** Told of who got addresses of a service in an answer to a query for A. */
+  countAsker: ((query: Query, message: Uint8Array, asker: Asker, service: string, site: string) => void) | null = null;
   /** Of the query in hand. */
   #asker = NOBODY;
 
@@ -81,7 +83,7 @@ export class Responder {
     // Who signs well is known, and a short answer would need a signature again.
     const sent = isUdp && this.answerer.signer === null ? this.#limit(answered, asker, out, known) : answered;
     if (!isUdp) this.#limiter.prove(asker);
-    if (sent > 0) this.#count();
+    if (sent > 0) this.#count(message, asker);
     this.#record(message, length, out, sent, asker, port, !isUdp);
     return sent;
   }
@@ -115,7 +117,7 @@ export class Responder {
     this.#recorder?.record(message, 0, length, out, 0, sent, client, port, isTcp, listener, rcode, nowMs);
   }
 
-  #count(): void {
+  #count(message: Uint8Array, asker: Asker): void {
     const counters = this.#counters;
     const { query, rcode, isTruncated, cookie, steered, site, reason } = this.answerer.facts;
     counters.responses[responseCodeName(rcode)]++;
@@ -129,5 +131,7 @@ export class Responder {
     counters.choices[reason]++;
     counters.policies[steered.steering.policy]++;
     this.#countSite(steered.service, steered.steering.sites[site]);
+    if (query.type === RECORD_TYPE.A)
+      this.countAsker?.(query, message, asker, steered.service, steered.steering.sites[site]);
   }
 }

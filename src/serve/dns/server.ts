@@ -5,6 +5,7 @@ import type { ConfigProblem } from '../../config/problem.ts';
 import type { SteeringView } from '../../decide/steer/nearest.ts';
 import { closeFd } from '../vip/libc.ts';
 import { Answerer } from './answer.ts';
+import { TcpAskers, type VisitQueries } from './asker-counts.ts';
 import { addCounters, createDnsCounters, type DnsCounters } from './counters.ts';
 import { expectChoices } from './dnssec/expected-choices.ts';
 import { keyVersions, loadKeys } from './dnssec/load-keys.ts';
@@ -76,6 +77,8 @@ export interface DnsServer {
   /** Of now; a new object each time. */
   readonly counters: DnsCounters;
   readonly queryLog: QueryLog;
+  /** Who asked kernel, threads and TCP for what since the last call: nothing while steering does not measure. */
+  readAskers(visit: VisitQueries): void;
   /** What secondaries were seen to do. */
   secondaries(): readonly SecondaryZone[];
   /** Of each signed zone. */
@@ -133,6 +136,7 @@ class SocketsServer implements DnsServer {
   readonly #limiter: RateLimiter;
   readonly #answerer: Answerer;
   readonly #connections: TcpConnections;
+  readonly #tcpAskers: TcpAskers;
   readonly #secondaries: Secondaries;
   readonly #signing = new ServerSigning();
   #keyTimer: NodeJS.Timeout | null = null;
@@ -167,6 +171,8 @@ class SocketsServer implements DnsServer {
       log: options.log ?? SILENT,
     });
     const responder = new Responder(this.#answerer, this.#limiter, this.#own, this.queryLog.addRecorder());
+    this.#tcpAskers = new TcpAskers(responder, this.#limits.seed);
+    this.#tcpAskers.use(served.config);
     this.#connections = new TcpConnections(responder, this.#own, this.#tcpLimits(), this.#secondaries.transfers);
   }
 
@@ -284,6 +290,7 @@ class SocketsServer implements DnsServer {
     this.#connections.limits = this.#tcpLimits();
     this.queryLog.reload(config);
     this.#secondaries.serve(config, this.#answerer);
+    this.#tcpAskers.use(config);
     this.#kernelBeat?.publish({ sources: compiled.sources, signing, config });
     return { ok: true, warnings: compiled.warnings };
   }
@@ -295,6 +302,12 @@ class SocketsServer implements DnsServer {
     this.#workers?.addCounters(counters);
     this.#options.kernel?.addCounters(counters);
     return counters;
+  }
+
+  readAskers(visit: VisitQueries): void {
+    this.#options.kernel?.readAskers(visit);
+    this.#workers?.readAskers(visit);
+    this.#tcpAskers.read(visit);
   }
 
   secondaries(): readonly SecondaryZone[] {

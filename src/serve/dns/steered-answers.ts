@@ -111,6 +111,19 @@ export class SteeredAnswers {
     return this.#rows.words[(this.#row >> 2) + ROW.site];
   }
 
+  /** Client subnet of the query, as `Query` has it; the address begins at `subnetAt`. Only with `hasSubnet`. */
+  get subnetFamily(): 0 | 4 | 6 {
+    return this.#query.subnetFamily;
+  }
+
+  get subnetAt(): number {
+    return this.#query.subnetStart + 4;
+  }
+
+  get subnetLength(): number {
+    return this.#query.subnetSourceLength;
+  }
+
   /** Index into `REASONS`. */
   get reasonIndex(): number {
     return this.#rows.words[(this.#row >> 2) + ROW.reason];

@@ -1,5 +1,6 @@
 /** The short way around `respond.ts`: answers of `SteeredAnswers`, limited, recorded and counted as those are. */
 import { POLICY_KINDS } from '../../config/steering-model.ts';
+import type { AskerCounter } from './asker-counts.ts';
 import type { DnsCounters } from './counters.ts';
 import type { Asker } from './exchange.ts';
 import type { QueryRecorder } from './query-log/ring.ts';
@@ -40,10 +41,19 @@ export class SteeredResponder {
   readonly #policies: Uint8Array;
   /** By the numbers that `SteeredAnswers.site` tells. */
   readonly #siteAnswers: Float64Array;
+  readonly #askers: AskerCounter | null;
   /** Since they were last counted. */
   readonly #counts = new Uint32Array(POLICIES + POLICY_KINDS.length);
 
-  constructor(answers: SteeredAnswers, limiter: RateLimiter, recorder: QueryRecorder, siteAnswers: Float64Array) {
+  /** `askers`: counts who asks, by the numbers that `SteeredAnswers.site` tells; null: nobody wants to know. */
+  constructor(
+    answers: SteeredAnswers,
+    limiter: RateLimiter,
+    recorder: QueryRecorder,
+    siteAnswers: Float64Array,
+    askers: AskerCounter | null = null,
+  ) {
+    this.#askers = askers;
     this.#answers = answers;
     this.#limiter = limiter;
     this.#recorder = recorder;
@@ -95,7 +105,13 @@ export class SteeredResponder {
     counts[CHOSEN + answers.reasonIndex]++;
     counts[POLICIES + this.#policies[answers.entry]]++;
     this.#siteAnswers[answers.site]++;
+    if (this.#askers !== null && answers.typeIndex === 0) this.#countAsker(this.#askers, bytes, asker);
     return sent;
+  }
+
+  #countAsker(askers: AskerCounter, bytes: Uint8Array, { client }: Asker): void {
+    const { hasSubnet, subnetFamily, subnetAt, subnetLength, site } = this.#answers;
+    askers.count(client, bytes, hasSubnet ? subnetFamily : 0, subnetAt, subnetLength, site);
   }
 
   /** Takes notice of health, before each batch. */

@@ -24,6 +24,8 @@ export interface UdpWorkerStart {
   readonly counters: SharedArrayBuffer;
   /** Float64: answers with addresses by number of service and site (`SiteLayout`); this worker's own. */
   readonly siteAnswers: SharedArrayBuffer;
+  /** See `AskerCounter`; this worker's own. Null: who asks is not counted. */
+  readonly askers: SharedArrayBuffer | null;
   /** See `QueryRecorder`; this worker's own. */
   readonly ring: SharedArrayBuffer;
   /** See `RateLimiter`; everybody's. */

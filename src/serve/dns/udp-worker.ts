@@ -4,6 +4,7 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { Answerer } from './answer.ts';
+import { AskerCounter, askerCounting } from './asker-counts.ts';
 import { CounterPublisher, createDnsCounters } from './counters.ts';
 import { DatagramBatch, Waiter } from './datagram-batch.ts';
 import type { Asker } from './exchange.ts';
@@ -78,8 +79,10 @@ class UdpWorker {
     const recorder = new QueryRecorder(start.ring);
     const numberOf = (service: string, site: string) => layout.numberOf(service, site);
     const steered = new SteeredAnswers(compiled.sources, signing, numberOf);
-    this.#steered = new SteeredResponder(steered, limiter, recorder, siteAnswers);
+    const askers = start.askers === null ? null : new AskerCounter(start.askers, start.limits.seed);
+    this.#steered = new SteeredResponder(steered, limiter, recorder, siteAnswers, askers);
     this.#responder = new Responder(answerer, limiter, this.#counters, recorder, countSite);
+    if (askers !== null) this.#responder.countAsker = askerCounting(askers, numberOf);
     for (const { family } of start.sockets) {
       if (!this.#batches.has(family)) this.#batches.set(family, new DatagramBatch(family));
     }

@@ -6,6 +6,7 @@ import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import type { Config } from '../../config/model.ts';
 import type { SteeringView } from '../../decide/steer/nearest.ts';
+import { AskerReader, countsAskers, createAskerMemory, type VisitQueries } from './asker-counts.ts';
 import {
   addCounters,
   addPublished,
@@ -97,6 +98,11 @@ export class UdpWorkers {
     this.#generations.delete(generation);
   }
 
+  /** Who asked for what since the last call, if the configuration wants that to be counted. What a thread counts last is lost with it. */
+  readAskers(visit: VisitQueries): void {
+    for (const generation of this.#generations) generation.readAskers(visit);
+  }
+
   /** Adds up to now. */
   addCounters(counters: DnsCounters): void {
     addCounters(counters, this.#past);
@@ -108,6 +114,7 @@ interface Thread {
   readonly worker: Worker;
   readonly counters: SharedArrayBuffer;
   readonly siteAnswers: SharedArrayBuffer;
+  readonly askers: AskerReader | null;
   readonly startedMs: number;
 }
 
@@ -186,6 +193,7 @@ class Generation {
     const counters = createCounterMemory();
     const siteAnswers = new SharedArrayBuffer(this.#layout.pairs.length * 8);
     const ring = this.#rings.take();
+    const askers = countsAskers(this.#served.config) ? createAskerMemory() : null;
     const workerData: UdpWorkerStart = {
       served: this.#served,
       sockets,
@@ -195,11 +203,13 @@ class Generation {
       view: this.#view,
       counters,
       siteAnswers,
+      askers,
       ring,
       limits: this.#options.limits,
     };
     const worker = new Worker(new URL('./udp-worker.ts', import.meta.url), { workerData, name: 'dns' });
-    const thread: Thread = { worker, counters, siteAnswers, startedMs: performance.now() };
+    const reader = askers === null ? null : new AskerReader(askers, this.#layout.pairs);
+    const thread: Thread = { worker, counters, siteAnswers, askers: reader, startedMs: performance.now() };
     this.#threads.add(thread);
     return new Promise((resolve, reject) => {
       let cause = 'a DNS worker ended';
@@ -246,6 +256,10 @@ class Generation {
 
   addCounters(counters: DnsCounters): void {
     for (const thread of this.#threads) this.#addThread(counters, thread);
+  }
+
+  readAskers(visit: VisitQueries): void {
+    for (const { askers } of this.#threads) askers?.read(visit);
   }
 
   #addThread(counters: DnsCounters, thread: Thread): void {
