@@ -22,6 +22,8 @@ import { HealthBook } from './health-book.ts';
 import { weightStore } from './kept-weights.ts';
 import type { Log } from './log.ts';
 import type { Folders, Machine } from './machine.ts';
+import { FleetSources } from './measured-sources.ts';
+import { MeasuredController } from './measured-steering.ts';
 import { type LoadPoll, type PlannedProbe, planBackendProbes, planLoadPolls, planSiteProbes } from './probe-plan.ts';
 import { reloadProblems } from './reload-limits.ts';
 import { untilReached, untilRouted } from './routed.ts';
@@ -67,6 +69,7 @@ export class Runtime {
   readonly health: HealthBook;
   readonly steering: SteeringWatch;
   readonly orders: SteeringOrders;
+  readonly measured: MeasuredController;
   readonly load = new SiteLoad();
   readonly floods: FloodWatch;
   readonly delegations: DelegationWatch;
@@ -102,6 +105,9 @@ export class Runtime {
     for (const site of options.config.sites.keys()) this.#addSite(site);
     this.steering = new SteeringWatch(options.config, this.health, this.sites);
     this.orders = new SteeringOrders(this.#stateFile('steering'), options.log, () => this.applySteering());
+    const file = this.#stateFile('measured').replace(/\.json$/, '');
+    const sources = new FleetSources(this);
+    this.measured = new MeasuredController({ fleet: this, sources, log: options.log, file, nowMs: steadyMs });
   }
 
   #stateFile(folder: string, suffix = ''): string {
@@ -127,6 +133,7 @@ export class Runtime {
   /** Rejects where something cannot start; then what was new is taken away, and what an earlier process left goes on. */
   async start(): Promise<void> {
     this.orders.load(Date.now());
+    if (this.#has('dns')) this.measured.load(this.config);
     if (this.#has('dns')) this.setConfig(this.zoneHistory.settle(this.orders.complete(this.config)));
     const { config } = this;
     try {
@@ -322,7 +329,9 @@ export class Runtime {
     this.config = config;
     this.steering.setConfig(config);
     this.delegations.setConfig(config);
-    if (this.#has('dns')) this.orders.keep(config);
+    if (!this.#has('dns')) return;
+    this.orders.keep(config);
+    this.measured.setConfig(config);
   }
 
   async #applyNow(read: Config, anyway: boolean): Promise<void> {
@@ -413,6 +422,7 @@ export class Runtime {
       this.#beat();
       this.steering.remember();
       this.orders.tick(Date.now());
+      this.measured.tick();
       for (const site of this.sites.values()) {
         this.#refresh(site, site.look());
         this.floods.look(site, steadyMs());
@@ -488,6 +498,7 @@ export class Runtime {
     clearTimeout(this.#maintenance);
     clearInterval(this.#loadTimer);
     this.delegations.close();
+    await this.measured.stop();
     await this.#applying;
     await this.#maintaining;
     const keeps = (role: { readonly adopted: boolean }): boolean => (keep === 'adopted' ? role.adopted : keep);

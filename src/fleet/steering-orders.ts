@@ -66,7 +66,8 @@ export class SteeringOrders {
 
   /** With pins, and with units where they are; new ones have got their places. */
   complete(config: Config): Config {
-    const { pins, measured } = this;
+    const { pins } = this;
+    const measured = config.steering.measured.mode === 'on' ? this.measured : null;
     // Threads that get the clients with the maps that were made of them need not make them again.
     const clients = measured === null ? config.clients : clientsOf(config);
     const known = { ...config, clients, steeringState: { pins, assignments: this.#assignments, measured } };

@@ -1,0 +1,139 @@
+/** What the main thread and the thread of measured steering tell each other. */
+import type { ClientPlaces, Config } from '../config/model.ts';
+import type { MeasuredAnswers, MeasuredMode } from '../config/steering-model.ts';
+import type { StageSummary } from '../decide/steer/measured-model.ts';
+import type { Address } from '../net/address.ts';
+import type { KeyedRows } from '../observe/steering-rows.ts';
+
+/** Prefixes as `KeyedRows` has them; a subnet's `high` is KEY_REST where the query had none. */
+export interface KeyedQueries {
+  readonly length: number;
+  readonly high: Uint32Array;
+  readonly low: Uint32Array;
+  readonly subnetHigh: Uint32Array;
+  readonly subnetLow: Uint32Array;
+  readonly service: Uint16Array;
+  readonly site: Uint16Array;
+  readonly queries: Float64Array;
+}
+
+/** Sites and services are indexes in the lists that came with the last `setup`. */
+export interface MeasuredRows {
+  readonly nowMs: number;
+  readonly intervalMs: number;
+  readonly rows: KeyedRows;
+  readonly queries: KeyedQueries | null;
+  /** By name of link: bits a second. */
+  readonly linkLoad: ReadonlyMap<string, number>;
+}
+
+export interface MeasuredHealth {
+  /** By name of site: what there is of its capacity, 0 to 1. */
+  readonly sites: ReadonlyMap<string, number>;
+}
+
+export interface MeasuredQuestion {
+  readonly service: string;
+  /** Who asks, or its client subnet. */
+  readonly address: Address;
+}
+
+/** What a thread begins with; it says nothing in later setups. */
+export interface MeasuredStart {
+  readonly snapshot: Uint8Array | null;
+  readonly seed: number;
+  /** Of the newest map that there was: others get higher ones. */
+  readonly version: number;
+}
+
+export type ToMeasured =
+  | ({ readonly kind: 'setup'; readonly config: Config } & MeasuredStart)
+  /** Pins, places of units, what is served: maps are made ahead for it. */
+  | { readonly kind: 'state'; readonly state: Config['steeringState'] }
+  | ({ readonly kind: 'rows' } & MeasuredRows)
+  | { readonly kind: 'decide'; readonly nowMs: number; readonly health: MeasuredHealth }
+  | { readonly kind: 'snapshot'; readonly id: number }
+  | { readonly kind: 'explain'; readonly id: number; readonly question: MeasuredQuestion };
+
+export type FromMeasured =
+  /** Of a setup. `restored` null: there was no snapshot. */
+  | { readonly kind: 'ready'; readonly restored: boolean | null }
+  /** So many messages with rows were read. */
+  | { readonly kind: 'read'; readonly count: number }
+  | { readonly kind: 'decided'; readonly decided: MeasuredDecided }
+  | { readonly kind: 'snapshot'; readonly id: number; readonly bytes: Uint8Array }
+  | { readonly kind: 'explained'; readonly id: number; readonly explained: ExplainedGroup | null };
+
+export interface MeasuredDecided {
+  /** Null: what is served stays as it is. */
+  readonly answers: MeasuredAnswers | null;
+  /** Made of them already. */
+  readonly maps: ClientPlaces['maps'];
+  readonly summary: MeasuredSummary;
+}
+
+/** Of a decision, for people. */
+export interface MeasuredSummary {
+  readonly version: number;
+  /** Milliseconds since 1970. */
+  readonly atMs: number;
+  readonly groups: number;
+  readonly prefixes: number;
+  /** Prefixes that got no number since the start. */
+  readonly refusedPrefixes: number;
+  readonly isComplete: boolean;
+  readonly stages: readonly StageSummary[];
+  readonly meanRttMs: number;
+  /** Of all demand. */
+  readonly movedShare: number;
+  readonly exploredShare: number;
+  readonly reasons: readonly string[];
+  /** When all have the answers: new connections a second, bits a second; Infinity: no limit. */
+  readonly sites: readonly { readonly site: string; readonly load: number; readonly capacity: number }[];
+  readonly links: readonly { readonly link: string; readonly load: number; readonly capacity: number }[];
+  /** Milliseconds of the thread, from the decision to maps that are ready. */
+  readonly tookMs: number;
+  /** Of class and site: groups that it was given. */
+  readonly classes: readonly {
+    readonly kind: string;
+    readonly services: readonly string[];
+    readonly groups: Readonly<Record<string, number>>;
+    readonly split: number;
+  }[];
+  /** Groups whose answer is another than before, the largest first; at most 20. */
+  readonly moves: readonly MeasuredMove[];
+}
+
+export interface MeasuredMove {
+  readonly prefix: string;
+  readonly kind: string;
+  readonly from: string;
+  readonly to: string;
+  /** New connections a second. */
+  readonly demand: number;
+}
+
+/** Why a group of clients gets its site. */
+export interface ExplainedGroup {
+  readonly group: string;
+  readonly kind: string;
+  readonly demand: number;
+  readonly version: number;
+  readonly mode: MeasuredMode;
+  /** Where its users are, the largest shares first. */
+  readonly places: readonly { readonly prefix: string; readonly share: number }[];
+  /** Cheapest first. */
+  readonly candidates: readonly ExplainedSite[];
+}
+
+export interface ExplainedSite {
+  readonly site: string;
+  readonly rttMs: number;
+  readonly lowMs: number;
+  /** Null: not bounded. */
+  readonly highMs: number | null;
+  readonly source: string;
+  readonly share: number;
+  readonly cost: number;
+  readonly notes: readonly string[];
+}
