@@ -67,7 +67,7 @@ resources => {\n${resources.join('\n')}\n} } }\n`,
 const KNOT: Recipe = {
   name: 'knot',
   port: 15302,
-  programs: { knotd: 'knot', '/usr/lib/*/knot/modules-3.2/geoip.so': 'knot-module-geoip' },
+  programs: { knotd: 'knot', kxdpgun: 'knot-dnsutils', '/usr/lib/*/knot/modules-3.2/geoip.so': 'knot-module-geoip' },
   hasSubnets: true,
   prepare(folder, port) {
     const geo = INDEXES.map((index) => {

@@ -7,7 +7,8 @@ const FRAME_BYTES = 248;
 const ELEMENT_BYTES = FRAME_BYTES + 8;
 
 export interface TurnResult {
-  readonly ns: number;
+  /** Of each round. */
+  readonly ns: readonly number[];
   /** Of the last turn: another than `tx` is no measurement. */
   readonly verdict: string;
 }
@@ -42,28 +43,27 @@ class Turn {
   }
 }
 
-/**
- * `frames`: a power of two of them. Short runs in turns, and the best of each: other work on the machine falls into some of them only.
- */
+/** `frames`: a power of two of them. Short runs in turns, those of a round right behind each other. */
 export function timeTurns(
   objects: string,
   programFd: number,
   frames: readonly Uint8Array[],
-  repeat = 10_000,
-  rounds = 60,
+  repeat: number,
+  rounds: number,
 ): TurnResult {
   const idle = new Turn(objects, frames, null);
   const whole = new Turn(objects, frames, programFd);
   try {
-    let [idleNs, wholeNs] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
+    const ns: number[] = [];
     let verdict: string = '';
-    for (let round = 0; round < rounds; round++) {
-      idleNs = Math.min(idleNs, idle.run(frames[0], repeat).durationNs);
+    for (let round = -1; round < rounds; round++) {
+      const idleNs = idle.run(frames[0], repeat).durationNs;
       const result = whole.run(frames[0], repeat);
       verdict = result.verdict;
-      wholeNs = Math.min(wholeNs, result.durationNs);
+      // The first brings tables into caches.
+      if (round >= 0) ns.push(result.durationNs - idleNs);
     }
-    return { ns: wholeNs - idleNs, verdict };
+    return { ns, verdict };
   } finally {
     idle.close();
     whole.close();

@@ -1,14 +1,17 @@
 /**
  * How fast the name server answers, beside gdnsd, Knot, NSD and PowerDNS: the same names and map, one worker on one CPU each, one client on
- * another CPU that checks every answer. They take turns; ratios are those of the same round. Then the answer alone, in the process.
+ * another CPU that checks every answer. They take turns; ratios are those of the same round. Then the answer alone, in the process and in the
+ * kernel, and over veth beside Knot's XDP mode.
  */
 import { once } from 'node:events';
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { answerCases } from './dns-answer.ts';
 import type { GeneratorResult, GeneratorTask } from './dns-generator.ts';
+import { kernelCases } from './dns-kernel.ts';
 import { queryList } from './dns-names.ts';
 import { installMissing, type RunningServer, SERVERS, type ServerName, startServer } from './dns-servers.ts';
+import { xdpCases } from './dns-xdp.ts';
 import { type BenchCase, type BenchCheck, type BenchOptions, type BenchResult, checkThat, spreadOf } from './report.ts';
 
 const SERVER_CPU = 0;
@@ -39,6 +42,7 @@ export async function runBench(options: BenchOptions): Promise<BenchResult> {
   const missing = installMissing(progress);
   const servers: RunningServer[] = [];
   const client = new Client();
+  let result: BenchResult;
   try {
     for (const name of SERVERS.filter((each) => !missing.includes(each))) {
       progress(`starting ${name}`);
@@ -47,11 +51,20 @@ export async function runBench(options: BenchOptions): Promise<BenchResult> {
     const lanes = await measure(servers, client, options, progress);
     const left = missing.length === 0 ? '' : `; not to be had here: ${missing.join(', ')}`;
     const load = `closed loop, 256 queries under way; each server alone with CPU ${SERVER_CPU} as far as the machine lets it${left}`;
-    return { bench: 'dns', load, cases: [...lanes.flatMap(casesOf), ...answerCases(options)], checks: checksOf(lanes) };
+    const cases = [...lanes.flatMap(casesOf), ...answerCases(options)];
+    result = { bench: 'dns', load, cases, checks: checksOf(lanes) };
   } finally {
     for (const server of servers) await server.stop();
     await client.end();
   }
+  progress('answers from the kernel');
+  const kernel = kernelCases(options);
+  const xdp = missing.includes('knot') ? { cases: [], checks: [] } : await xdpCases(options);
+  return {
+    ...result,
+    cases: [...result.cases, ...kernel.cases, ...xdp.cases],
+    checks: [...result.checks, ...kernel.checks, ...xdp.checks],
+  };
 }
 
 /** The generator's thread. */
