@@ -7,6 +7,7 @@
  */
 import { type MeasuredMap, NO_SITE, type SiteShare } from '../measured.ts';
 import { survivalAfter } from './decay.ts';
+import type { CachePhases } from './fills.ts';
 
 /** Answers before the current one that are kept of an item; with more, the two oldest become one. */
 export const PAST_ANSWERS = 4;
@@ -42,6 +43,8 @@ export interface GroupColumns {
   readonly ttlSeconds: Float32Array;
   readonly lateShare: Float32Array;
   readonly lateSeconds: Float32Array;
+  /** [item]: when its caches refresh; absent or null: evenly spread. */
+  readonly phases?: readonly (CachePhases | null)[];
 }
 
 /** Loads at some times. */
@@ -198,7 +201,7 @@ export class PredictedLoad {
 
   #forgetPast(item: number, nowMs: number): void {
     for (let n = this.#pastCount[item]; n > 0; n--) {
-      if (this.#survival(item, nowMs - this.#endMs(item, n)) >= NEGLIGIBLE) return;
+      if (this.#survival(item, this.#endMs(item, n), nowMs) >= NEGLIGIBLE) return;
       this.#pastCount[item]--;
       this.#splits.delete(item * (PAST_ANSWERS + 1) + n);
     }
@@ -209,9 +212,14 @@ export class PredictedLoad {
     return n === 1 ? this.sinceMs[item] : this.#pastSinceMs[item * PAST_ANSWERS + n - 2];
   }
 
-  #survival(item: number, ms: number): number {
-    const { ttlSeconds, lateShare, lateSeconds } = this.columns;
-    return survivalAfter(ttlSeconds[item], lateShare[item], lateSeconds[item], ms / 1000);
+  /** Of an answer that changed, at a later time. */
+  #survival(item: number, changedMs: number, atMs: number): number {
+    const { ttlSeconds, lateShare, lateSeconds, phases } = this.columns;
+    const [ttl, late] = [ttlSeconds[item], lateShare[item]];
+    const passed = (atMs - changedMs) / 1000;
+    const known = phases?.[item] ?? null;
+    if (known === null || passed >= ttl) return survivalAfter(ttl, late, lateSeconds[item], passed);
+    return late + (1 - late) * known.unchanged(changedMs, atMs);
   }
 
   /** Share of an item's users that goes by its answers, the current one first, at a time. Empty: nothing was ever answered. */
@@ -220,7 +228,7 @@ export class PredictedLoad {
     const count = this.#pastCount[item];
     let younger = 1;
     for (let n = 0; n <= count; n++) {
-      const older = n === count ? 0 : this.#survival(item, atMs - this.#endMs(item, n + 1));
+      const older = n === count ? 0 : this.#survival(item, this.#endMs(item, n + 1), atMs);
       shares.push({ site: this.#sharesOf(item, n), share: younger - older });
       younger = older;
     }
@@ -264,7 +272,7 @@ export class PredictedLoad {
       const atMs = nowMs + aheadSeconds[t] * 1000;
       let younger = 1;
       for (let n = 0; n <= count && younger > 0; n++) {
-        const older = n === count ? 0 : this.#survival(item, atMs - this.#endMs(item, n + 1));
+        const older = n === count ? 0 : this.#survival(item, this.#endMs(item, n + 1), atMs);
         const users = demand * (younger - older);
         younger = older;
         const at = n === 0 ? site : this.#pastSite[item * PAST_ANSWERS + n - 1];
