@@ -1,5 +1,6 @@
 /** An `ApiSource` that makes its state up: for tests, and to look at the page without root (`node test/page/serve.ts`). */
 import { formatAddress, formatPrefix } from '../net/address.ts';
+import type { PlanOrder, PlansApi } from './plans.ts';
 import type {
   ApiResult,
   ApiSource,
@@ -64,6 +65,7 @@ const SLOTS = 65_537;
 export class FakeSource implements ApiSource {
   readonly drained = new Set<string>();
   readonly steering = new FakeSteering();
+  readonly plans = new FakePlans();
   readonly #listeners = new Set<(change: StateChange) => void>();
   readonly #nowMs: () => number;
   readonly #beganMs: number;
@@ -401,4 +403,35 @@ class FakeSteering implements SteeringApi {
   unpin = (order: Pick<PinOrder, 'prefix' | 'service'>) => this.#take('unpin', order);
   freeze = (isFrozen: boolean) => this.#take('freeze', isFrozen);
   diff = () => this.#take('diff');
+}
+
+class FakePlans implements PlansApi {
+  readonly planned: PlanOrder[] = [];
+
+  async forecast(order: PlanOrder): ReturnType<PlansApi['forecast']> {
+    this.planned.push(order);
+    const { change, minutes } = order;
+    return {
+      ok: true,
+      value: {
+        change,
+        basis: 'policies',
+        atMs: 0,
+        minutes: minutes ?? 10,
+        sites: [],
+        links: [],
+        landing: [],
+        movedShare: 0,
+        rttMs: null,
+        overloads: [],
+        settles: [],
+        queriesPerSecond: null,
+        notes: [],
+      },
+    };
+  }
+
+  followed(): ReturnType<PlansApi['followed']> {
+    return [];
+  }
 }

@@ -7,6 +7,7 @@ import { compileZones } from '../serve/dns/zone-compile.ts';
 import { startFleetCapture } from './fleet-capture.ts';
 import { fleetCounters } from './fleet-counters.ts';
 import type { FleetSourceOptions } from './fleet-options.ts';
+import { FleetPlans } from './fleet-plans.ts';
 import { fleetStatus } from './fleet-status.ts';
 import { FleetSteering } from './fleet-steering.ts';
 import type { Journal } from './journal.ts';
@@ -25,6 +26,7 @@ import type {
 
 export class FleetSource implements ApiSource {
   readonly steering: FleetSteering;
+  readonly plans: FleetPlans;
   readonly #runtime: Runtime;
   readonly #journal: Journal;
   readonly #load: FleetSourceOptions['load'];
@@ -36,6 +38,7 @@ export class FleetSource implements ApiSource {
     this.#journal = options.journal;
     this.#load = options.load;
     this.steering = new FleetSteering(options);
+    this.plans = new FleetPlans(options.runtime);
   }
 
   status() {
@@ -178,6 +181,8 @@ export class FleetSource implements ApiSource {
         error: `${name} is the last site in service`,
         remedy: 'undrain another site first',
       };
+    if (drained) this.plans.followDrain(name);
+    else this.plans.endDrain();
     if (drained) drainedSites.add(name);
     else drainedSites.delete(name);
     this.#keepDrains();

@@ -1,4 +1,5 @@
 /** `GET /openapi.json`: what there is to ask for, for tools and people. */
+import { PLAN_KINDS } from './plans.ts';
 import { DRAIN_KINDS } from './source.ts';
 
 const text = { type: 'string' } as const;
@@ -68,6 +69,14 @@ export function openApiDocument(version: string): object {
       '/reload': post('Read the configuration file again', [], {
         anyway: { enum: ['yes'], description: 'However much demand it moves' },
       }),
+      '/plan': post('What a change would do, minute by minute; changes nothing', ['change', 'target'], {
+        change: { enum: PLAN_KINDS },
+        target: { ...text, description: 'A site, SITE/LINK or a service', examples: ['us', 'us/transit', 'www'] },
+        value: { ...text, examples: ['80%', 'down', '52.37,4.90', '30s'] },
+        capacity: { ...text, description: 'Of a site that is added', examples: ['20000/s'] },
+        minutes: { ...text, description: 'Absent: until it has come about', examples: ['30'] },
+      }),
+      '/plan/followed': get('Plans that were carried out: forecast and what came, by minute', 'application/json'),
       '/steer': get('Pins, freeze, and how policies of services came out', 'application/json'),
       '/steer/pin': post('Send clients to a site as long as it is up, before any policy', ['site'], {
         site: text,

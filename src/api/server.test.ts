@@ -314,3 +314,39 @@ test('orders about steering are read with care and handed on', async (t) => {
   }
   assert.equal(source.steering.ordered.length, 3);
 });
+
+test('plans are read with care and change nothing', async (t) => {
+  const { url, source } = await start(t);
+  const orders = [
+    { change: 'drain', target: 'us' },
+    { change: 'capacity', target: 'us', value: '80%', minutes: '30' },
+    { change: 'link', target: 'us/transit', value: 'down' },
+    { change: 'site', target: 'asia', value: '35.6,139.7', capacity: '500/s' },
+    { change: 'ttl', target: 'www', value: '30s' },
+  ];
+  for (const order of orders) assert.equal((await post(`${url}/plan`, order)).status, 200, JSON.stringify(order));
+  assert.deepEqual(
+    source.plans.planned.map(({ change }) => change),
+    [
+      { kind: 'drain', site: 'us' },
+      { kind: 'capacity', site: 'us', share: 0.8 },
+      { kind: 'link', site: 'us', link: 'transit', share: 0 },
+      { kind: 'site', site: 'asia', latitudeDegrees: 35.6, longitudeDegrees: 139.7, capacityPerSecond: 500 },
+      { kind: 'ttl', service: 'www', ttlSeconds: 30 },
+    ],
+  );
+  for (const order of [
+    { change: 'flood', target: 'us' },
+    { change: 'drain' },
+    { change: 'capacity', target: 'us', value: '120%' },
+    { change: 'link', target: 'transit', value: '50%' },
+    { change: 'site', target: 'asia', value: '95,10' },
+    { change: 'ttl', target: 'www', value: '30' },
+    { change: 'drain', target: 'us', minutes: '1e3' },
+  ]) {
+    const { status, answer } = await post(`${url}/plan`, order);
+    assert.equal(status, 400, JSON.stringify(order));
+    assert.ok(answer.error && answer.remedy);
+  }
+  assert.equal(source.plans.planned.length, orders.length);
+});

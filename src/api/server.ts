@@ -8,6 +8,7 @@ import { createMetrics } from './metrics.ts';
 import { openApiDocument } from './openapi.ts';
 import { PAGE_HEADERS, readPageFiles } from './page-files.ts';
 import { refuseChange } from './permission.ts';
+import { readPlanOrder } from './plans.ts';
 import { RateMeter } from './rates.ts';
 import {
   readCaptureQuery,
@@ -191,6 +192,10 @@ function serveOrders(app: FastifyInstance, { source, token }: ApiOptions): void 
   app.post('/reload', { preHandler: mayChange }, (request, reply) =>
     answer(reply, readReloadOrder(request.body), ({ anyway }) => source.reload(anyway)),
   );
+  app.post('/plan', (request, reply) =>
+    answer(reply, readPlanOrder(request.body), (order) => source.plans.forecast(order)),
+  );
+  app.get('/plan/followed', async () => ({ plans: source.plans.followed() }));
   app.get('/steer', async () => source.steering.status());
   const { steering } = source;
   app.post('/steer/pin', { preHandler: mayChange }, (request, reply) =>

@@ -1,6 +1,7 @@
 /** What the API serves, and where it has it from: the fleet implements `ApiSource`; nothing here does anything. */
 import type { TransportProtocol } from '../config/model.ts';
 import type { Address, Prefix } from '../net/address.ts';
+import type { PlansApi } from './plans.ts';
 import type { ApiResult } from './result.ts';
 import type { SteeringApi } from './steering.ts';
 
@@ -26,6 +27,7 @@ export interface ApiSource {
   /** Reads the configuration file again. `anyway`: however much demand that moves. */
   reload(anyway?: boolean): Promise<ApiResult<object>>;
   readonly steering: SteeringApi;
+  readonly plans: PlansApi;
   /**
    * Shows packets of the balancers here with what became of them, until the function that it returns is called. One capture at a time.
    */

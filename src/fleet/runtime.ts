@@ -420,7 +420,7 @@ export class Runtime {
   #watchLoad(): void {
     this.#loadTimer = setInterval(() => {
       this.#beat();
-      this.steering.remember();
+      this.steering.look(this, Date.now());
       this.orders.tick(Date.now());
       this.measured.tick();
       for (const site of this.sites.values()) {

@@ -4,6 +4,7 @@
  */
 import type { Config } from '../config/model.ts';
 import type { SteeringView } from '../decide/steer/nearest.ts';
+import { ForecastWatch, type WatchedFleet } from './forecast-watch.ts';
 import type { HealthBook } from './health-book.ts';
 import type { Log } from './log.ts';
 import type { SiteRuntime } from './site-runtime.ts';
@@ -13,6 +14,7 @@ const ROOM_AGAIN_SHARE = 0.9;
 
 export class SteeringWatch implements SteeringView {
   readonly drainedSites = new Set<string>();
+  readonly forecasts = new ForecastWatch();
   readonly #health: HealthBook;
   readonly #sites: ReadonlyMap<string, SiteRuntime>;
   readonly #full = new Set<string>();
@@ -46,6 +48,12 @@ export class SteeringWatch implements SteeringView {
 
   siteWasUp(service: string, site: string): boolean {
     return this.#lastUp.get(service)?.has(site) ?? false;
+  }
+
+  /** Once a second. */
+  look(fleet: WatchedFleet, nowMs: number): void {
+    this.remember();
+    if (fleet.nameServers.size > 0) this.forecasts.look(fleet, nowMs);
   }
 
   /** Looks which sites are up, for when none is. */
