@@ -15,9 +15,12 @@ const REOPEN_MS = 100;
 const RAMP_MS = 500;
 
 const options = JSON.parse(process.argv[2]) as TrafficClientOptions;
-const resolver = new Resolver({ timeout: 1500, tries: 2 });
-resolver.setServers([options.resolver]);
-resolver.setLocalAddress(options.sources4[0], options.sources6[0]);
+const resolvers = options.resolvers.map((address) => {
+  const resolver = new Resolver({ timeout: 1500, tries: 2 });
+  resolver.setServers([address]);
+  resolver.setLocalAddress(options.sources4[0], options.sources6[0]);
+  return resolver;
+});
 
 let stopped = false;
 let answers = 0;
@@ -33,9 +36,10 @@ function usesIpv6(ordinal: number): boolean {
   return Math.floor((ordinal + 1) * options.ipv6Share) > Math.floor(ordinal * options.ipv6Share);
 }
 
-/** Asks the resolver, always anew: how long an answer holds is the resolver's to decide. */
+/** Asks a resolver, always anew: how long an answer holds is the resolver's to decide. */
 async function findTarget(ordinal: number): Promise<Target> {
   const ipv6 = usesIpv6(ordinal);
+  const resolver = resolvers[ordinal % resolvers.length];
   const found = await (ipv6 ? resolver.resolve6(options.name) : resolver.resolve4(options.name)).catch((error) => {
     throw new Error(`dns: ${(error as NodeJS.ErrnoException).code ?? error}`);
   });

@@ -1,8 +1,8 @@
 /** What the traffic client and its parent say to each other: the client's options, and its reports, one JSON object a line. */
 
 export interface TrafficClientOptions {
-  /** Resolver's address. */
-  readonly resolver: string;
+  /** Addresses of resolvers, asked in turn. */
+  readonly resolvers: readonly string[];
   readonly name: string;
   readonly path: string;
   /** Connections kept open. */

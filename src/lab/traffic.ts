@@ -35,6 +35,8 @@ export interface TrafficOptions {
   readonly pauseMs?: number;
   /** 3,000 by default. */
   readonly limitMs?: number;
+  /** Addresses of the resolvers of a client machine, asked in turn; by default the lab's one. */
+  readonly resolversOf?: (client: LabMachine) => readonly string[];
 }
 
 export interface OpenConnection extends ConnectionFacts {
@@ -206,7 +208,7 @@ function clientOptions(lab: Lab, client: LabMachine, options: TrafficOptions): T
   const isIpv4Only = vips.length > 0 && vips.every(({ address }) => address.family === 4);
   if (!name) throw new Error('lab: no service has a DNS name, so traffic needs one to be given');
   return {
-    resolver: lab.machinesOf('resolver')[0].ipv4,
+    resolvers: options.resolversOf?.(client) ?? [lab.machinesOf('resolver')[0].ipv4],
     name,
     path: options.path ?? '/',
     kept: options.perRegion ?? 100,
