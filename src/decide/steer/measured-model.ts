@@ -1,4 +1,5 @@
 /** What measured steering is told once: sites, links, services, limits; and what it hands back. */
+import { type ControlLimits, DEFAULT_CONTROL_LIMITS, type SiteDrain } from './control/limits.ts';
 import type { MeasuredMap } from './measured.ts';
 
 /** What a class wants: near sites, links with room, or what is cheap. */
@@ -42,14 +43,17 @@ export interface SteeringLimits {
   readonly groups: number;
   /** Client prefixes below which all numbers are. */
   readonly prefixes: number;
+  /** Resolver prefixes of which users are known, and client prefixes whose resolvers are. */
+  readonly resolvers: number;
+  readonly users: number;
   /** (prefix, site) pairs with round-trip times of their own. */
   readonly rttPairs: number;
   /** Share of predicted demand that may go elsewhere than to what seems best, so that wrong beliefs are found: 0 to 0.01. */
   readonly explorationShare: number;
   /** Share of capacities that is left free where possible: 0 to below 1. */
   readonly reserve: number;
-  /** Share of all demand that one map may move. */
-  readonly stepShare: number;
+  /** Of one step from map to map. */
+  readonly control: ControlLimits;
   /** Milliseconds of CPU for a solve. */
   readonly solveMs: number;
 }
@@ -57,10 +61,12 @@ export interface SteeringLimits {
 export const DEFAULT_LIMITS: SteeringLimits = {
   groups: 100_000,
   prefixes: 1 << 20,
+  resolvers: 100_000,
+  users: 262_144,
   rttPairs: 1 << 22,
   explorationShare: 0.01,
   reserve: 0.1,
-  stepShare: 0.05,
+  control: DEFAULT_CONTROL_LIMITS,
   solveMs: 5000,
 };
 
@@ -83,6 +89,12 @@ export interface SteeringModel {
 export interface SteeringHealth {
   readonly sites: Float64Array;
   readonly links: Float64Array;
+  /** [class * sites + site]: 0: the class's services are down there. Without: as the site. */
+  readonly classes?: Uint8Array;
+  /** Sites that the operator empties. Without: none. */
+  readonly drains?: ReadonlyMap<number, SiteDrain>;
+  /** Ways as they are now, when links are down; as `SteeringModel.paths`. Without: as in the model. */
+  readonly paths?: Int32Array;
 }
 
 export interface StageSummary {

@@ -105,7 +105,8 @@ function siteOf(name: string, site: Site | undefined): SteeringModel['sites'][nu
 
 function limitsOf({ steering: { measured } }: Config, prefixes: number): SteeringModel['limits'] {
   const { maxGroups: groups, exploreShare: explorationShare, reserveShare: reserve, stepShare } = measured;
-  return { ...DEFAULT_LIMITS, groups, prefixes, explorationShare, reserve, stepShare };
+  const control = { ...DEFAULT_LIMITS.control, stepShare };
+  return { ...DEFAULT_LIMITS, groups, prefixes, explorationShare, reserve, control };
 }
 
 function groupOf({ groups, ipv4, ipv6 }: ClientPlaces, prefixes: PrefixNumbers, prefix: number) {

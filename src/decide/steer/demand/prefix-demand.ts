@@ -181,7 +181,7 @@ function clamp(factor: number): number {
   return Math.min(MOST_FACTOR, Math.max(LEAST_FACTOR, factor));
 }
 
-function longer(old: Float64Array, length: number): Float64Array {
+function longer(old: Float64Array, length: number): Float64Array<ArrayBuffer> {
   const next = new Float64Array(length);
   next.set(old);
   return next;

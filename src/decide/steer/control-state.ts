@@ -1,0 +1,177 @@
+/** What control keeps from decision to decision: answers that live on in caches, sites that came back, what was moved in the last hour. */
+import { MoveBudget, type SiteHealth } from './control/limits.ts';
+import { PredictedLoad } from './control/predicted-load.ts';
+import { type ControlStep, nextStep } from './control/step.ts';
+import type { ResolverUsers, SteeredGroups } from './demand/groups.ts';
+import type { LinkBackground } from './demand/link-background.ts';
+import type { TrafficRows } from './measured.ts';
+import type { SteeringHealth, SteeringModel } from './measured-model.ts';
+import type { Target } from './target.ts';
+
+/** A class that wants no nearness gains so much by being where it should. */
+const PLACE_MS = 1000;
+/** Capacity of a link that is down, as a share: a solver needs something. */
+const DOWN_SHARE = 1e-6;
+
+export class ControlState {
+  load: PredictedLoad;
+  health: SiteHealth;
+  readonly siteCapacity: Float64Array;
+  readonly linkCapacity: Float64Array;
+  readonly linkBackground: Float64Array;
+  readonly #model: SteeringModel;
+  readonly #budget = new MoveBudget();
+  readonly #linkLoad: Float64Array;
+  readonly #paths: Int32Array;
+  readonly #measured: Float64Array;
+  #measuredMs = Number.NaN;
+  #upSinceMs: Float64Array;
+  #isUp: Uint8Array | null = null;
+  #step: ControlStep | null = null;
+
+  constructor(model: SteeringModel) {
+    const [sites, links, classes] = [model.sites.length, model.links.length, model.classes.length];
+    this.#model = model;
+    this.#linkLoad = new Float64Array(classes);
+    this.#paths = model.paths.slice();
+    this.load = new PredictedLoad({
+      sites,
+      links,
+      classes,
+      siteLoad: new Float64Array(classes).fill(1),
+      linkLoad: this.#linkLoad,
+      paths: this.#paths,
+    });
+    this.siteCapacity = new Float64Array(sites);
+    this.linkCapacity = new Float64Array(links);
+    this.linkBackground = new Float64Array(links);
+    this.#measured = new Float64Array(sites);
+    this.#upSinceMs = new Float64Array(sites).fill(-Infinity);
+    this.health = { up: new Uint8Array(classes * sites), upSinceMs: this.#upSinceMs, drains: new Map() };
+  }
+
+  /** What arrived at sites in an interval. */
+  measured(rows: TrafficRows, intervalMs: number): void {
+    this.#measured.fill(0);
+    for (let row = 0; row < rows.length; row++) {
+      if (rows.site[row] < this.#measured.length)
+        this.#measured[rows.site[row]] += (rows.connections[row] * 1000) / intervalMs;
+    }
+    this.#measuredMs = 0;
+  }
+
+  /** Takes over what holds for this decision. */
+  begin(
+    groups: SteeredGroups,
+    users: Pick<ResolverUsers, 'decayOf'>,
+    links: LinkBackground,
+    health: SteeringHealth,
+    paths: Int32Array,
+    nowMs: number,
+  ): void {
+    this.#takeHealth(health, nowMs);
+    this.#paths.set(paths);
+    this.#linkLoad.set(links.bitsPerConnection);
+    for (let l = 0; l < this.linkCapacity.length; l++) {
+      this.linkCapacity[l] = this.#model.links[l].capacity * Math.max(DOWN_SHARE, health.links[l]);
+      this.linkBackground[l] = Number.isNaN(links.background[l]) ? 0 : links.background[l];
+    }
+    this.#takeGroups(groups, users);
+    if (Number.isNaN(this.#measuredMs)) return;
+    const isUp = this.#isUp as Uint8Array;
+    this.load.correct(
+      this.#measured.map((load, site) => (isUp[site] === 1 ? load : Number.NaN)),
+      nowMs,
+    );
+  }
+
+  /** Cost as `nextStep`. */
+  step(target: Target, rttMs: Float32Array, nowMs: number): ControlStep {
+    const { load, health } = this;
+    const { sites, classes } = load.model;
+    const { control, reserve } = this.#model.limits;
+    const map = { version: 0, groups: load.columns.groups, classes, site: target.site, splits: target.splits };
+    const kinds = this.#model.classes.map(({ kind }) => kind);
+    const step = nextStep({
+      target: map,
+      load,
+      health,
+      capacity: {
+        site: this.siteCapacity,
+        link: this.linkCapacity.map((capacity, l) =>
+          Math.max(capacity * DOWN_SHARE, capacity - this.linkBackground[l]),
+        ),
+      },
+      limits: { ...control, fillShare: Math.max(control.fillShare, 1 - reserve) },
+      budget: this.#budget,
+      cost: (item, site) => {
+        const c = item % classes;
+        if (health.up[c * sites + site] === 0) return Infinity;
+        const ms = rttMs[((item - c) / classes) * sites + site];
+        if (kinds[c] === 'latency') return ms + target.sitePriceMs[site];
+        return ms + (isTarget(target, item, site) ? 0 : PLACE_MS);
+      },
+      nowMs,
+    });
+    load.answered(step.map, nowMs);
+    this.#step = step;
+    return step;
+  }
+
+  /** When all caches have the answers of the last step. */
+  settledLoads(): { siteLoad: Float64Array; linkLoad: Float64Array } {
+    const { sites, links } = this.load.model;
+    const profile = (this.#step as ControlStep).profile;
+    const last = profile.aheadSeconds.length - 1;
+    const linkLoad = profile.link.slice(last * links, (last + 1) * links);
+    return {
+      siteLoad: profile.site.slice(last * sites, (last + 1) * sites),
+      linkLoad: linkLoad.map((load, l) => load + this.linkBackground[l]),
+    };
+  }
+
+  reasons({ movedShare, heldShare }: ControlStep): string[] {
+    const tell = (entries: [string, number][], what: string) =>
+      entries
+        .filter(([, share]) => share >= 0.0005)
+        .sort((a, b) => b[1] - a[1])
+        .map(([name, share]) => `${(100 * share).toFixed(1)} % of demand ${what}: ${name}`);
+    return [...tell(Object.entries(movedShare), 'moves'), ...tell(Object.entries(heldShare), 'stays')];
+  }
+
+  #takeHealth(health: SteeringHealth, nowMs: number): void {
+    const { sites, classes } = this.#model;
+    const isUp = Uint8Array.from(health.sites, (share) => (share > 0 ? 1 : 0));
+    const up = new Uint8Array(classes.length * sites.length);
+    for (const [c, its] of classes.entries()) {
+      for (const s of its.sites) {
+        const at = c * sites.length + s;
+        up[at] = isUp[s] === 1 && (health.classes === undefined || health.classes[at] === 1) ? 1 : 0;
+      }
+    }
+    for (let s = 0; s < sites.length; s++) {
+      this.siteCapacity[s] = sites[s].capacity * health.sites[s];
+      if (this.#isUp !== null && this.#isUp[s] === 0 && isUp[s] === 1) this.#upSinceMs[s] = nowMs;
+    }
+    this.#isUp = isUp;
+    this.health = { up, upSinceMs: this.#upSinceMs, drains: health.drains ?? new Map() };
+  }
+
+  #takeGroups({ ids, region, demand }: SteeredGroups, users: Pick<ResolverUsers, 'decayOf'>): void {
+    const classes = this.#model.classes.length;
+    const ttlSeconds = new Float32Array(demand.length);
+    const lateShare = new Float32Array(demand.length);
+    const lateSeconds = new Float32Array(demand.length);
+    for (let g = 0; g < ids.length; g++) {
+      const decay = users.decayOf(ids[g]);
+      ttlSeconds.fill(decay.ttlSeconds, g * classes, (g + 1) * classes);
+      lateShare.fill(decay.lateShare, g * classes, (g + 1) * classes);
+      lateSeconds.fill(decay.lateSeconds, g * classes, (g + 1) * classes);
+    }
+    this.load.setColumns({ groups: ids, region, demand, ttlSeconds, lateShare, lateSeconds });
+  }
+}
+
+function isTarget({ site, splits }: Target, item: number, at: number): boolean {
+  return site[item] === at || (splits.get(item)?.some(({ site: its }) => its === at) ?? false);
+}

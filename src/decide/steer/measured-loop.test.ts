@@ -1,0 +1,129 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { createRandom } from '../../model/random.ts';
+import { SMALL, SmallInternet } from './book/small-internet.ts';
+import { type MeasuredMap, NO_PREFIX, NO_SITE, type Observations } from './measured.ts';
+import { MeasuredSteering } from './measured-loop.ts';
+import { DEFAULT_LIMITS, type SteeringModel } from './measured-model.ts';
+
+/** 20 ASes, 4 sites, 64 resolvers. Ways are as distance says, but for one AS its nearest site is slow. */
+const SITES = SMALL.sites;
+const SLOW_AS = 5;
+
+function modelOf(capacity: number): SteeringModel {
+  const sites = [0, 1, 2, 3];
+  return {
+    sites: sites.map((s) => ({ name: `site-${s}`, capacity, batchCost: 1 })),
+    links: [],
+    classes: [{ name: 'search', kind: 'latency', sites, bitsPerConnection: 8e5 }],
+    services: [{ name: 'search', class: 0 }],
+    regions: 1,
+    regionOf: () => 0,
+    paths: new Int32Array(SITES * 2).fill(-1),
+    ttlSeconds: SMALL.ttlSeconds,
+    limits: DEFAULT_LIMITS,
+  };
+}
+
+class Closed {
+  readonly net: SmallInternet;
+  readonly steering: MeasuredSteering;
+  readonly #random: () => number;
+  #map: MeasuredMap | null = null;
+
+  constructor(seed: number, capacity = Infinity) {
+    this.net = new SmallInternet(SMALL, seed);
+    this.steering = new MeasuredSteering(modelOf(capacity), this.net.facts, seed);
+    const draw = createRandom(seed + 100);
+    this.#random = () => draw() / 2 ** 32;
+    for (let r = 0; r < this.net.resolvers; r++) this.net.move(r, this.nearest(this.net.prefixOf(r)));
+  }
+
+  nearest(prefix: number): number {
+    const { distanceKm } = this.net.facts;
+    return [0, 1, 2, 3].reduce((best, s) => (distanceKm(prefix, s) < distanceKm(prefix, best) ? s : best));
+  }
+
+  trueMs(prefix: number, site: number): number {
+    const slow = this.net.facts.asn(prefix) === SLOW_AS && site === this.nearest(prefix) ? 90 : 0;
+    return 10 + 0.015 * this.net.facts.distanceKm(prefix, site) + slow;
+  }
+
+  /** All resolvers, by demand: mean over users. */
+  meanMs(siteOf: (resolver: number) => number): number {
+    const { net } = this;
+    let sum = 0;
+    let total = 0;
+    for (let user = 0; user < net.users; user++) {
+      for (let r = 0; r < net.resolvers; r++) {
+        const demand = net.demand[user] * net.share[user * net.resolvers + r];
+        sum += demand * this.trueMs(user, siteOf(r));
+        total += demand;
+      }
+    }
+    return sum / total;
+  }
+
+  bestMs(): number {
+    const best = Array.from({ length: this.net.resolvers }, (_, r) => {
+      const cost = (site: number) => {
+        let sum = 0;
+        for (let user = 0; user < this.net.users; user++) {
+          sum += this.net.demand[user] * this.net.share[user * this.net.resolvers + r] * this.trueMs(user, site);
+        }
+        return sum;
+      };
+      return [0, 1, 2, 3].reduce((least, s) => (cost(s) < cost(least) ? s : least));
+    });
+    return this.meanMs((r) => best[r]);
+  }
+
+  step() {
+    const seen = this.net.step();
+    this.steering.observe({ ...seen, rtt: this.#roundTrips(seen) });
+    const decision = this.steering.decide(seen.nowMs, {
+      sites: new Float64Array(SITES).fill(1),
+      links: new Float64Array(0),
+    });
+    const { map } = decision;
+    if (map !== this.#map) {
+      for (let at = 0; at < map.groups.length; at++) {
+        const resolver = map.groups[at] - this.net.users;
+        if (resolver >= 0 && map.site[at] !== NO_SITE && this.net.answer[resolver] !== map.site[at]) {
+          this.net.move(resolver, map.site[at]);
+        }
+      }
+      this.#map = map;
+    }
+    return decision;
+  }
+
+  #roundTrips({ traffic }: Observations) {
+    const prefix: number[] = [];
+    const site: number[] = [];
+    const ms: number[] = [];
+    for (let row = 0; row < traffic.length; row++) {
+      if (traffic.prefix[row] === NO_PREFIX || this.#random() > 0.7) continue;
+      prefix.push(traffic.prefix[row]);
+      site.push(traffic.site[row]);
+      ms.push(this.trueMs(traffic.prefix[row], traffic.site[row]) - 3 * Math.log(1 - this.#random()));
+    }
+    return {
+      length: prefix.length,
+      prefix: Uint32Array.from(prefix),
+      site: Uint16Array.from(site),
+      ms: Float32Array.from(ms),
+    };
+  }
+}
+
+describe('the loop from observations to a map', () => {
+  it('learns from traffic alone that the nearest site is slow for an AS', () => {
+    const closed = new Closed(1);
+    const before = closed.meanMs((r) => closed.net.answer[r]);
+    for (let minute = 0; minute < 60; minute++) closed.step();
+    const after = closed.meanMs((r) => closed.net.answer[r]);
+    assert.ok(before > 1.15 * closed.bestMs(), `by distance ${before} ms`);
+    assert.ok(after <= 1.05 * closed.bestMs(), `${after} ms, best ${closed.bestMs()} ms`);
+  });
+});
