@@ -76,7 +76,7 @@ function manyClients(count: number): Clients {
     return { name: `n${site}`, prefix, location: null, site, demand: null };
   };
   const networks = [...ipv4.map((each, i) => entry(4, each, i)), ...ipv6.map((each, i) => entry(6, each, i))];
-  return { networks, ipv4: (i) => ipv4[i * 401], ipv6: (i) => ipv6[i * 401] };
+  return { networks, ipv4: (i) => ipv4[(i * 401) % ipv4.length], ipv6: (i) => ipv6[(i * 401) % ipv6.length] };
 }
 
 function framesOf({ isIpv6, edns }: Subject, clients: Clients): Uint8Array[] {
