@@ -17,11 +17,13 @@ import type { Units } from './units.ts';
 
 /** Sites that users of a unit go to in one step, at most; a further one's users count as of the first. */
 export const MIX = 6;
+/** In `soleSite`: more than one. */
+export const MANY_SITES = 0xfffe;
 const LATE = 4;
 /** Late shares below this are forgotten. */
 const LEAST_LATE = 1e-4;
 /** Refreshed ahead in the last tenth. */
-const PREFETCH_FROM = 0.9;
+export const PREFETCH_FROM = 0.9;
 /** How long a resolver waits after no answer: RFC 8767 recommends 30 s. */
 const RETRY_SECONDS = 30;
 
@@ -40,6 +42,9 @@ export class Caches {
   readonly mixWeight: Float32Array;
   /** [unit * services + service]. */
   readonly mixCount: Uint8Array;
+  /** [unit * services + service]: the same where all go to one site, in less room; a weight of 0: to none. */
+  readonly soleSite: Uint16Array;
+  readonly soleWeight: Float32Array;
   readonly queries = new QueryTable();
   readonly #world: World;
   readonly #units: Units;
@@ -67,6 +72,8 @@ export class Caches {
     this.mixSite = new Uint16Array(units.count * services * MIX);
     this.mixWeight = new Float32Array(units.count * services * MIX);
     this.mixCount = new Uint8Array(units.count * services);
+    this.soleSite = new Uint16Array(units.count * services);
+    this.soleWeight = new Float32Array(units.count * services);
     this.#site = new Uint16Array(units.caches * services).fill(NO_SITE);
     this.#expires = new Float64Array(units.caches * services);
     this.#lateSite = new Uint16Array(units.count * services * LATE);
@@ -94,6 +101,7 @@ export class Caches {
         const wanted = demand[item] as number;
         if (wanted <= 0) {
           this.mixCount[item] = 0;
+          this.soleWeight[item] = 0;
           continue;
         }
         const ttl = effectiveTtl(this.#world, resolver, ttlSeconds[service] as number);
@@ -226,6 +234,8 @@ export class Caches {
       this.#add(this.#lateSite[late + index] as number, lateShare * (this.#lateWeight[late + index] as number));
     }
     this.mixCount[item] = this.#promptCount;
+    this.soleSite[item] = this.#promptCount > 1 ? MANY_SITES : (this.#promptSite[0] as number);
+    this.soleWeight[item] = this.#promptCount === 0 ? 0 : (this.#promptWeight[0] as number);
     for (let index = 0; index < this.#promptCount; index++) {
       this.mixSite[item * MIX + index] = this.#promptSite[index] as number;
       this.mixWeight[item * MIX + index] = this.#promptWeight[index] as number;

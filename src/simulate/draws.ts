@@ -20,6 +20,45 @@ function normalTable(): Float64Array {
   return normals;
 }
 
+const POISSON_MOST = 12;
+const POISSON_STEPS = 16;
+/** Of a mean of 12, one in 10^13 is larger. */
+const POISSON_COUNTS = 48;
+const POISSON_GUIDES = 64;
+
+/** [row * COUNTS + n]: probability of at most n at a mean of row / STEPS; and where to search from, by the upper bits of the draw. */
+interface PoissonTable {
+  readonly sums: Float64Array;
+  readonly guide: Uint8Array;
+}
+
+let poisson: PoissonTable | null = null;
+
+function poissonTable(): PoissonTable {
+  if (poisson !== null) return poisson;
+  const rows = POISSON_MOST * POISSON_STEPS + 1;
+  const sums = new Float64Array(rows * POISSON_COUNTS).fill(1);
+  const guide = new Uint8Array(rows * POISSON_GUIDES);
+  for (let row = 0; row < rows; row++) {
+    const mean = row / POISSON_STEPS;
+    const first = row * POISSON_COUNTS;
+    let term = Math.exp(-mean);
+    let sum = 0;
+    for (let count = 0; count < POISSON_COUNTS - 1; count++) {
+      sum += term;
+      term *= mean / (count + 1);
+      sums[first + count] = sum;
+    }
+    let count = 0;
+    for (let part = 0; part < POISSON_GUIDES; part++) {
+      while ((sums[first + count] as number) <= part / POISSON_GUIDES) count++;
+      guide[row * POISSON_GUIDES + part] = count;
+    }
+  }
+  poisson = { sums, guide };
+  return poisson;
+}
+
 /** A stream of draws (sfc32 by Chris Doty-Humphrey; passes PractRand). About 2 ns a number. */
 export class Draws {
   #a: number;
@@ -27,6 +66,7 @@ export class Draws {
   #c: number;
   #count = 1;
   readonly #normals = normalTable();
+  readonly #poisson = poissonTable();
 
   /** Streams of one seed with different numbers are independent. */
   constructor(seed: number, stream: number) {
@@ -79,13 +119,21 @@ export class Draws {
     return Math.exp(spread * this.normal());
   }
 
-  /** Above a mean of 12 from the normal distribution. */
+  /**
+   * Below a mean of 12 by tables for steps of 1/16, the nearer of two the more often: the mean is exact, the variance at most 0.001 too
+   * high. From 12 on from the normal distribution. About 10 ns.
+   */
   poisson(mean: number): number {
-    if (mean <= 0) return 0;
-    if (mean >= 12) return Math.max(0, Math.floor(mean + Math.sqrt(mean) * this.normal() + 0.5));
-    const end = Math.exp(-mean);
-    let count = 0;
-    for (let product = this.uniform(); product > end; product *= this.uniform()) count++;
+    if (mean >= POISSON_MOST) return Math.max(0, Math.floor(mean + Math.sqrt(mean) * this.normal() + 0.5));
+    if (!(mean > 0)) return 0;
+    const step = mean * POISSON_STEPS;
+    let row = Math.floor(step);
+    if (this.uniform() < step - row) row++;
+    const draw = this.uniform();
+    const sums = this.#poisson.sums;
+    const first = row * POISSON_COUNTS;
+    let count = this.#poisson.guide[row * POISSON_GUIDES + Math.floor(draw * POISSON_GUIDES)] as number;
+    while ((sums[first + count] as number) <= draw) count++;
     return count;
   }
 }

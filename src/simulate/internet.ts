@@ -133,23 +133,43 @@ export class Internet implements TrueState {
   }
 
   remaining(resolver: number, service: number, seconds: number): number {
-    return remainingShare(this.#decayFacts(resolver, service), seconds);
+    let share = 0;
+    let demand = 0;
+    for (const facts of this.#decayFacts(resolver, service)) {
+      demand += facts.demand;
+      share += facts.demand * remainingShare(facts, seconds);
+    }
+    return demand === 0 ? 0 : share / demand;
   }
 
+  /** About 0.1 ms; where client subnets are sent, for each prefix at the resolver. */
   decayOf(resolver: number, service: number): AnswerDecay {
-    return decayFromTtl(this.#decayFacts(resolver, service), this.ttlSeconds(service));
+    const ttl = this.ttlSeconds(service);
+    const longest = Math.max(ttl, effectiveTtl(this.world, resolver, ttl));
+    const end = longest + 6 * (this.world.resolver.lateSeconds[resolver] as number);
+    return decayFromTtl((seconds) => this.remaining(resolver, service, seconds), ttl, end);
   }
 
-  #decayFacts(resolver: number, service: number): DecayFacts {
-    const { resolver: behaviour } = this.world;
-    const pool = behaviour.pool[resolver] as number;
-    const lookups = this.demandOfResolver(resolver, service) * (behaviour.lookupsByConnection[resolver] as number);
-    return {
+  /** Of each of the resolver's units with demand. */
+  *#decayFacts(resolver: number, service: number): Generator<DecayFacts & { readonly demand: number }> {
+    const { resolver: behaviour, pairPrefix, pairShare } = this.world;
+    const facts = {
       ttlSeconds: effectiveTtl(this.world, resolver, this.ttlSeconds(service)),
       prefetch: behaviour.prefetch[resolver] === 1,
-      lookupsPerSecond: lookups / pool,
+      serveStale: behaviour.serveStale[resolver] === 1,
       lateShare: behaviour.lateShare[resolver] as number,
       lateSeconds: behaviour.lateSeconds[resolver] as number,
     };
+    const lookups = behaviour.lookupsByConnection[resolver] as number;
+    if (behaviour.ecs[resolver] === 0) {
+      const demand = this.demandOfResolver(resolver, service);
+      const lookupsPerSecond = (demand * lookups) / (behaviour.pool[resolver] as number);
+      if (demand > 0) yield { ...facts, demand, lookupsPerSecond };
+      return;
+    }
+    for (const pair of this.pairsOfResolver(resolver)) {
+      const demand = (pairShare[pair] as number) * this.demandOfPrefix(pairPrefix[pair] as number, service);
+      if (demand > 0) yield { ...facts, demand, lookupsPerSecond: demand * lookups };
+    }
   }
 }

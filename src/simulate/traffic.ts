@@ -1,8 +1,9 @@
 /** Users' connections in a step: how many go where, what of them is seen, and what they had to wait. */
 import { NO_PREFIX } from '../decide/steer/measured.ts';
-import { type Caches, MIX } from './caches.ts';
+import type { Caches } from './caches.ts';
 import type { Conditions } from './conditions.ts';
 import type { Draws } from './draws.ts';
+import { BLOCK, Flows } from './flows.ts';
 import { BeaconTable, RttTable, TrafficTable } from './rows.ts';
 import { LINKS_ON_PATH, type World } from './types.ts';
 import type { Units } from './units.ts';
@@ -13,7 +14,7 @@ const BYTES_SPREAD = 1;
 /** Round trips are told of so many fewer that there is room for all: else those of the last prefixes were left out. */
 const RTT_MARGIN = 1.1;
 
-/** A step costs about 60 ns for each (prefix, service) with demand and 10 ns for each pair and service. */
+/** A step costs about 60 ns for each (prefix, service) with demand. */
 export class Traffic {
   readonly rows = new TrafficTable();
   readonly rtt: RttTable;
@@ -34,9 +35,9 @@ export class Traffic {
   readonly #sites: number;
   /** [(region * sites + site) * services + service]: connections. */
   readonly #byRegion: Float64Array;
-  /** [site], and one more for no site: of the prefix and service at hand. */
-  readonly #expected: Float64Array;
-  readonly #touched: Uint16Array;
+  readonly #flows: Flows;
+  /** [service]: of a connection. */
+  readonly #bytes: Float64Array;
   /** Connections until the next one whose round trip is told; users until the next beacon. */
   #untilRtt = 0;
   #untilBeacon = 0;
@@ -60,10 +61,10 @@ export class Traffic {
     this.linkLoad = new Float64Array(world.links.length);
     this.unitDemand = new Float64Array(units.count * services);
     this.#byRegion = new Float64Array(world.regions.length * sites * services);
-    this.#expected = new Float64Array(sites + 1);
+    this.#flows = new Flows(world, units);
+    this.#bytes = Float64Array.from(world.parameters.services, (service) => service.bitsPerConnection / 8);
     this.#rest = new Float64Array(services * sites);
     this.#mostRows = world.parameters.observation.trafficRows;
-    this.#touched = new Uint16Array(sites + 1);
   }
 
   /** Adds up what users of each unit want. */
@@ -91,25 +92,12 @@ export class Traffic {
   }
 
   step(seconds: number, conditions: Conditions, caches: Caches, draws: Draws): void {
-    const { users, weight, placeOf, parameters } = this.#world;
+    const { users, parameters } = this.#world;
     this.#begin(seconds);
-    const expected = parameters.demand.connectionsPerSecond * seconds;
-    const shares = parameters.services.map((service) => service.share);
-    for (let prefix = 0; prefix < users; prefix++) {
-      const own = (weight[prefix] as number) * expected;
-      const place = placeOf[prefix] as number;
-      for (let service = 0; service < this.#services; service++) {
-        const factor = conditions.demand[place * this.#services + service] as number;
-        const wanted = own * (shares[service] as number) * factor;
-        if (wanted <= 0) continue;
-        const sites = this.#spread(prefix, service, wanted, caches, draws);
-        for (let index = 0; index < sites; index++) {
-          const site = this.#touched[index] as number;
-          const count = draws.poisson(this.#expected[site] as number);
-          this.#expected[site] = 0;
-          if (count > 0) this.#arrive(prefix, place, service, site, count, conditions, draws);
-        }
-      }
+    const all = parameters.demand.connectionsPerSecond * seconds;
+    for (let first = 0; first < users; first += BLOCK) {
+      this.#flows.fill(first, Math.min(users, first + BLOCK), conditions.demand, all, caches);
+      this.#arrive(conditions, draws);
     }
     this.#finish(seconds, conditions);
   }
@@ -130,71 +118,66 @@ export class Traffic {
     this.lost = 0;
   }
 
-  /** To which sites the answers that they hold send the users of a prefix; and which of them fetch a name of their own. */
-  #spread(prefix: number, service: number, wanted: number, caches: Caches, draws: Draws): number {
-    const { pairsOf, pairShare, pairResolver, parameters, users } = this.#world;
-    const { beaconShare } = parameters.observation;
-    const { mixCount, mixSite, mixWeight } = caches;
-    const expected = this.#expected;
-    const end = pairsOf[prefix + 1] as number;
-    let touched = 0;
-    for (let pair = pairsOf[prefix] as number; pair < end; pair++) {
-      const own = wanted * (pairShare[pair] as number);
-      const item = (this.#units.ofPair[pair] as number) * this.#services + service;
-      const last = item * MIX + (mixCount[item] as number);
-      let came = 0;
-      for (let index = item * MIX; index < last; index++) {
-        const site = Math.min(mixSite[index] as number, this.#sites);
-        const connections = own * (mixWeight[index] as number);
-        const before = expected[site] as number;
-        if (before === 0) this.#touched[touched++] = site;
-        expected[site] = before + connections;
-        if (site < this.#sites) came += connections;
+  /** How many of the block's flows come, and what is seen of them. */
+  #arrive(conditions: Conditions, draws: Draws): void {
+    const { prefix: prefixes, service: services, site: sites, expected, length } = this.#flows;
+    const { placeOf, accessMs, places } = this.#world;
+    const { wayMs, reachable } = conditions;
+    const count = this.#sites;
+    const [arrived, rttSumMs, byRegion] = [this.arrived, this.rttSumMs, this.#byRegion];
+    const beaconShare = this.#world.parameters.observation.beaconShare;
+    for (let row = 0; row < length; row++) {
+      const connections = draws.poisson(expected[row] as number);
+      if (connections === 0) continue;
+      const prefix = prefixes[row] as number;
+      const site = sites[row] as number;
+      const service = services[row] as number;
+      const place = placeOf[prefix] as number;
+      const way = (places.region[place] as number) * count + site;
+      this.wanted += connections;
+      if (site === count || reachable[way] === 0) {
+        this.lost += connections;
+        continue;
       }
-      if (service > 0 || beaconShare === 0) continue;
-      this.#untilBeacon -= came * beaconShare;
-      while (this.#untilBeacon < 0) {
-        this.beacons.add(users + (pairResolver[pair] as number), prefix);
-        this.#untilBeacon += draws.exponential();
+      const ms = (accessMs[prefix] as number) + (wayMs[place * count + site] as number);
+      const item = service * count + site;
+      arrived[item] = (arrived[item] as number) + connections;
+      rttSumMs[service] = (rttSumMs[service] as number) + connections * ms;
+      const region = way * this.#services + service;
+      byRegion[region] = (byRegion[region] as number) + connections;
+      if (connections >= this.#leastOfRow && this.rows.length < this.#mostRows) {
+        const spread = Math.max(0.1, 1 + (BYTES_SPREAD * draws.normal()) / Math.sqrt(connections));
+        this.rows.add(prefix, site, service, connections, connections * (this.#bytes[service] as number) * spread);
+      } else {
+        this.#rest[item] = (this.#rest[item] as number) + connections;
       }
+      this.#untilRtt -= connections;
+      if (this.#untilRtt < 0) this.#tellRtt(prefix, site, ms, draws);
+      if (service > 0) continue;
+      this.#untilBeacon -= connections * beaconShare;
+      if (this.#untilBeacon < 0) this.#tellBeacon(prefix, draws);
     }
-    return touched;
   }
 
-  #arrive(
-    prefix: number,
-    place: number,
-    service: number,
-    site: number,
-    count: number,
-    conditions: Conditions,
-    draws: Draws,
-  ): void {
-    const sites = this.#sites;
-    this.wanted += count;
-    const way = (this.#world.places.region[place] as number) * sites + site;
-    if (site === sites || conditions.reachable[way] === 0) {
-      this.lost += count;
-      return;
-    }
-    const ms = (this.#world.accessMs[prefix] as number) + (conditions.wayMs[place * sites + site] as number);
-    const { services, network } = this.#world.parameters;
-    const item = service * sites + site;
-    this.arrived[item] = (this.arrived[item] as number) + count;
-    this.rttSumMs[service] = (this.rttSumMs[service] as number) + count * ms;
-    const region = way * this.#services + service;
-    this.#byRegion[region] = (this.#byRegion[region] as number) + count;
-    if (count >= this.#leastOfRow && this.rows.length < this.#mostRows) {
-      const spread = Math.max(0.1, 1 + (BYTES_SPREAD * draws.normal()) / Math.sqrt(count));
-      const bytes = (count * (services[service] as { bitsPerConnection: number }).bitsPerConnection * spread) / 8;
-      this.rows.add(prefix, site, service, count, bytes);
-    } else {
-      this.#rest[item] = (this.#rest[item] as number) + count;
-    }
-    this.#untilRtt -= count;
+  #tellRtt(prefix: number, site: number, ms: number, draws: Draws): void {
+    const { jitterMs } = this.#world.parameters.network;
     while (this.#untilRtt < 0) {
-      this.rtt.add(prefix, site, ms + network.jitterMs * draws.exponential());
+      this.rtt.add(prefix, site, ms + jitterMs * draws.exponential());
       this.#untilRtt += this.#betweenRtts * draws.exponential();
+    }
+  }
+
+  /** The user is of one of the prefix's pairs, by their shares. */
+  #tellBeacon(prefix: number, draws: Draws): void {
+    const { pairsOf, pairShare, pairResolver, users } = this.#world;
+    while (this.#untilBeacon < 0) {
+      let pair = pairsOf[prefix] as number;
+      const last = (pairsOf[prefix + 1] as number) - 1;
+      for (let left = draws.uniform(); pair < last && left >= (pairShare[pair] as number); pair++) {
+        left -= pairShare[pair] as number;
+      }
+      this.beacons.add(users + (pairResolver[pair] as number), prefix);
+      this.#untilBeacon += draws.exponential();
     }
   }
 
@@ -207,8 +190,13 @@ export class Traffic {
       const connections = this.#rest[item] as number;
       if (connections === 0) continue;
       const service = Math.floor(item / this.#sites);
-      const bits = (services[service] as { bitsPerConnection: number }).bitsPerConnection;
-      this.rows.add(NO_PREFIX, item % this.#sites, service, connections, (connections * bits) / 8);
+      this.rows.add(
+        NO_PREFIX,
+        item % this.#sites,
+        service,
+        connections,
+        connections * (this.#bytes[service] as number),
+      );
     }
     if (rows >= this.#mostRows) this.#leastOfRow = Math.ceil(1.2 * this.#leastOfRow + 0.5);
     else if (this.#leastOfRow > 1 && rows < this.#mostRows / 2) this.#leastOfRow--;
