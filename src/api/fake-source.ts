@@ -88,6 +88,7 @@ export class FakeSource implements ApiSource {
       uptimeSeconds: (this.#nowMs() - this.#beganMs) / 1_000,
       problems: ['us-b2 withdrew its VIPs: a probe packet through the program did not come back.'],
       sites: SITES.map((site) => this.#site(site)),
+      measured: null,
       delegations: [
         {
           zone: 'example.test',
@@ -391,7 +392,7 @@ class FakeSteering implements SteeringApi {
   readonly ordered: unknown[] = [];
 
   status(): SteeringStatus {
-    return { frozenSinceMs: null, pins: [], services: [] };
+    return { measured: null, frozenSinceMs: null, pins: [], services: [] };
   }
 
   #take(what: string, order: unknown = null): Promise<ApiResult<object>> {

@@ -1,8 +1,9 @@
 /** What the API asks and orders, done by a running fleet. */
 import { explainFlow } from '../fleet/explain-flow.ts';
+import type { ExplainedGroup } from '../fleet/measured-words.ts';
 import type { Runtime } from '../fleet/runtime.ts';
 import type { SiteRuntime } from '../fleet/site-runtime.ts';
-import { explainDns } from '../serve/dns/explain.ts';
+import { type ExplainedDns, explainDns } from '../serve/dns/explain.ts';
 import { compileZones } from '../serve/dns/zone-compile.ts';
 import { startFleetCapture } from './fleet-capture.ts';
 import { fleetCounters } from './fleet-counters.ts';
@@ -23,6 +24,12 @@ import type {
   ShownPacket,
   StateChange,
 } from './source.ts';
+
+/** Answer of `POST /explain/dns`. */
+export interface MeasuredDns extends ExplainedDns {
+  /** Null: nothing was measured of who asks. */
+  readonly measured: ExplainedGroup | null;
+}
 
 export class FleetSource implements ApiSource {
   readonly steering: FleetSteering;
@@ -63,8 +70,16 @@ export class FleetSource implements ApiSource {
     if (!compiled.ok)
       return { ok: false, error: 'the zones have problems', remedy: 'run portico check on the configuration' };
     const result = explainDns({ config, zones: compiled.zones, view: steering, ...query });
-    if (result.ok) return { ok: true, value: result.explained };
+    if (result.ok) return { ok: true, value: await this.#withMeasured(query, result.explained) };
     return { ok: false, error: result.reason, remedy: 'give a name such as www.example.test and a type such as AAAA' };
+  }
+
+  /** With what was measured of who asks, and what the last decision made of it. */
+  async #withMeasured({ from, ecs }: DnsQuery, explained: ExplainedDns): Promise<MeasuredDns> {
+    const { steering } = explained;
+    if (steering === null) return { ...explained, measured: null };
+    const address = ecs !== null && ecs.length > 0 ? ecs.address : from;
+    return { ...explained, measured: await this.#runtime.measured.explain({ service: steering.service, address }) };
   }
 
   capture(query: CaptureQuery, onPacket: (packet: ShownPacket) => void): ApiResult<RunningCapture> {

@@ -5,6 +5,7 @@ import { serverIdOf } from '../decide/server-ids.ts';
 import type { BalancerRole } from '../fleet/balancer-role.ts';
 import { drainHolders } from '../fleet/drain-holders.ts';
 import { topPrefixes } from '../fleet/flood-watch.ts';
+import { briefOf, type MeasuredStatus } from '../fleet/measured-steering.ts';
 import type { Runtime } from '../fleet/runtime.ts';
 import type { SiteRuntime } from '../fleet/site-runtime.ts';
 import { formatAddress, formatHostOrPrefix } from '../net/address.ts';
@@ -31,6 +32,7 @@ export function fleetStatus(runtime: Runtime): Status {
   const sites = [...config.sites.keys()].map((name) => siteStatus(runtime, name));
   const nameServers = [...config.nameServers.keys()].map((name) => nameServerStatus(runtime, name));
   const delegations = runtime.delegations.states.map(delegationStatus);
+  const measured = runtime.measured.status();
   return {
     name: config.name,
     version: VERSION,
@@ -42,11 +44,24 @@ export function fleetStatus(runtime: Runtime): Status {
       ...nameServers.flatMap(({ name, secondaries }) => secondaryProblems(name, secondaries)),
       ...runtime.zoneHistory.problems,
       ...delegations.flatMap(delegationProblems),
+      ...measuredProblems(measured),
     ],
     sites,
     nameServers,
     delegations,
+    measured: measured === null ? null : briefOf(measured),
   };
+}
+
+function measuredProblems(measured: MeasuredStatus | null): string[] {
+  if (measured === null) return [];
+  const { thread, held, isOld } = measured;
+  const problems: string[] = [];
+  if (thread.failure !== null && thread.restarts > 0)
+    problems.push(`measured steering does not run: ${thread.failure}`);
+  if (held !== null) problems.push(`the newest measured map is not served: ${held}`);
+  if (isOld) problems.push('measured steering has not decided for long: the last map stays');
+  return problems;
 }
 
 function problemsOf(runtime: Runtime, site: SiteStatus): string[] {

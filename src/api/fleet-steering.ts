@@ -32,6 +32,7 @@ export class FleetSteering implements SteeringApi {
   status(): SteeringStatus {
     const { orders } = this.#runtime;
     return {
+      measured: this.#runtime.measured.status(),
       frozenSinceMs: orders.frozenSinceMs,
       pins: orders.pins.map(plainPin),
       services: [...this.#compiledSteering().values()].map(({ service, sites, policy, plans, weighted }) => ({

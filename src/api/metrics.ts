@@ -2,7 +2,9 @@
  * `GET /metrics`: every counter of the kernel programs and the DNS servers, and the state as gauges, in Prometheus' text
  * format. Labels are names from the configuration and the fixed names of outcomes, so the sets are bounded by it.
  */
-import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import { Counter, collectDefaultMetrics, Registry } from 'prom-client';
+import { gauge, type Row } from './gauge.ts';
+import { measuredGauges } from './measured-metrics.ts';
 import type { ApiSource, Counters, SigningStatus, SiteServiceStatus, Status } from './source.ts';
 import type { SteeringStatus } from './steering.ts';
 
@@ -23,7 +25,7 @@ export function createMetrics(source: ApiSource): Metrics {
     ...secondaryCounters(registry),
   ];
   const setGauges = [systemGauges, signingGauges, siteGauges, serviceGauges].flatMap((make) => make(registry));
-  const setSteering = steeringGauges(registry);
+  const setSteering = [...steeringGauges(registry), ...measuredGauges(registry)];
   return {
     contentType: registry.contentType,
     render() {
@@ -38,8 +40,6 @@ export function createMetrics(source: ApiSource): Metrics {
   };
 }
 
-type Row = readonly [labels: Record<string, string>, value: number];
-
 /** A counter whose values are kept elsewhere: written anew each time. */
 function counter(
   registry: Registry,
@@ -52,20 +52,6 @@ function counter(
   return (counters) => {
     metric.reset();
     for (const [labels, value] of rowsOf(counters)) metric.inc(labels, value);
-  };
-}
-
-function gauge<S = Status>(
-  registry: Registry,
-  name: string,
-  help: string,
-  labelNames: readonly string[],
-  rowsOf: (status: S) => Iterable<Row>,
-): (status: S) => void {
-  const metric = new Gauge({ name, help, labelNames: [...labelNames], registers: [registry] });
-  return (status) => {
-    metric.reset();
-    for (const [labels, value] of rowsOf(status)) metric.set(labels, value);
   };
 }
 

@@ -77,7 +77,7 @@ export function openApiDocument(version: string): object {
         minutes: { ...text, description: 'Absent: until it has come about', examples: ['30'] },
       }),
       '/plan/followed': get('Plans that were carried out: forecast and what came, by minute', 'application/json'),
-      '/steer': get('Pins, freeze, and how policies of services came out', 'application/json'),
+      '/steer': get('Pins, freeze, the measured map, and how policies of services came out', 'application/json'),
       '/steer/pin': post('Send clients to a site as long as it is up, before any policy', ['site'], {
         site: text,
         prefix: { ...text, description: 'Of clients, or the address of a resolver; absent: all' },

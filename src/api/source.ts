@@ -1,5 +1,6 @@
 /** What the API serves, and where it has it from: the fleet implements `ApiSource`; nothing here does anything. */
 import type { TransportProtocol } from '../config/model.ts';
+import type { MeasuredBrief } from '../fleet/measured-steering.ts';
 import type { Address, Prefix } from '../net/address.ts';
 import type { PlansApi } from './plans.ts';
 import type { ApiResult } from './result.ts';
@@ -111,6 +112,8 @@ export interface Status {
   readonly nameServers: readonly NameServerStatus[];
   /** Of zones whose delegation is looked at, as far as it was already. */
   readonly delegations: readonly DelegationStatus[];
+  /** Null: measured steering is off, or another process does it. */
+  readonly measured: MeasuredBrief | null;
 }
 
 export interface SiteStatus {

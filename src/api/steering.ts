@@ -1,5 +1,6 @@
 /** What the API serves about DNS steering: orders of the operator, and what became of policies. */
 import { readDuration } from '../config/units.ts';
+import type { MeasuredStatus } from '../fleet/measured-steering.ts';
 import { hostPrefix, maskAddress, type Prefix, parseAddress, parseLoosePrefix, sameAddress } from '../net/address.ts';
 import { type Fields, readFields, refuse, textOf } from './fields.ts';
 import type { ApiResult } from './result.ts';
@@ -26,6 +27,8 @@ export interface PinOrder {
 }
 
 export interface SteeringStatus {
+  /** Null: measured steering is off, or another process does it. */
+  readonly measured: MeasuredStatus | null;
   readonly frozenSinceMs: number | null;
   readonly pins: readonly {
     readonly prefix: string | null;

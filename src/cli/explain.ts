@@ -1,10 +1,11 @@
 /** `portico explain`: why a packet or a DNS answer goes where it goes. */
+import type { MeasuredDns } from '../api/fleet-source.ts';
 import type { ExplainedFlow } from '../fleet/explain-flow.ts';
-import type { ExplainedDns } from '../serve/dns/explain.ts';
 import type { ExplainedSteering } from '../serve/dns/explain-steering.ts';
 import { API_OPTION, callApi } from './api-client.ts';
 import { takePositionals } from './arguments.ts';
 import { type Command, type CommandArguments, printJson, stringOption, UsageError } from './command.ts';
+import { groupLines } from './measured-text.ts';
 
 export const command: Command = {
   name: 'explain',
@@ -45,18 +46,19 @@ async function explainDns(args: CommandArguments): Promise<number> {
   if (from === '') throw new UsageError('--from ADDRESS is missing: who asks decides the answer.');
   const ecs = stringOption(args, 'ecs', '');
   const body = { name, type: stringOption(args, 'type', 'A'), from, ...(ecs === '' ? {} : { ecs }) };
-  const explained = await callApi<ExplainedDns>(args, '/explain/dns', body);
+  const explained = await callApi<MeasuredDns>(args, '/explain/dns', body);
   if (args.json) printJson(explained);
   else process.stdout.write(`${dnsLines(explained).join('\n')}\n`);
   return 0;
 }
 
-function dnsLines(dns: ExplainedDns): string[] {
+function dnsLines(dns: MeasuredDns): string[] {
   const lines = [
     `${dns.name} ${dns.type}: ${dns.status}${dns.zone === null ? ', in none of the zones' : `, zone ${dns.zone}`}`,
   ];
   for (const { name, found } of dns.path) lines.push(`  ${name}: ${found}`);
   if (dns.steering !== null) lines.push(...steeringLines(dns.steering));
+  if (dns.measured !== null) lines.push(...groupLines(dns.measured));
   lines.push(
     ...dns.answer.map((record) => `answer: ${record}`),
     ...dns.authority.map((record) => `authority: ${record}`),
@@ -69,6 +71,7 @@ const EXCLUDED = {
   down: 'down',
   full: 'full',
   farther: 'farther',
+  dearer: 'others are better by what was measured',
   later: 'comes later in the policy',
   policy: 'not for this client in the policy',
 } as const;

@@ -5,6 +5,7 @@ import { formatDuration } from '../config/units.ts';
 import { API_OPTION, callApi } from './api-client.ts';
 import { takePositionals } from './arguments.ts';
 import { type Command, type CommandArguments, printJson } from './command.ts';
+import { briefLine } from './measured-text.ts';
 import { secondaryLines } from './secondary-lines.ts';
 
 export const command: Command = {
@@ -27,6 +28,7 @@ function statusLines(status: LiveStatus): string[] {
   for (const site of status.sites) lines.push(...siteLines(site));
   for (const server of status.nameServers) lines.push(...nameServerLines(server));
   for (const one of status.delegations) lines.push(delegationLine(one));
+  if (status.measured !== null) lines.push(briefLine(status.measured));
   lines.push(
     ...(status.problems.length === 0 ? ['no problems'] : status.problems.map((problem) => `PROBLEM: ${problem}`)),
   );

@@ -4,6 +4,7 @@ import type { ServiceDiff } from '../decide/steer/map-diff.ts';
 import { API_OPTION, callApi } from './api-client.ts';
 import { takePositionals } from './arguments.ts';
 import { type Command, type CommandArguments, printJson, stringOption, UsageError } from './command.ts';
+import { mapLines } from './measured-text.ts';
 import { renderDiffs } from './steer-diff.ts';
 
 type Action = (args: CommandArguments, site: string | undefined) => Promise<{ answer: object; lines: string[] }>;
@@ -12,6 +13,10 @@ const ACTIONS: Readonly<Record<string, Action>> = {
   async show(args) {
     const answer = await callApi<SteeringStatus>(args, '/steer');
     return { answer, lines: statusLines(answer) };
+  },
+  async map(args) {
+    const answer = await callApi<SteeringStatus>(args, '/steer');
+    return { answer: { measured: answer.measured }, lines: mapLines(answer.measured) };
   },
   async pin(args, site) {
     if (site === undefined) throw new UsageError('SITE is missing: portico steer pin SITE.');
@@ -48,9 +53,9 @@ const ACTIONS: Readonly<Record<string, Action>> = {
 
 export const command: Command = {
   name: 'steer',
-  summary: 'policies of DNS, pins, freeze, and what a changed file would move',
+  summary: 'policies of DNS, the measured map, pins, freeze, and what a changed file would move',
   usage:
-    '[show | pin SITE | unpin | freeze | unfreeze | diff | reload] [--prefix PREFIX] [--service NAME] [--for 1h] [--anyway] [--json]',
+    '[show | map | pin SITE | unpin | freeze | unfreeze | diff | reload] [--prefix PREFIX] [--service NAME] [--for 1h] [--anyway] [--json]',
   example: './portico steer pin eu --prefix 203.0.113.0/24 --for 1h',
   options: {
     ...API_OPTION,

@@ -11,11 +11,11 @@ import { compileSteering } from '../decide/steer/policy.ts';
 import { PrefixNumbers } from '../decide/steer/prefix-numbers.ts';
 import { keepNumbers, restoreNumbers } from '../decide/steer/prefix-numbers-kept.ts';
 import { formatPrefix } from '../net/address.ts';
+import type { KeyedQueries } from '../observe/query-rows.ts';
 import { KEY_IPV6, KEY_REST, numberRows } from '../observe/steering-rows.ts';
 import { joinSnapshot, splitSnapshot } from './measured-snapshot.ts';
 import type {
   ExplainedGroup,
-  KeyedQueries,
   MeasuredDecided,
   MeasuredHealth,
   MeasuredMove,
@@ -274,8 +274,16 @@ export class MeasuredBrain {
       movedShare: decision.movedShare,
       exploredShare: decision.exploredShare,
       reasons: decision.reasons.slice(0, MOST_MOVES),
-      sites: model.sites.map(({ name, capacity }, at) => ({ site: name, load: decision.siteLoad[at], capacity })),
-      links: model.links.map(({ name, capacity }, at) => ({ link: name, load: decision.linkLoad[at], capacity })),
+      sites: model.sites.map(({ name, capacity }, at) => ({
+        site: name,
+        load: decision.siteLoad[at],
+        capacity: limitOf(capacity),
+      })),
+      links: model.links.map(({ name, capacity }, at) => ({
+        link: name,
+        load: decision.linkLoad[at],
+        capacity: limitOf(capacity),
+      })),
       tookMs,
       classes: model.classes.map(({ kind }, c) => ({
         kind,
@@ -313,6 +321,8 @@ export class MeasuredBrain {
     return joinSnapshot({ numbers, prefixes: keepNumbers(this.#numbers), steering: this.#steering.snapshot() });
   }
 }
+
+const limitOf = (capacity: number): number | null => (Number.isFinite(capacity) ? capacity : null);
 
 const NO_QUERIES: QueryRows = {
   length: 0,

@@ -1,13 +1,15 @@
 /** Where measured steering has its rows from: the machines of this process. */
 import type { Config } from '../config/model.ts';
+import { type KeyedQueries, QueryColumns } from '../observe/query-rows.ts';
 import { type KeyedRows, SteeringRows } from '../observe/steering-rows.ts';
+import type { DnsServer } from '../serve/dns/server.ts';
 import type { HealthBook } from './health-book.ts';
-import type { KeyedQueries, MeasuredHealth } from './measured-words.ts';
+import type { MeasuredHealth } from './measured-words.ts';
 import type { SiteRuntime } from './site-runtime.ts';
 import type { SteeringWatch } from './steering-watch.ts';
 
 /** Of a second, so a site may take a million connections of which round trips are sampled. */
-const BOUNDS = { rttRows: 200_000, trafficRows: 200_000 } as const;
+const BOUNDS = { rttRows: 200_000, trafficRows: 200_000, queries: 200_000 } as const;
 
 export interface TakenRows {
   readonly rows: KeyedRows;
@@ -26,18 +28,28 @@ export interface FleetSourcesOptions {
   readonly sites: ReadonlyMap<string, SiteRuntime>;
   readonly steering: SteeringWatch;
   readonly health: HealthBook;
+  readonly nameServers: ReadonlyMap<string, { readonly server: Pick<DnsServer, 'readAskers'> }>;
 }
 
 export class FleetSources implements MeasuredSources {
   readonly #options: FleetSourcesOptions;
   readonly #rows = new SteeringRows(BOUNDS);
+  readonly #queries = new QueryColumns(BOUNDS.queries);
 
   constructor(options: FleetSourcesOptions) {
     this.#options = options;
   }
 
-  take(_config: Config, _intervalMs: number): TakenRows {
-    return { rows: this.#rows.take(), queries: null, linkLoad: new Map() };
+  take(config: Config, _intervalMs: number): TakenRows {
+    const numbersOf = (names: Iterable<string>) => new Map([...names].map((name, number) => [name, number]));
+    const [sites, services] = [numbersOf(config.sites.keys()), numbersOf(config.services.keys())];
+    for (const { server } of this.#options.nameServers.values())
+      server.readAskers((resolver, subnet, answered, queries) => {
+        const [service, site] = [services.get(answered.service), sites.get(answered.site)];
+        // Of a name that has just left the file.
+        if (service !== undefined && site !== undefined) this.#queries.add(resolver, subnet, service, site, queries);
+      });
+    return { rows: this.#rows.take(), queries: this.#queries.take(), linkLoad: new Map() };
   }
 
   /** Of a site: the mean over its services of the weight of backends that are healthy; 0 for services that are down. */

@@ -10,11 +10,11 @@ import { clientsOf } from '../decide/steer/clients.ts';
 import { compileSteering } from '../decide/steer/policy.ts';
 import { parseAddress } from '../net/address.ts';
 import { lookupPrefix, prefixValue } from '../net/prefix-map.ts';
+import type { KeyedQueries } from '../observe/query-rows.ts';
 import { KEY_REST, type KeyedRows } from '../observe/steering-rows.ts';
 import { testConfig } from '../serve/dns/sample.ts';
 import type { MeasuredSources } from './measured-sources.ts';
 import { MeasuredController } from './measured-steering.ts';
-import type { KeyedQueries } from './measured-words.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'portico-measured-'));
 after(() => rmSync(folder, { recursive: true, force: true }));

@@ -44,7 +44,24 @@ export interface MeasuredStatus {
   readonly held: string | null;
   /** Since the last decision; null: there was none. */
   readonly ageMs: number | null;
+  /** The last decision is older than it should ever be. */
+  readonly isOld: boolean;
   readonly last: MeasuredSummary | null;
+}
+
+/** For overviews. */
+export interface MeasuredBrief extends Pick<MeasuredStatus, 'mode' | 'servedVersion' | 'held' | 'ageMs'> {
+  readonly failure: string | null;
+  /** Of the last decision; null: there was none. */
+  readonly version: number | null;
+  readonly groups: number;
+  readonly meanRttMs: number | null;
+}
+
+export function briefOf(status: MeasuredStatus): MeasuredBrief {
+  const { mode, held, ageMs, servedVersion, thread, last } = status;
+  const { version = null, groups = 0, meanRttMs = null } = last ?? {};
+  return { mode, held, ageMs, servedVersion, failure: thread.failure, version, groups, meanRttMs };
 }
 
 export class MeasuredController {
@@ -224,6 +241,7 @@ export class MeasuredController {
       servedVersion: mode === 'on' ? (fleet.orders.measured?.version ?? null) : null,
       held: this.#held,
       ageMs: this.#decidedMs === null ? null : nowMs() - this.#decidedMs,
+      isOld: this.#isAlarmed,
       last: this.#last,
     };
   }

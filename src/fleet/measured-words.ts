@@ -3,19 +3,8 @@ import type { ClientPlaces, Config } from '../config/model.ts';
 import type { MeasuredAnswers, MeasuredMode } from '../config/steering-model.ts';
 import type { StageSummary } from '../decide/steer/measured-model.ts';
 import type { Address } from '../net/address.ts';
+import type { KeyedQueries } from '../observe/query-rows.ts';
 import type { KeyedRows } from '../observe/steering-rows.ts';
-
-/** Prefixes as `KeyedRows` has them; a subnet's `high` is KEY_REST where the query had none. */
-export interface KeyedQueries {
-  readonly length: number;
-  readonly high: Uint32Array;
-  readonly low: Uint32Array;
-  readonly subnetHigh: Uint32Array;
-  readonly subnetLow: Uint32Array;
-  readonly service: Uint16Array;
-  readonly site: Uint16Array;
-  readonly queries: Float64Array;
-}
 
 /** Sites and services are indexes in the lists that came with the last `setup`. */
 export interface MeasuredRows {
@@ -88,9 +77,9 @@ export interface MeasuredSummary {
   readonly movedShare: number;
   readonly exploredShare: number;
   readonly reasons: readonly string[];
-  /** When all have the answers: new connections a second, bits a second; Infinity: no limit. */
-  readonly sites: readonly { readonly site: string; readonly load: number; readonly capacity: number }[];
-  readonly links: readonly { readonly link: string; readonly load: number; readonly capacity: number }[];
+  /** When all have the answers: new connections a second, bits a second; null: no limit. */
+  readonly sites: readonly { readonly site: string; readonly load: number; readonly capacity: number | null }[];
+  readonly links: readonly { readonly link: string; readonly load: number; readonly capacity: number | null }[];
   /** Milliseconds of the thread, from the decision to maps that are ready. */
   readonly tookMs: number;
   /** Of class and site: groups that it was given. */

@@ -11,18 +11,25 @@ export interface PolicyStep {
   readonly text: string;
 }
 
+/** What a measured map says of a group. */
+export interface MeasuredSites {
+  readonly version: number;
+  readonly parts: readonly { readonly sites: readonly string[]; readonly share: number }[];
+}
+
 /** `fits`: the rule of a `geo` policy that counts for the group. */
 export function explainPolicy(
   policy: Policy,
   steering: ServiceSteering,
   { unit }: LayeredGroup,
   fits: (rules: readonly GeoRule[]) => GeoRule,
+  measured: MeasuredSites | null,
 ): PolicyStep[] {
   const steps: PolicyStep[] = [];
   const walk = (part: Policy, place: string, depth: number): void => {
     const say = (text: string) => steps.push({ depth, text });
     if (part.kind === 'site') say(part.site);
-    else if (part.kind === 'steered') say(`steered: the nearest of ${(part.sites ?? steering.sites).join(', ')}`);
+    else if (part.kind === 'steered') say(describeSteered(part.sites ?? steering.sites, measured));
     else if (part.kind === 'all') say(`all: ${(part.sites ?? steering.sites).join(', ')} in turns`);
     else if (part.kind === 'failover') {
       say('failover: the first that has an open site');
@@ -45,6 +52,15 @@ export function explainPolicy(
   };
   walk(policy, '', 0);
   return steps;
+}
+
+function describeSteered(sites: readonly string[], measured: MeasuredSites | null): string {
+  if (measured === null) return `steered: the nearest of ${sites.join(', ')}`;
+  const parts = measured.parts.map(({ sites: own, share }) => {
+    const names = own.join(', then ');
+    return share === 1 ? names : `${percent(share)} ${names}`;
+  });
+  return `steered: by what was measured (map ${measured.version}): ${parts.join('; ')}; the others by distance`;
 }
 
 function describeRule({ continents, countries, asns, networks, within }: GeoRule): string {

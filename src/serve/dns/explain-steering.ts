@@ -3,8 +3,9 @@ import type { Config } from '../../config/model.ts';
 import type { SteeringPin } from '../../config/steering-model.ts';
 import { clientsOf } from '../../decide/steer/clients.ts';
 import { distanceKm } from '../../decide/steer/distance.ts';
-import { explainPolicy, type PolicyStep, sitesOfPlan } from '../../decide/steer/explain-policy.ts';
+import { explainPolicy, type MeasuredSites, type PolicyStep, sitesOfPlan } from '../../decide/steer/explain-policy.ts';
 import { type LayeredClients, type LayeredGroup, layerClients } from '../../decide/steer/layers.ts';
+import { orderAt } from '../../decide/steer/measured-answers.ts';
 import { placeOfGroup, type SteeringView } from '../../decide/steer/nearest.ts';
 import { type ChoiceReason, choices, type Plan } from '../../decide/steer/plan.ts';
 import { pinFor } from '../../decide/steer/policy.ts';
@@ -30,9 +31,9 @@ export interface ExplainedCandidate {
   readonly distanceKm: number;
   /**
    * Null: this one is answered, or others with it. `farther`: another is nearer. `later`: the policy has others before it. `policy`: the
-   * policy does not have it for this client.
+   * policy does not have it for this client. `dearer`: by what was measured another is better.
    */
-  readonly excluded: 'down' | 'full' | 'farther' | 'later' | 'policy' | null;
+  readonly excluded: 'down' | 'full' | 'farther' | 'dearer' | 'later' | 'policy' | null;
 }
 
 export interface ExplainedSteering {
@@ -61,6 +62,8 @@ export interface ExplainedSteering {
   /** The operator's order that comes before the policy. */
   readonly pin: { readonly prefix: string | null; readonly site: string; readonly untilMs: number | null } | null;
   readonly policy: readonly PolicyStep[];
+  /** The measured map that says where these clients go; null: distance does. */
+  readonly mapVersion: number | null;
   /** The best first, as the policy has them for this client; sites that it does not have come last. */
   readonly candidates: readonly ExplainedCandidate[];
   /** What answers tell, in turns, with the share of each; one, where all are the same. */
@@ -94,6 +97,9 @@ export function explainSteering(options: ExplainSteeringOptions, steered: Steere
   const policy = config.services.get(service)?.policy ?? { kind: 'steered', sites: null };
   const { latitudeDegrees, longitudeDegrees } = place.location;
   const pin = pinFor(pins, service, steering.sites);
+  const order = measuredOrder(config, service, layered.row);
+  const told = new Set(cycle.flatMap(({ sites }) => sites));
+  const nearness = order === null ? 'farther' : 'dearer';
   return {
     service,
     client: bySubnet ? formatPrefix(ecs) : formatAddress(from),
@@ -111,13 +117,24 @@ export function explainSteering(options: ExplainSteeringOptions, steered: Steere
     country: group.country,
     asn: group.asn,
     pin: pin === undefined ? null : explainPin(pin),
-    policy: explainPolicy(policy, steering, layered, (rules) => ruleFor(config, rules, group)),
-    candidates: candidatesOf(options, steered, plan, place.location, new Set(cycle.flatMap(({ sites }) => sites))),
+    policy: explainPolicy(policy, steering, layered, (rules) => ruleFor(config, rules, group), order),
+    mapVersion: order === null ? null : order.version,
+    candidates: candidatesOf(options, steered, plan, place.location, told, nearness),
     draw: sharesOf(cycle.map(({ sites }) => sites.map((site) => steering.sites[site]))),
     site: steering.sites[cycle[0].sites[0]],
     reason,
     ttlSeconds: steered.ttlSeconds,
   };
+}
+
+/** Sites of a service by name, with the shares of those that come first; null: nothing was measured for it there. */
+function measuredOrder({ steeringState: { measured } }: Config, service: string, row: number): MeasuredSites | null {
+  const itsClass = measured?.classes.get(service);
+  if (measured === null || itsClass === undefined || row < 0) return null;
+  const order = orderAt(measured, row, itsClass);
+  if (order === null) return null;
+  const parts = order.map(({ sites, share }) => ({ sites: sites.map((site) => measured.sites[site]), share }));
+  return { version: measured.version, parts };
 }
 
 function explainPin({ prefix, site, untilMs }: SteeringPin): ExplainedSteering['pin'] {
@@ -158,17 +175,19 @@ function candidatesOf(
   plan: Plan,
   location: { readonly latitudeDegrees: number; readonly longitudeDegrees: number },
   told: ReadonlySet<number>,
+  nearness: 'farther' | 'dearer',
 ): ExplainedCandidate[] {
   const preferred = sitesOfPlan(plan);
   const others = [...steering.sites.keys()].filter((index) => !preferred.includes(index));
-  const isByDistance = config.services.get(service)?.policy.kind === 'steered' && plan.kind === 'first';
+  const isPlain = plan.kind === 'first' || (nearness === 'dearer' && plan.kind === 'spread');
+  const isInOrder = config.services.get(service)?.policy.kind === 'steered' && isPlain;
   const exclusion = (index: number): ExplainedCandidate['excluded'] => {
     const site = steering.sites[index];
     if (told.has(index)) return null;
     if (!preferred.includes(index)) return 'policy';
     if (!view.siteUp(service, site)) return 'down';
     if (view.siteFull(service, site)) return 'full';
-    return isByDistance ? 'farther' : 'later';
+    return isInOrder ? nearness : 'later';
   };
   return [...preferred, ...others].map((index) => {
     const site = steering.sites[index];
