@@ -24,6 +24,7 @@ const COMMANDS: Readonly<Record<string, string>> = {
   dnssec: 'keys of signed zones: make, show, roll',
   capture: 'record live packets with what became of them',
   replay: 'run captured packets through the balancer',
+  simulate: 'steering in a synthetic internet, scored by its truth',
   bench: 'benchmarks',
 };
 

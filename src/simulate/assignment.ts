@@ -11,8 +11,15 @@ export interface Assignment {
   readonly splits: ReadonlyMap<number, readonly SiteShare[]>;
 }
 
+/** Those whose users wait for each round trip: of class latency. For others round trips are no aim, or only a lesser one. All if there are none. */
+export function waitingServices({ parameters }: World): number[] {
+  const all = Array.from(parameters.services.keys());
+  const waiting = all.filter((service) => parameters.services[service].class === 'latency');
+  return waiting.length > 0 ? waiting : all;
+}
+
 export interface Outcome {
-  /** Mean round trip over all demand that arrives, and by service. */
+  /** Mean round trip over all demand of `waitingServices` that arrives, and by service. */
   readonly rttMs: number;
   readonly rttByService: Float64Array;
   /** [site], connections a second; [link], bits a second. */
@@ -37,7 +44,7 @@ export function judge(
   const rttOfPrefix = new Float32Array(withPrefixes ? world.users : 0);
   const weightOfPrefix = new Float32Array(withPrefixes ? world.users : 0);
   for (let pair = 0; pair < partition.groupOfPair.length; pair++) {
-    const prefix = partition.prefixOfPair[pair];
+    const prefix = world.pairPrefix[pair];
     for (let service = 0; service < services; service++) {
       const wanted = demand[prefix * services + service] * world.pairShare[pair];
       const item = partition.groupOfPair[pair] * services + service;
@@ -87,10 +94,11 @@ class Counts {
 
   outcome(): Omit<Outcome, 'rttOfPrefix'> {
     const { siteCapacity, linkCapacity, total } = this.#snapshot;
-    const sum = (values: Float64Array) => values.reduce((all, value) => all + value, 0);
+    const waiting = waitingServices(this.#world);
+    const ofWaiting = (values: Float64Array) => waiting.reduce((all, service) => all + values[service], 0);
     const bits = this.#arrived.reduce((all, arrived, service) => all + arrived * this.#bits[service], 0);
     return {
-      rttMs: sum(this.#rttSum) / (sum(this.#arrived) || 1),
+      rttMs: ofWaiting(this.#rttSum) / (ofWaiting(this.#arrived) || 1),
       rttByService: this.#rttSum.map((value, service) => value / (this.#arrived[service] || 1)),
       siteLoad: this.#siteLoad,
       linkLoad: this.#linkLoad,

@@ -49,12 +49,13 @@ export class Moves {
 
   /** By which demand moves are weighed from now on. */
   weigh({ demand, services, total }: Snapshot): void {
-    const { groupOfPair, prefixOfPair } = this.#partition;
+    const { groupOfPair } = this.#partition;
+    const { pairPrefix } = this.#world;
     this.#demand = new Float64Array(this.#demand.length);
     for (let pair = 0; pair < groupOfPair.length; pair++) {
       const share = this.#world.pairShare[pair] / total;
       for (let service = 0; service < services; service++)
-        this.#demand[groupOfPair[pair] * services + service] += demand[prefixOfPair[pair] * services + service] * share;
+        this.#demand[groupOfPair[pair] * services + service] += demand[pairPrefix[pair] * services + service] * share;
     }
   }
 

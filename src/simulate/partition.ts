@@ -10,8 +10,6 @@ export interface Partition {
   readonly asker: Uint32Array;
   /** [pair]. */
   readonly groupOfPair: Uint32Array;
-  /** [pair]: its user prefix. */
-  readonly prefixOfPair: Uint32Array;
   /** [group]: region of most of its demand. */
   readonly region: Int32Array;
 }
@@ -30,40 +28,34 @@ export function partitionByResolver(world: World): Partition {
 }
 
 function partitionBy(world: World, askerOf: (prefix: number, pair: number) => number): Partition {
-  const { users, resolvers, pairsOf } = world;
-  const pairs = pairsOf[users];
+  const { users, resolvers, pairPrefix } = world;
   const groupOf = new Int32Array(users + resolvers).fill(-1);
   const askers: number[] = [];
-  const groupOfPair = new Uint32Array(pairs);
-  const prefixOfPair = new Uint32Array(pairs);
-  for (let prefix = 0; prefix < users; prefix++) {
-    for (let pair = pairsOf[prefix]; pair < pairsOf[prefix + 1]; pair++) {
-      const asker = askerOf(prefix, pair);
-      if (groupOf[asker] < 0) groupOf[asker] = askers.push(asker) - 1;
-      groupOfPair[pair] = groupOf[asker];
-      prefixOfPair[pair] = prefix;
-    }
-  }
-  const partition = { groups: askers.length, asker: Uint32Array.from(askers), groupOfPair, prefixOfPair };
-  return { ...partition, region: mainRegions(world, partition) };
+  const groupOfPair = Uint32Array.from(pairPrefix, (prefix, pair) => {
+    const asker = askerOf(prefix, pair);
+    if (groupOf[asker] < 0) groupOf[asker] = askers.push(asker) - 1;
+    return groupOf[asker];
+  });
+  return {
+    groups: askers.length,
+    asker: Uint32Array.from(askers),
+    groupOfPair,
+    region: mainRegions(world, askers.length, groupOfPair),
+  };
 }
 
 /** Each user prefix on its own, whoever it asks: what no DNS can do. */
 export function partitionByPrefix(world: World): Partition {
-  const { users, pairsOf } = world;
-  const prefixOfPair = new Uint32Array(pairsOf[users]);
-  for (let prefix = 0; prefix < users; prefix++) prefixOfPair.fill(prefix, pairsOf[prefix], pairsOf[prefix + 1]);
-  const asker = Uint32Array.from({ length: users }, (_, prefix) => prefix);
-  const partition = { groups: users, asker, groupOfPair: prefixOfPair, prefixOfPair };
-  return { ...partition, region: mainRegions(world, partition) };
+  return partitionBy(world, (prefix) => prefix);
 }
 
-function mainRegions(world: World, { groups, groupOfPair, prefixOfPair }: Omit<Partition, 'region'>): Int32Array {
+function mainRegions(world: World, groups: number, groupOfPair: Uint32Array): Int32Array {
   const regions = world.regions.length;
   const weight = new Float32Array(groups * regions);
   for (let pair = 0; pair < groupOfPair.length; pair++) {
-    const region = world.places.region[world.placeOf[prefixOfPair[pair]]];
-    weight[groupOfPair[pair] * regions + region] += world.weight[prefixOfPair[pair]] * world.pairShare[pair];
+    const prefix = world.pairPrefix[pair];
+    const region = world.places.region[world.placeOf[prefix]];
+    weight[groupOfPair[pair] * regions + region] += world.weight[prefix] * world.pairShare[pair];
   }
   const main = new Int32Array(groups);
   for (let group = 0; group < groups; group++) {

@@ -5,8 +5,8 @@ import { reportIssues } from '../config/issues.ts';
 import { type ConfigProblem, createFindings, type Findings } from '../config/problem.ts';
 import { readChoice } from '../config/readers.ts';
 import { type Reading, readDuration, readInteger, readNumber, readShare, wrong } from '../config/units.ts';
-
-export const PRESETS = ['friendly', 'typical', 'hostile'] as const;
+import { REGIONS } from './geography.ts';
+import { PRESET_NAMES, type PresetName } from './presets.ts';
 
 /** Each has a begin and, unless it is `ttl` or `path-shift`, an end. */
 export type ScenarioEvent = {
@@ -26,7 +26,7 @@ export type ScenarioEventKind = ScenarioEvent['kind'];
 
 export interface Scenario {
   readonly name: string;
-  readonly preset: string;
+  readonly preset: PresetName;
   readonly prefixes: number;
   readonly resolvers: number;
   readonly sites: number;
@@ -95,7 +95,10 @@ function eventSchema(build: SchemaBuilder) {
     link: build.optional(...whole('number of a link', 0, 999, 0)),
     share: build.optional({ description: 'of its capacity', examples: ['60%'] }, (raw) => readShare(raw, true)),
     more: build.optional({ description: 'how much more comes', examples: ['30%'] }, readMore),
-    region: build.optional(...whole('number of a region; default: everywhere', 0, 255, 2)),
+    region: build.optional(
+      { enum: REGIONS, description: 'where users are; default: everywhere', examples: ['europe'] },
+      (raw) => readChoice(raw, REGIONS),
+    ),
     service: build.optional(...whole('number of a service; default: all', 0, 15, 0)),
     ttl: build.optional(...time('new TTL of answers', 1000, '30s')),
     add: build.optional({ description: 'milliseconds that ways get longer', examples: [80] }, (raw) =>
@@ -108,8 +111,8 @@ function scenarioSchema(mode: 'strict' | 'loose') {
   const build = createSchemaBuilder(mode);
   return build.object('a scenario', {
     name: build.field({ description: 'a title', examples: ['A typical day'] }, readTitle),
-    preset: build.field({ enum: PRESETS, description: 'kind of world', examples: ['typical'] }, (raw) =>
-      readChoice(raw, PRESETS),
+    preset: build.field({ enum: PRESET_NAMES, description: 'kind of world', examples: ['typical'] }, (raw) =>
+      readChoice(raw, PRESET_NAMES),
     ),
     prefixes: build.field(...whole('client prefixes', 10, 1_000_000, 200_000)),
     resolvers: build.field(...whole('resolvers', 1, 100_000, 20_000)),
@@ -190,7 +193,7 @@ function checkKeys(event: EventValues, index: number, findings: Findings): void 
 
 /** All values are there: there was no error. */
 function buildScenario(values: Values): Scenario {
-  const { name = '', preset = '', prefixes = 0, resolvers = 0, sites = 0, hours = 0, seed = 1 } = values;
+  const { name = '', preset = 'typical', prefixes = 0, resolvers = 0, sites = 0, hours = 0, seed = 1 } = values;
   const events = (values.events ?? []).filter((event) => event !== undefined).map(buildEvent);
   return {
     name,
@@ -208,17 +211,7 @@ function buildScenario(values: Values): Scenario {
 }
 
 function buildEvent(event: EventValues): ScenarioEvent {
-  const {
-    at: atMs = 0,
-    kind,
-    site = -1,
-    link = -1,
-    share = 1,
-    region = -1,
-    service = -1,
-    more = 0,
-    add: addMs = 0,
-  } = event;
+  const { at: atMs = 0, kind, site = -1, link = -1, share = 1, region, service = -1, more = 0, add: addMs = 0 } = event;
   const when = { atMs, untilMs: event.for === undefined ? Number.POSITIVE_INFINITY : atMs + event.for };
   switch (kind) {
     case 'site-down':
@@ -231,7 +224,7 @@ function buildEvent(event: EventValues): ScenarioEvent {
     case 'link-capacity':
       return { ...when, kind, link, share };
     case 'flash-crowd':
-      return { ...when, kind, region, service, more };
+      return { ...when, kind, region: region === undefined ? -1 : REGIONS.indexOf(region), service, more };
     case 'path-shift':
       return { ...when, kind, site, addMs };
     default:

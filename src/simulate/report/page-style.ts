@@ -31,6 +31,7 @@ svg.plot { width: 100%; height: auto; display: block; margin: 6px 0; font: 12px 
 .curve.nearest { stroke: var(--nearest); } .name.nearest { fill: var(--nearest); }
 .curve.limit { stroke: var(--bad); } .name.limit { fill: var(--bad); } .over-word { color: var(--bad); }
 ${shades()}
+.bar { fill: var(--steered); }
 .over { fill: var(--bad); } .down { fill: var(--line); opacity: .5; }
 .map { background: var(--page); border-radius: 8px; }
 .wait-0 { fill: #1a9850; } .wait-1 { fill: #7cbf5f; } .wait-2 { fill: #e3b02f; } .wait-3 { fill: #ee7a36; } .wait-4 { fill: #d13a3a; }

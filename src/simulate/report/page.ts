@@ -1,5 +1,6 @@
 /** The report of a simulation as one HTML file that needs nothing else: no script, no font, no network. */
 import { escapeText, formatHour, formatNumber, formatPercent } from './axis.ts';
+import { drawBars } from './bars.ts';
 import { drawLines, type LinePlot, type MarkedTime } from './line-plot.ts';
 import { STYLE } from './page-style.ts';
 import type { CheckResult, EstimatorResult, ResourceResult, SimulationResult } from './result.ts';
@@ -17,7 +18,7 @@ export function renderPage(result: SimulationResult): string {
     section('How long users wait', RTT_TEXT, drawLines(rttPlot(result)) + classTable(result)),
     section('Load against capacity', loadText(result), loadPlots(result)),
     section('Where users are, and who was moved', MAP_TEXT, mapPlot(result)),
-    section('How much the map changed', churnText(result), drawLines(churnPlot(result))),
+    section('How much the map changed', churnText(result), churnPlot(result)),
     section('What was claimed', CHECK_TEXT, checkTable(result.checks)),
     section('What was estimated, against the truth', ESTIMATOR_TEXT, estimatorTable(result.estimators)),
     eventSection(result),
@@ -94,7 +95,7 @@ function gradeOf(checks: readonly CheckResult[], word: string): string {
 }
 
 const RTT_TEXT =
-  'Mean round trip over all demand. The thick line is what users got. It cannot come below <i>best of DNS</i>: the least that is ' +
+  'Mean round trip of services whose users wait for it (class <i>latency</i>). The thick line is what users got. It cannot come below <i>best of DNS</i>: the least that is ' +
   'possible with one answer for each resolver or client subnet, true round trips, true demand, and capacities kept. <i>Per user</i> ' +
   'would need an answer of its own for each prefix. The thin lines are simpler ways in the same world; they ignore capacity.';
 
@@ -122,28 +123,28 @@ function rttPlot(result: SimulationResult): LinePlot {
 }
 
 function classTable({ rtt }: SimulationResult): string {
-  const rows = [{ name: 'all', ...rtt.mean }, ...rtt.byClass].map((row) => [
+  const rows = [{ name: 'all that wait', ...rtt.mean }, ...rtt.byService].map((row) => [
     row.name,
     ms(row.steered),
     ms(row.bestOfDns),
-    `+${formatPercent(row.steered / row.bestOfDns - 1)}`,
+    Number.isFinite(row.bestOfDns) ? `+${formatPercent(row.steered / row.bestOfDns - 1)}` : '',
     ms(row.perUser),
     ms(row.nearestToResolver),
     ms(row.geography),
   ]);
   const over = `Highest overload of the ways that ignore capacity: geography ${formatPercent(rtt.overloadOfGeography)} of the demand, nearest to resolver ${formatPercent(rtt.overloadOfNearest)}.`;
-  const heads = ['class', 'steered', 'best of DNS', 'above it', 'per user', 'nearest to resolver', 'geography'];
-  return `${table(heads, rows)}<p class="quiet">Means after the first hour. ${over}</p>`;
+  const heads = ['service', 'steered', 'best of DNS', 'above it', 'per user', 'nearest to resolver', 'geography'];
+  return `${table(heads, rows)}<p class="quiet">Means after the first hour. Services of other classes aim at links with room, or at cheap sites; their round trips come second. ${over}</p>`;
 }
 
 function ms(value: number): string {
-  return `${formatNumber(value)} ms`;
+  return Number.isFinite(value) ? `${formatNumber(value)} ms` : '-';
 }
 
 function loadText({ load }: SimulationResult): string {
   const p95 = formatNumber(load.decayP95Seconds);
   return (
-    'A strip for each site, then for the fullest links: the darker the fuller, <b class="over-word">red</b> above capacity, hatched grey while it is down. ' +
+    'A strip for each site, then for the fullest links: the darker the fuller, <b class="over-word">red</b> above capacity, grey while it is down. ' +
     `Answers live on in caches: after an event the last 5 % of the users follow only after ${p95} s; overload in that time no DNS can avoid. ` +
     `Demand beyond what all capacities can carry: ${formatPercent(load.unavoidable, 2)}.`
   );
@@ -188,17 +189,9 @@ function churnText({ churn }: SimulationResult): string {
   return `Share of the demand that got another site, hour by hour: ${formatPercent(churn.meanPerHour, 2)} on average, ${formatPercent(churn.quietPerHour, 2)} in hours without an event after the first.`;
 }
 
-function churnPlot(result: SimulationResult): LinePlot {
-  const { perHour } = result.churn;
-  return {
-    label: 'Demand moved in each hour',
-    unit: '%',
-    hours: perHour.map((_, index) => index + 1),
-    curves: [{ name: 'moved in the hour', values: perHour.map((share) => share * 100), look: 'steered' }],
-    marked: markedTimes(result),
-    fromZero: true,
-    height: 160,
-  };
+function churnPlot(result: SimulationResult): string {
+  const percents = result.churn.perHour.map((share) => share * 100);
+  return drawBars('Demand moved in each hour', percents, markedTimes(result));
 }
 
 const CHECK_TEXT = 'The targets that every change of the estimators, the solver and the control is held to.';

@@ -38,7 +38,7 @@ export interface EventResult {
   readonly convergedMinutes: number | null;
 }
 
-/** Means over all demand; what it is compared with is worked out at fewer times and lies on a straight line between them. */
+/** Means over all demand whose users wait (class latency); what it is compared with is worked out at fewer times and lies on a straight line between them. */
 export interface RttResult {
   /** Ends of steps. */
   readonly hours: readonly number[];
@@ -49,13 +49,14 @@ export interface RttResult {
   readonly perUser: readonly number[];
   /** The same over all steps after the first hour, weighted by demand. */
   readonly mean: RttMeans;
-  /** By class of the service: means after the first hour. */
-  readonly byClass: readonly (RttMeans & { readonly name: string })[];
+  /** Means after the first hour of each service, whatever it aims at. */
+  readonly byService: readonly (RttMeans & { readonly name: string })[];
   /** Highest share of a baseline's demand above capacity: what ignoring capacity would have cost. */
   readonly overloadOfGeography: number;
   readonly overloadOfNearest: number;
 }
 
+/** NaN, in JSON null: it was not worked out for this service. */
 export interface RttMeans {
   readonly steered: number;
   readonly geography: number;
@@ -114,6 +115,9 @@ export interface EstimatorResult {
   /** What `value` is: `median error`, `share within 20 %`. */
   readonly measure: string;
   readonly value: number;
+  /** What it has to be; null: nothing is asked. */
+  readonly least: number | null;
+  readonly most: number | null;
 }
 
 export interface MapResult {

@@ -17,8 +17,8 @@ export interface StripPlot {
 }
 
 const WIDTH = 960;
-const LEFT = 170;
-const RIGHT = 170;
+const LEFT = 240;
+const RIGHT = 110;
 const ROW = 15;
 const TOP = 18;
 const CELLS = 240;
