@@ -477,6 +477,36 @@ struct clamp_counters {
 	__u64 zero;
 };
 
+#define RTT_SETS 2048 /* of client prefixes: a power of two */
+#define RTT_WAYS 4    /* prefixes of a set */
+#define RTT_SAMPLES 16
+
+/*
+ * Round trips by client prefix, since user space has last taken them: 5 cache lines. Key: bit 63, family in
+ * bit 48, then 24 bits of IPv4 or 48 of IPv6; 0: nobody's.
+ */
+struct rtt_set {
+	__u64 key[RTT_WAYS];
+	__u32 count[RTT_WAYS]; /* how many there were; the last RTT_SAMPLES are here */
+	__u32 sample[64];      /* RTT_WAYS times RTT_SAMPLES: microseconds; 0: none */
+	__u32 zeros[4];
+};
+
+/* Agent: whose connections are looked at. */
+struct rtt_settings {
+	__u64 netns_cookie; /* of the machine's network namespace */
+	__u64 seed;         /* of the hash of prefixes */
+};
+
+/* Connections to VIPs; added to by all CPUs. */
+struct rtt_counters {
+	__u64 taken;   /* round trips that found their place */
+	__u64 full;    /* that found none: more prefixes than places since the last reading */
+	__u64 unknown; /* connections of which the kernel knew no round trip when they opened: SYN cookies,
+			  repeated SYN-ACKs */
+	__u64 zero;
+};
+
 /* What dns.bpf.c answers with: tables that the control side makes anew for each version of zones and map. */
 
 #define DNS_MAX_LISTEN 16

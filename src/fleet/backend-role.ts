@@ -7,6 +7,7 @@ import { type Agent, openAgent, type QuicPort } from '../serve/vip/agent.ts';
 import { FastOpen, fastOpenKey } from '../serve/vip/fast-open.ts';
 import { AGENT_OUTCOME, AGENT_OUTCOME_COUNT } from '../serve/vip/layout.gen.ts';
 import { linkMtu, resolveNextHop } from '../serve/vip/next-hop.ts';
+import type { OnRtt } from '../serve/vip/rtt-sets.ts';
 import { SlotReader, type SlotReports } from '../serve/vip/slot-report.ts';
 import { forEachAtMost } from './at-most.ts';
 import { warnOfAttachments } from './attachment-notes.ts';
@@ -171,6 +172,11 @@ export class BackendRole {
     return this.agent.counters.read(this.#outcomes)[AGENT_OUTCOME.FORWARDED] as number;
   }
 
+  /** Round trips between its VIPs and clients since the last call, in microseconds: for `SteeringRows.readRtt`. */
+  takeRtt(each: OnRtt): void {
+    this.agent.rtt?.take(each);
+  }
+
   forget(index: number): void {
     this.#others = this.#others.filter((other) => other.index !== index);
     this.agent.setCandidate(index, null);
@@ -199,5 +205,7 @@ export async function startBackend(
   });
   warnOfAttachments(agent.attachments, { backend: backend.name }, log);
   tellInheritance(log, { backend: backend.name }, agent.inheritance);
+  if (agent.rttTrouble !== null)
+    log.warn({ backend: backend.name, reason: agent.rttTrouble }, 'the agent cannot measure round trips');
   return new BackendRole(backend, machine, agent, log);
 }

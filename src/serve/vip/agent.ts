@@ -45,6 +45,7 @@ import { detachClamp, MssClamp } from './mss-clamp.ts';
 import { interfaceNames } from './netns.ts';
 import { BpfObject } from './object.ts';
 import { listPins, makePinFolder, pinFolder, removeEmptyFolders, removeInstance } from './pins.ts';
+import { RttProgram } from './rtt-program.ts';
 import { prefixKey, readPrefixKey } from './service-maps.ts';
 import { type Inheritance, Takeover } from './takeover.ts';
 
@@ -139,6 +140,9 @@ export class Agent {
   /** Lowers the segments that VIPs announce; null: the kernel cannot, `clampTrouble` says why. */
   clamp: MssClamp | null = null;
   clampTrouble: string | null = null;
+  /** Measures round trips to clients; null: the kernel cannot, `rttTrouble` says why. */
+  rtt: RttProgram | null = null;
+  rttTrouble: string | null = null;
   readonly #options: AgentOptions;
   readonly #folder: string | null;
   readonly #root: Root;
@@ -187,7 +191,7 @@ export class Agent {
         if (!hasPrevious) attachments = this.#root.attach();
       });
       this.attachments = attachments;
-      this.#openClamp(folder, objects);
+      this.#openBeside(folder, objects);
     } catch (error) {
       settings?.restore();
       takeover?.abort(error);
@@ -203,10 +207,16 @@ export class Agent {
     return this.inheritance !== null;
   }
 
-  #openClamp(folder: string | null, objects: string): void {
+  /** What packets do without. */
+  #openBeside(folder: string | null, objects: string): void {
     const { netns, interfaces } = this.#options;
+    const vipMaps = new Map(['agent_vips', 'agent_vip_prefixes'].map((name) => [name, this.mapFd(name)]));
     try {
-      const vipMaps = new Map(['agent_vips', 'agent_vip_prefixes'].map((name) => [name, this.mapFd(name)]));
+      this.rtt = new RttProgram({ folder, netns, objects, vipMaps });
+    } catch (error) {
+      this.rttTrouble = (error as Error).message;
+    }
+    try {
       this.clamp = new MssClamp({ folder, netns, interfaces, objects, vipMaps });
     } catch (error) {
       this.clampTrouble = (error as Error).message;
@@ -336,6 +346,7 @@ export class Agent {
       this.#settings.restore();
     }
     this.clamp?.close({ keep: staysBehind || !isThere });
+    this.rtt?.close({ keep: staysBehind });
     for (const memory of this.#memories) memory.unmap();
     if (!staysBehind) {
       this.#root.leave(ROLE.BACKEND);

@@ -22,6 +22,7 @@ export const BPF_NOEXIST = 1;
 export const BPF_EXIST = 2;
 
 const ATTACH_TYPE_XDP = 37;
+const ATTACH_TYPE_SOCK_OPS = 3;
 const XDP_FLAGS_SKB = 2;
 const XDP_FLAGS_DRIVER = 4;
 
@@ -287,6 +288,18 @@ export function createXdpLink(programFd: number, ifindex: number, mode: XdpMode)
     new Uint8Array(options.buffer),
   );
   return must(result, `attach (${mode} XDP) to interface ${ifindex}`);
+}
+
+/** Attaches a program of type sock_ops to a cgroup, beside those of others; closing the last descriptor or pin detaches. Linux 5.7. */
+export function createCgroupLink(programFd: number, cgroupFd: number): number {
+  const result = callLibbpf(
+    'int bpf_link_create(int program, int target, int type, void *options)',
+    programFd,
+    cgroupFd,
+    ATTACH_TYPE_SOCK_OPS,
+    null,
+  );
+  return must(result, 'attach to a cgroup');
 }
 
 /** Exchanges a link's program in one step: every packet meets the old or the new one. */

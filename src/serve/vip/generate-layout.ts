@@ -21,7 +21,7 @@ const named = process.argv.slice(2).filter((argument) => argument !== '--check')
 const objects =
   named.length > 0
     ? named
-    : ['balancer', 'backend', 'clamp', 'dns'].map((name) => join(root, `build/bpf/${name}.bpf.o`));
+    : ['balancer', 'backend', 'clamp', 'rtt', 'dns'].map((name) => join(root, `build/bpf/${name}.bpf.o`));
 const header = readHeader(readFileSync(join(root, 'bpf/layout.h'), 'utf8'));
 const generated = generateLayout(
   objects.map((path) => readBtf(readFileSync(path))),

@@ -68,6 +68,9 @@ export const PREFIX_SUBJECT_SHIFT = 49;
 export const PREFIX_IPV6 = 281474976710656;
 export const PREFIX_TOLD_SIZE = 1152921504606847000;
 export const CAPTURE_BYTES = 512;
+export const RTT_SETS = 2048;
+export const RTT_WAYS = 4;
+export const RTT_SAMPLES = 16;
 export const DNS_MAX_LISTEN = 16;
 export const DNS_MAX_EXEMPT = 8;
 export const DNS_COOKIE_KEYS = 4;
@@ -82,9 +85,6 @@ export const DNS_LINE_BYTES = 64;
 export const DNS_LINE_CHOICES = 32;
 export const DNS_TYPES = 3;
 export const DNS_ROWS = 6;
-export const DNS_ASKER_WAYS = 2;
-export const DNS_ASKER_FAMILY_SHIFT = 56;
-export const DNS_ASKER_LENGTH_SHIFT = 48;
 export const DNS_LIMIT_SETS = 16384;
 export const DNS_PROVED_SETS = 4096;
 export const DNS_LIMIT_LINES = 18433;
@@ -1803,6 +1803,119 @@ export class ClampCountersView extends StructView {
   }
 }
 
+/** `struct rtt_set`: size and offsets in bytes. */
+export const RTT_SET = {
+  sizeBytes: 320,
+  offsets: {
+    key: 0,
+    count: 32,
+    sample: 48,
+    zeros: 304,
+  },
+} as const;
+
+export class RttSetView extends StructView {
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(320)) {
+    super(buffer, 320);
+  }
+  /** Element `i` of 4. */
+  key(i: number): bigint {
+    return this.view.getBigUint64(this.start + i * 8, true);
+  }
+  setKey(i: number, value: bigint): void {
+    this.view.setBigUint64(this.start + i * 8, value, true);
+  }
+  /** Element `i` of 4. */
+  count(i: number): number {
+    return this.view.getUint32(this.start + 32 + i * 4, true);
+  }
+  setCount(i: number, value: number): void {
+    this.view.setUint32(this.start + 32 + i * 4, value, true);
+  }
+  /** Element `i` of 64. */
+  sample(i: number): number {
+    return this.view.getUint32(this.start + 48 + i * 4, true);
+  }
+  setSample(i: number, value: number): void {
+    this.view.setUint32(this.start + 48 + i * 4, value, true);
+  }
+  /** Element `i` of 4. */
+  zeros(i: number): number {
+    return this.view.getUint32(this.start + 304 + i * 4, true);
+  }
+  setZeros(i: number, value: number): void {
+    this.view.setUint32(this.start + 304 + i * 4, value, true);
+  }
+}
+
+/** `struct rtt_settings`: size and offsets in bytes. */
+export const RTT_SETTINGS = {
+  sizeBytes: 16,
+  offsets: {
+    netnsCookie: 0,
+    seed: 8,
+  },
+} as const;
+
+export class RttSettingsView extends StructView {
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(16)) {
+    super(buffer, 16);
+  }
+  get netnsCookie(): bigint {
+    return this.view.getBigUint64(this.start, true);
+  }
+  set netnsCookie(value: bigint) {
+    this.view.setBigUint64(this.start, value, true);
+  }
+  get seed(): bigint {
+    return this.view.getBigUint64(this.start + 8, true);
+  }
+  set seed(value: bigint) {
+    this.view.setBigUint64(this.start + 8, value, true);
+  }
+}
+
+/** `struct rtt_counters`: size and offsets in bytes. */
+export const RTT_COUNTERS = {
+  sizeBytes: 32,
+  offsets: {
+    taken: 0,
+    full: 8,
+    unknown: 16,
+    zero: 24,
+  },
+} as const;
+
+export class RttCountersView extends StructView {
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(32)) {
+    super(buffer, 32);
+  }
+  get taken(): bigint {
+    return this.view.getBigUint64(this.start, true);
+  }
+  set taken(value: bigint) {
+    this.view.setBigUint64(this.start, value, true);
+  }
+  get full(): bigint {
+    return this.view.getBigUint64(this.start + 8, true);
+  }
+  set full(value: bigint) {
+    this.view.setBigUint64(this.start + 8, value, true);
+  }
+  get unknown(): bigint {
+    return this.view.getBigUint64(this.start + 16, true);
+  }
+  set unknown(value: bigint) {
+    this.view.setBigUint64(this.start + 16, value, true);
+  }
+  get zero(): bigint {
+    return this.view.getBigUint64(this.start + 24, true);
+  }
+  set zero(value: bigint) {
+    this.view.setBigUint64(this.start + 24, value, true);
+  }
+}
+
 /** `struct dns_settings`: size and offsets in bytes. */
 export const DNS_SETTINGS = {
   sizeBytes: 664,
@@ -1823,7 +1936,7 @@ export const DNS_SETTINGS = {
     slip: 648,
     seed: 652,
     rows: 656,
-    askerMask: 660,
+    zero: 660,
   },
 } as const;
 
@@ -1932,10 +2045,10 @@ export class DnsSettingsView extends StructView {
   set rows(value: number) {
     this.view.setUint32(this.start + 656, value, true);
   }
-  get askerMask(): number {
+  get zero(): number {
     return this.view.getUint32(this.start + 660, true);
   }
-  set askerMask(value: number) {
+  set zero(value: number) {
     this.view.setUint32(this.start + 660, value, true);
   }
 }
@@ -2180,59 +2293,6 @@ export class DnsLimitLineView extends StructView {
   }
 }
 
-/** `struct dns_asker_set`: size and offsets in bytes. */
-export const DNS_ASKER_SET = {
-  sizeBytes: 64,
-  offsets: {
-    tag: 0,
-    resolver: 16,
-    subnet: 32,
-    row: 48,
-    queries: 56,
-  },
-} as const;
-
-export class DnsAskerSetView extends StructView {
-  constructor(buffer: ArrayBuffer = new ArrayBuffer(64)) {
-    super(buffer, 64);
-  }
-  /** Element `i` of 2. */
-  tag(i: number): bigint {
-    return this.view.getBigUint64(this.start + i * 8, true);
-  }
-  setTag(i: number, value: bigint): void {
-    this.view.setBigUint64(this.start + i * 8, value, true);
-  }
-  /** Element `i` of 2. */
-  resolver(i: number): bigint {
-    return this.view.getBigUint64(this.start + 16 + i * 8, true);
-  }
-  setResolver(i: number, value: bigint): void {
-    this.view.setBigUint64(this.start + 16 + i * 8, value, true);
-  }
-  /** Element `i` of 2. */
-  subnet(i: number): bigint {
-    return this.view.getBigUint64(this.start + 32 + i * 8, true);
-  }
-  setSubnet(i: number, value: bigint): void {
-    this.view.setBigUint64(this.start + 32 + i * 8, value, true);
-  }
-  /** Element `i` of 2. */
-  row(i: number): number {
-    return this.view.getUint32(this.start + 48 + i * 4, true);
-  }
-  setRow(i: number, value: number): void {
-    this.view.setUint32(this.start + 48 + i * 4, value, true);
-  }
-  /** Element `i` of 2. */
-  queries(i: number): number {
-    return this.view.getUint32(this.start + 56 + i * 4, true);
-  }
-  setQueries(i: number, value: number): void {
-    this.view.setUint32(this.start + 56 + i * 4, value, true);
-  }
-}
-
 /** `struct dns_counters`: size and offsets in bytes. */
 export const DNS_COUNTERS = {
   sizeBytes: 192,
@@ -2245,8 +2305,7 @@ export const DNS_COUNTERS = {
     cookieBad: 152,
     displaced: 160,
     bytes: 168,
-    unplacedAskers: 176,
-    zero: 184,
+    zeros: 176,
   },
 } as const;
 
@@ -2303,16 +2362,11 @@ export class DnsCountersView extends StructView {
   set bytes(value: bigint) {
     this.view.setBigUint64(this.start + 168, value, true);
   }
-  get unplacedAskers(): bigint {
-    return this.view.getBigUint64(this.start + 176, true);
+  /** Element `i` of 2. */
+  zeros(i: number): bigint {
+    return this.view.getBigUint64(this.start + 176 + i * 8, true);
   }
-  set unplacedAskers(value: bigint) {
-    this.view.setBigUint64(this.start + 176, value, true);
-  }
-  get zero(): bigint {
-    return this.view.getBigUint64(this.start + 184, true);
-  }
-  set zero(value: bigint) {
-    this.view.setBigUint64(this.start + 184, value, true);
+  setZeros(i: number, value: bigint): void {
+    this.view.setBigUint64(this.start + 176 + i * 8, value, true);
   }
 }

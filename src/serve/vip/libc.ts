@@ -21,6 +21,7 @@ const cSendto = libc.func(
 );
 const cRecv = libc.func('long recv(int fd, void *bytes, size_t length, int flags)');
 const cSetsockopt = libc.func('int setsockopt(int fd, int level, int name, void *value, uint32_t length)');
+const cGetsockopt = libc.func('int getsockopt(int fd, int level, int name, void *value, _Inout_ uint32_t *length)');
 const cClockGettime = libc.func('int clock_gettime(int clock, void *time)');
 const cIfNametoindex = libc.func('unsigned int if_nametoindex(const char *name)');
 const cVsnprintf = libc.func('int vsnprintf(void *buffer, size_t size, void *format, void *arguments)');
@@ -134,6 +135,13 @@ export function listenSocket(fd: number, backlog: number, what: string): void {
 /** Sets an option whose value is a C int. */
 export function setSocketOption(fd: number, level: number, name: number, value: number, what: string): void {
   check(cSetsockopt(fd, level, name, new Int32Array([value]), 4), `set socket option ${what}`);
+}
+
+/** An option whose value is a 64-bit number. */
+export function socketOption64(fd: number, level: number, name: number, what: string): bigint {
+  const value = new BigUint64Array(1);
+  check(cGetsockopt(fd, level, name, new Uint8Array(value.buffer), [8]), `get socket option ${what}`);
+  return value[0];
 }
 
 /** Sends without waiting (MSG_DONTWAIT) to a socket address; gives 0, or the errno. */

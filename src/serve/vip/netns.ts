@@ -14,6 +14,7 @@ import {
   openPath,
   setNetworkNamespace,
   setSocketOption,
+  socketOption64,
 } from './libc.ts';
 
 const AF_INET = 2;
@@ -27,6 +28,7 @@ const SO_REUSEADDR = 2;
 const SO_REUSEPORT = 15;
 const SO_RCVBUF = 8;
 const SO_RCVBUFFORCE = 33;
+const SO_NETNS_COOKIE = 71;
 const IPPROTO_IP = 0;
 const IP_FREEBIND = 15;
 const IPPROTO_IPV6 = 41;
@@ -157,6 +159,18 @@ export function openUdpSocket(
   options: SocketOptions = {},
 ): number {
   return openSocketIn(namespace, SOCK_DGRAM, address, port, options);
+}
+
+/** The number by which kernel programs know a network namespace, unique since the machine booted. Linux 5.14. */
+export function namespaceCookie(name: string | null): bigint {
+  return inNamespace(name, () => {
+    const fd = makeSocket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    try {
+      return socketOption64(fd, SOL_SOCKET, SO_NETNS_COOKIE, 'SO_NETNS_COOKIE');
+    } finally {
+      closeFd(fd);
+    }
+  });
 }
 
 /** Interfaces of a namespace; null: this process's. */

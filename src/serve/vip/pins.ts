@@ -12,6 +12,9 @@ const BPFFS = '/sys/fs/bpf';
 const PORTICO = join(BPFFS, 'portico');
 const BPFFS_MAGIC = 0xcafe4a11;
 
+/** The link of the program that measures round trips, to a cgroup. */
+export const SOCKOPS_PIN = 'rtt-link';
+
 /** Folder of the pins of an instance. */
 export function pinFolder(name: string): string {
   if (!/^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/.test(name)) {
@@ -84,10 +87,11 @@ function detachPinned(path: string): void {
 export function removePins(folder: string): void {
   const pins = listPins(folder);
   // Links first: with the program detached nobody misses the maps.
-  pins.sort((a, b) => Number(b.startsWith('link-')) - Number(a.startsWith('link-')));
+  const isLink = (pin: string) => pin.startsWith('link-') || pin === SOCKOPS_PIN;
+  pins.sort((a, b) => Number(isLink(b)) - Number(isLink(a)));
   for (const pin of pins) {
     // The kernel drops a link with its last pin some time later; detaching is done when it returns.
-    if (pin.startsWith('link-')) detachPinned(join(folder, pin));
+    if (isLink(pin)) detachPinned(join(folder, pin));
     removePin(join(folder, pin));
   }
 }
