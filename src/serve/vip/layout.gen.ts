@@ -85,6 +85,9 @@ export const DNS_LINE_BYTES = 64;
 export const DNS_LINE_CHOICES = 32;
 export const DNS_TYPES = 3;
 export const DNS_ROWS = 6;
+export const DNS_ASKER_WAYS = 2;
+export const DNS_ASKER_FAMILY_SHIFT = 56;
+export const DNS_ASKER_LENGTH_SHIFT = 48;
 export const DNS_LIMIT_SETS = 16384;
 export const DNS_PROVED_SETS = 4096;
 export const DNS_LIMIT_LINES = 18433;
@@ -1936,7 +1939,7 @@ export const DNS_SETTINGS = {
     slip: 648,
     seed: 652,
     rows: 656,
-    zero: 660,
+    askerMask: 660,
   },
 } as const;
 
@@ -2045,10 +2048,10 @@ export class DnsSettingsView extends StructView {
   set rows(value: number) {
     this.view.setUint32(this.start + 656, value, true);
   }
-  get zero(): number {
+  get askerMask(): number {
     return this.view.getUint32(this.start + 660, true);
   }
-  set zero(value: number) {
+  set askerMask(value: number) {
     this.view.setUint32(this.start + 660, value, true);
   }
 }
@@ -2293,6 +2296,59 @@ export class DnsLimitLineView extends StructView {
   }
 }
 
+/** `struct dns_asker_set`: size and offsets in bytes. */
+export const DNS_ASKER_SET = {
+  sizeBytes: 64,
+  offsets: {
+    tag: 0,
+    resolver: 16,
+    subnet: 32,
+    row: 48,
+    queries: 56,
+  },
+} as const;
+
+export class DnsAskerSetView extends StructView {
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(64)) {
+    super(buffer, 64);
+  }
+  /** Element `i` of 2. */
+  tag(i: number): bigint {
+    return this.view.getBigUint64(this.start + i * 8, true);
+  }
+  setTag(i: number, value: bigint): void {
+    this.view.setBigUint64(this.start + i * 8, value, true);
+  }
+  /** Element `i` of 2. */
+  resolver(i: number): bigint {
+    return this.view.getBigUint64(this.start + 16 + i * 8, true);
+  }
+  setResolver(i: number, value: bigint): void {
+    this.view.setBigUint64(this.start + 16 + i * 8, value, true);
+  }
+  /** Element `i` of 2. */
+  subnet(i: number): bigint {
+    return this.view.getBigUint64(this.start + 32 + i * 8, true);
+  }
+  setSubnet(i: number, value: bigint): void {
+    this.view.setBigUint64(this.start + 32 + i * 8, value, true);
+  }
+  /** Element `i` of 2. */
+  row(i: number): number {
+    return this.view.getUint32(this.start + 48 + i * 4, true);
+  }
+  setRow(i: number, value: number): void {
+    this.view.setUint32(this.start + 48 + i * 4, value, true);
+  }
+  /** Element `i` of 2. */
+  queries(i: number): number {
+    return this.view.getUint32(this.start + 56 + i * 4, true);
+  }
+  setQueries(i: number, value: number): void {
+    this.view.setUint32(this.start + 56 + i * 4, value, true);
+  }
+}
+
 /** `struct dns_counters`: size and offsets in bytes. */
 export const DNS_COUNTERS = {
   sizeBytes: 192,
@@ -2305,7 +2361,8 @@ export const DNS_COUNTERS = {
     cookieBad: 152,
     displaced: 160,
     bytes: 168,
-    zeros: 176,
+    unplacedAskers: 176,
+    zero: 184,
   },
 } as const;
 
@@ -2362,11 +2419,16 @@ export class DnsCountersView extends StructView {
   set bytes(value: bigint) {
     this.view.setBigUint64(this.start + 168, value, true);
   }
-  /** Element `i` of 2. */
-  zeros(i: number): bigint {
-    return this.view.getBigUint64(this.start + 176 + i * 8, true);
+  get unplacedAskers(): bigint {
+    return this.view.getBigUint64(this.start + 176, true);
   }
-  setZeros(i: number, value: bigint): void {
-    this.view.setBigUint64(this.start + 176 + i * 8, value, true);
+  set unplacedAskers(value: bigint) {
+    this.view.setBigUint64(this.start + 176, value, true);
+  }
+  get zero(): bigint {
+    return this.view.getBigUint64(this.start + 184, true);
+  }
+  set zero(value: bigint) {
+    this.view.setBigUint64(this.start + 184, value, true);
   }
 }
