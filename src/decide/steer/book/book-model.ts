@@ -8,6 +8,8 @@ export interface BookModel {
   readonly sites: number;
   /** Of answers. */
   readonly ttlSeconds: number;
+  /** [service], where it is not the same for all. */
+  readonly serviceTtlSeconds?: readonly number[];
 }
 
 export interface BookBounds {
@@ -39,6 +41,10 @@ export interface UserPlace {
   readonly prefix: number;
   /** Of the resolver's demand. */
   readonly share: number;
+}
+
+export function ttlOf({ ttlSeconds, serviceTtlSeconds }: BookModel, service: number): number {
+  return serviceTtlSeconds?.[service] ?? ttlSeconds;
 }
 
 /** Resolvers that a client prefix may use, at most. */

@@ -1,5 +1,5 @@
 /** Demand behind each resolver with its interval, by the best method that says enough. */
-import { type BookModel, DEMAND_METHODS, type DemandEstimate, type DemandMethod, Z90 } from './book-model.ts';
+import { type BookModel, DEMAND_METHODS, type DemandEstimate, type DemandMethod, ttlOf, Z90 } from './book-model.ts';
 import { type Lookups, lookupsOf } from './query-gaps.ts';
 import { RATE_MEMORY_SECONDS, type ResolverColumns } from './resolver-columns.ts';
 import type { UserShares } from './user-shares.ts';
@@ -104,7 +104,7 @@ export class DemandTable {
       const item = slot * services + service;
       const queries = rate[item] * remembered;
       const counts = { rate: rate[item], queries, windows, windowSeconds, squares: squares[item] };
-      const found = lookupsOf(counts, this.#model.ttlSeconds);
+      const found = lookupsOf(counts, ttlOf(this.#model, service));
       if (found === null) continue;
       value += found.value;
       low += found.low;

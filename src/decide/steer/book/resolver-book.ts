@@ -10,6 +10,7 @@ import { DemandTable } from './demand-table.ts';
 import { Lateness } from './lateness.ts';
 import { NetworkTable } from './network-table.ts';
 import { ResolverColumns } from './resolver-columns.ts';
+import { TrafficShares } from './traffic-shares.ts';
 import { UserColumns } from './user-columns.ts';
 import { UserShares } from './user-shares.ts';
 
@@ -18,6 +19,8 @@ const DEMAND_MEMORY_MS = 600_000;
 /** Beacons and subnets count for 1/e after this, traffic too. */
 const EVIDENCE_MEMORY_MS = 48 * 3_600_000;
 const TRAFFIC_MEMORY_MS = 12 * 3_600_000;
+/** Estimates that traffic is compared with are no older. */
+const REFRESH_MS = 120_000;
 /** How often evidence fades and tables are looked through. */
 const TIDY_MS = 600_000;
 /** Beacons below which a pair of network and resolver may be forgotten. */
@@ -31,6 +34,7 @@ export class ResolverBook {
   readonly networks: NetworkTable;
   readonly lateness: Lateness;
   readonly #shares: UserShares;
+  readonly #traffic: TrafficShares;
   readonly #beliefs: Beliefs;
   readonly #demands: DemandTable;
   /** Connections of users whose prefix has no place. */
@@ -38,6 +42,7 @@ export class ResolverBook {
   #nowMs = 0;
   #beganMs = Number.NaN;
   #tidiedMs = Number.NaN;
+  #refreshedMs = Number.NaN;
   #isStale = true;
 
   constructor(model: BookModel, facts: PrefixFacts, bounds: Partial<BookBounds> = {}) {
@@ -49,17 +54,21 @@ export class ResolverBook {
     this.lateness = new Lateness(this.bounds.resolvers);
     this.#beliefs = new Beliefs(this.networks, this.resolvers, this.users);
     this.#shares = new UserShares(this.users, this.networks, this.resolvers, this.#beliefs);
+    this.#traffic = new TrafficShares(model, this.users, this.resolvers, this.lateness);
     this.#demands = new DemandTable(model, this.resolvers, this.#shares);
   }
 
   /** Cost: by row, resolver and client prefix; some 0.1 s with 200,000 prefixes and 20,000 resolvers. */
   record(observations: Observations): void {
     const { nowMs, intervalMs } = observations;
+    // Traffic teaches about candidates that are known by then.
+    if (!(nowMs - this.#refreshedMs < REFRESH_MS)) this.refresh();
     this.#nowMs = nowMs;
     if (Number.isNaN(this.#beganMs)) this.#beganMs = nowMs - intervalMs;
     this.#recordQueries(observations);
     this.resolvers.endInterval(nowMs, intervalMs);
     this.#recordTraffic(observations);
+    this.#traffic.record(observations.traffic, nowMs, intervalMs);
     this.#recordBeacons(observations);
     this.#tidy(nowMs);
     this.#isStale = true;
@@ -151,6 +160,7 @@ export class ResolverBook {
   refresh(): void {
     if (!this.#isStale) return;
     this.#isStale = false;
+    this.#refreshedMs = this.#nowMs;
     this.#beliefs.refresh();
     this.#shares.refresh();
     this.#demands.refresh(this.#nowMs);
@@ -170,7 +180,9 @@ export class ResolverBook {
       }
       this.resolvers.addTold(slot, queries.queries[row]);
       const user = this.users.intern(subnet);
-      if (user >= 0) this.users.addTold(user, slot, queries.queries[row]);
+      if (user < 0) continue;
+      this.users.addTold(user, slot, queries.queries[row]);
+      this.users.answeredTold[user * services + service] = queries.site[row];
     }
   }
 

@@ -1,6 +1,6 @@
 /** What is known of each resolver: what it asks, what it was answered, how long its users keep to that. */
 import { NO_SITE, type PrefixFacts } from '../measured.ts';
-import type { BookModel } from './book-model.ts';
+import { type BookModel, ttlOf } from './book-model.ts';
 import { nearestSite } from './network-table.ts';
 import { SlotTable } from './slot-table.ts';
 
@@ -124,7 +124,7 @@ export class ResolverColumns {
   /** Ends an interval: rates, and where users are sent from now on. Cost: by resolver and service. */
   endInterval(nowMs: number, intervalMs: number): void {
     this.#elapsedMs += intervalMs;
-    const isWindow = this.#elapsedMs >= Math.max(WINDOW_SECONDS, WINDOW_TTLS * this.#model.ttlSeconds) * 1000;
+    const isWindow = this.#elapsedMs >= Math.max(WINDOW_SECONDS, WINDOW_TTLS * this.#longestTtl()) * 1000;
     if (isWindow) this.#windowMs = this.#elapsedMs;
     for (let slot = 0; slot < this.slots.end; slot++) {
       if (this.slots.isFree(slot)) continue;
@@ -142,7 +142,7 @@ export class ResolverColumns {
         this.inWindow[item] += queries;
         this.now[item] = 0;
         if (isWindow) this.#endWindow(item, gainOf(this.#elapsedMs, ageMs));
-        this.#turn(item, nowMs, intervalMs);
+        this.#turn(item, ttlOf(this.#model, service) * 1000, nowMs, intervalMs);
       }
     }
     if (isWindow) this.#elapsedMs = 0;
@@ -164,11 +164,23 @@ export class ResolverColumns {
     return 0;
   }
 
+  /** Part of its queries with a client subnet. */
+  tellsShare(slot: number): number {
+    const told = this.toldRate[slot];
+    return told === 0 ? 0 : told / this.rateOf(slot);
+  }
+
   /** Queries a second, all. */
   rateOf(slot: number): number {
     let sum = this.toldRate[slot];
     for (let service = 0; service < this.services; service++) sum += this.rate[slot * this.services + service];
     return sum;
+  }
+
+  #longestTtl(): number {
+    let longest = 0;
+    for (let service = 0; service < this.services; service++) longest = Math.max(longest, ttlOf(this.#model, service));
+    return longest;
   }
 
   #endWindow(item: number, gain: number): void {
@@ -181,7 +193,7 @@ export class ResolverColumns {
   }
 
   /** Answers of an interval send users in it and, while they are cached, in the next one. */
-  #turn(item: number, nowMs: number, intervalMs: number): void {
+  #turn(item: number, ttlMs: number, nowMs: number, intervalMs: number): void {
     const begin = item * ANSWER_PLACES;
     let sum = 0;
     for (let at = begin; at < begin + ANSWER_PLACES; at++) sum += this.#freshQueries[at];
@@ -193,7 +205,6 @@ export class ResolverColumns {
       this.leftSite[item] = before;
       this.leftMs[item] = nowMs - intervalMs / 2;
     }
-    const ttlMs = this.#model.ttlSeconds * 1000;
     const part = intervalMs >= ttlMs ? 1 - ttlMs / (2 * intervalMs) : intervalMs / (2 * ttlMs);
     const fresh = before === NO_SITE ? 1 : part;
     let same = 0;

@@ -1,5 +1,5 @@
 /** What is known of each client prefix: its demand, and which resolvers its users ask. */
-import type { PrefixFacts } from '../measured.ts';
+import { NO_SITE, type PrefixFacts } from '../measured.ts';
 import { type BookModel, CANDIDATES } from './book-model.ts';
 import type { NetworkTable } from './network-table.ts';
 import { SlotTable } from './slot-table.ts';
@@ -37,6 +37,12 @@ export class UserColumns {
   /** [slot * INFO_SIZE]: from traffic, information on the shares: sum of h h' / variance, and of h f / variance. */
   readonly info: Float32Array;
   readonly moment: Float32Array;
+  /** [slot * services + service]: site that a query with this client subnet was answered last; NO_SITE: none. */
+  readonly answeredTold: Uint16Array;
+  /** [slot * services + service]: where its candidates were sent in the interval before, as a hash, and for how many intervals. */
+  readonly sentHash: Int32Array;
+  readonly sentCount: Uint16Array;
+  readonly services: number;
   readonly #networks: NetworkTable;
   readonly #facts: PrefixFacts;
 
@@ -55,6 +61,10 @@ export class UserColumns {
     this.otherBeacons = new Float32Array(capacity);
     this.info = new Float32Array(capacity * INFO_SIZE);
     this.moment = new Float32Array(places);
+    this.services = model.classOf.length;
+    this.answeredTold = new Uint16Array(capacity * this.services).fill(NO_SITE);
+    this.sentHash = new Int32Array(capacity * this.services);
+    this.sentCount = new Uint16Array(capacity * this.services);
     this.#networks = networks;
     this.#facts = facts;
   }
@@ -154,6 +164,8 @@ export class UserColumns {
       column.fill(0, begin, end);
     }
     this.otherBeacons[slot] = 0;
+    this.answeredTold.fill(NO_SITE, slot * this.services, (slot + 1) * this.services);
+    this.sentCount.fill(0, slot * this.services, (slot + 1) * this.services);
     this.info.fill(0, slot * INFO_SIZE, (slot + 1) * INFO_SIZE);
   }
 

@@ -10,6 +10,8 @@ import { INFO_SIZE, type UserColumns } from './user-columns.ts';
 const LEAST_SHARE = 0.004;
 /** A subnet that a resolver told is as much as so many beacons. */
 const TOLD_MASS = 0.5;
+/** Of the variance of a prefix's shares, the part that traffic must have taken away before it says something of the network. */
+const TELLING = 0.8;
 /** What traffic tells of a network counts for at most so many beacons a prefix. */
 const LEARNT_MASS = 4;
 
@@ -89,6 +91,7 @@ export class UserShares {
     solver.solve(users.info, slot * INFO_SIZE, users.moment, begin);
     const demand = users.demandOf(slot);
     const trust = this.#beliefs.strength / solver.concentration;
+    const told = this.#toldByTraffic();
     for (let n = 0; n < solver.count; n++) {
       const at = begin + n;
       const resolver = users.candidate[at];
@@ -97,10 +100,24 @@ export class UserShares {
       const believed = trust * (1 - solver.learnt[n]);
       users.own[at] = 1 - believed;
       if (resolver < 0) continue;
-      if (solver.learnt[n] > 0.05) this.#learn(network, resolver, solver.learnt[n] * solver.share[n]);
+      if (told > 0) this.#learn(network, resolver, told * solver.share[n]);
       if (demand > 0) this.#addTo(resolver, slot, at, demand, solver.learnt[n], believed);
     }
     return Math.max(0, 1 - solver.total) * demand;
+  }
+
+  /**
+   * How far a prefix may teach its network: only where traffic tells nearly all its resolvers apart. What was merely believed would come back as
+   * if it were evidence.
+   */
+  #toldByTraffic(): number {
+    const { mean, count, concentration, variance } = this.#solver;
+    let [before, after] = [0, 0];
+    for (let n = 0; n < count; n++) {
+      before += (mean[n] * (1 - mean[n])) / concentration;
+      after += variance[n];
+    }
+    return before > 0 ? Math.max(0, (1 - after / before - TELLING) / (1 - TELLING)) : 0;
   }
 
   /** Free places go to the first resolvers of the network. */
