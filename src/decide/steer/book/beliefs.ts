@@ -21,6 +21,10 @@ const NEAR_FACTOR = 8;
 const LIKENESS = 0.2;
 const LIKENESS_PAIRS = 50;
 
+/** Beacons below which nothing is compared; and what the beliefs weigh in it, for each resolver. */
+const LEAST_BEACONS = 200;
+export const RAKE_MASS = 20;
+
 export class Beliefs {
   /** [network * NETWORK_TOP + n]: resolvers by share, the largest first; -1: no more. */
   top = new Int32Array(0);
@@ -29,6 +33,8 @@ export class Beliefs {
   support = new Float32Array(0);
   /** Strength of a network's shares beside a prefix's own beacons. */
   strength = 4;
+  /** [resolver]: by how much its shares are to be larger for its beacons to be as many as are seen. */
+  readonly scale: Float32Array;
   readonly #networks: NetworkTable;
   readonly #resolvers: ResolverColumns;
   readonly #users: UserColumns;
@@ -43,6 +49,7 @@ export class Beliefs {
     this.#networks = networks;
     this.#resolvers = resolvers;
     this.#users = users;
+    this.scale = new Float32Array(resolvers.slots.capacity).fill(1);
     this.#sum = new Float64Array(resolvers.slots.capacity);
     this.#rate = new Float32Array(resolvers.slots.capacity);
   }
@@ -56,6 +63,27 @@ export class Beliefs {
     this.#indexResolvers();
     this.strength = this.#likeness();
     for (let network = 0; network < size; network++) this.#believe(network);
+  }
+
+  /**
+   * Compares the beacons of each resolver with those that its demand makes expect (raking): what is believed of networks is right for each of
+   * them on average, and may still be wrong for a resolver.
+   */
+  rake(demandOf: (resolver: number) => number): void {
+    const { slots, beacons } = this.#resolvers;
+    let [seen, all] = [0, 0];
+    for (let slot = 0; slot < slots.end; slot++) {
+      if (slots.isFree(slot)) continue;
+      seen += beacons[slot];
+      all += demandOf(slot);
+    }
+    if (seen < LEAST_BEACONS || all === 0) return;
+    for (let slot = 0; slot < slots.end; slot++) {
+      if (slots.isFree(slot)) continue;
+      const expected = (demandOf(slot) / all) * seen;
+      const factor = (beacons[slot] + RAKE_MASS) / (expected + RAKE_MASS);
+      this.scale[slot] = Math.min(10, Math.max(0.1, this.scale[slot] * factor));
+    }
   }
 
   /** Of a resolver in a network, among its first; 0: it is none of those. */
@@ -118,7 +146,7 @@ export class Beliefs {
 
   #add(resolver: number, share: number): void {
     if (this.#sum[resolver] === 0) this.#some.push(resolver);
-    this.#sum[resolver] += share;
+    this.#sum[resolver] += share * this.scale[resolver];
   }
 
   /** Resolvers of the AS, the near ones above all, and large ones of others that are near. */
@@ -143,10 +171,12 @@ export class Beliefs {
 
   #keepTop(network: number): void {
     this.#some.sort((a, b) => this.#sum[b] - this.#sum[a]);
+    let all = 0;
+    for (const resolver of this.#some) all += this.#sum[resolver];
     for (const [n, resolver] of this.#some.entries()) {
       if (n < NETWORK_TOP) {
         this.top[network * NETWORK_TOP + n] = resolver;
-        this.topShare[network * NETWORK_TOP + n] = this.#sum[resolver];
+        this.topShare[network * NETWORK_TOP + n] = this.#sum[resolver] / all;
       }
       this.#sum[resolver] = 0;
     }

@@ -1,4 +1,5 @@
 /** Demand behind each resolver with its interval, by the best method that says enough. */
+import { RAKE_MASS } from './beliefs.ts';
 import { type BookModel, DEMAND_METHODS, type DemandEstimate, type DemandMethod, ttlOf, Z90 } from './book-model.ts';
 import { type Lookups, lookupsOf } from './query-gaps.ts';
 import { RATE_MEMORY_SECONDS, type ResolverColumns } from './resolver-columns.ts';
@@ -24,6 +25,9 @@ export class DemandTable {
   /** Index in DEMAND_METHODS + 1; 0: nothing is known. */
   readonly #method: Uint8Array;
   readonly #lookups: (Lookups | null)[] = [];
+
+  /** Part of all demand that is in no prefix's. */
+  untrackedShare = 0;
 
   constructor(model: BookModel, resolvers: ResolverColumns, shares: UserShares) {
     this.#model = model;
@@ -79,12 +83,18 @@ export class DemandTable {
   #byUsers(slot: number): void {
     const { classes } = this.#model;
     const { demand, variance, byTraffic, byBeacons, byTold } = this.#shares;
+    const { beacons } = this.#resolvers;
     let value = 0;
     for (let c = 0; c < classes; c++) value += demand[slot * classes + c];
     const backed = byTraffic[slot] + byBeacons[slot] + byTold[slot];
+    const isBacked = value > 0 && backed >= LEAST_BACKED * value;
+    const all = 1 / (1 - Math.min(0.9, this.untrackedShare));
+    value *= all;
     this.#value[slot] = value;
-    if (value <= 0 || backed < LEAST_BACKED * value) return;
-    const half = Z90 * Math.sqrt(variance[slot] + (DEMAND_NOISE * value) ** 2);
+    if (!isBacked) return;
+    // What is believed of networks may be wrong for a resolver: as much as its beacons cannot tell.
+    const believed = (value * Math.max(0, 1 - (byTraffic[slot] * all) / value)) ** 2 / (beacons[slot] + RAKE_MASS);
+    const half = Z90 * Math.sqrt(variance[slot] * all * all + believed + (DEMAND_NOISE * value) ** 2);
     this.#low[slot] = Math.max(0, value - half);
     this.#high[slot] = value + half;
     let method: DemandMethod = 'traffic';

@@ -56,3 +56,18 @@ test(`bounds hold: the least important resolvers and prefixes are forgotten, and
   assert.ok(book.resolvers.slots.forgotten > 0 && book.users.slots.forgotten > 0);
   assert.ok(book.networks.evidence.size <= 200);
 });
+
+test(`traffic after moves tells the demand behind resolvers without a beacon (seed ${SEED})`, () => {
+  // No public resolvers: each AS has three of its own, which moves tell apart one after the other.
+  let turn = 0;
+  const moving = run({ publicResolvers: 0 }, 60, (net) => {
+    const resolver = (turn++ * 7) % net.resolvers;
+    net.move(resolver, (net.answer[resolver] + 1 + (turn % 2)) % SMALL.sites);
+  });
+  const { worst } = score(moving, 30);
+  const still = score(run({ publicResolvers: 0 }, 60), 30);
+  assert.ok(worst < 0.2, `off by ${worst} with moves`);
+  assert.ok(still.worst > 2 * worst, `off by ${still.worst} without`);
+  const [resolver] = moving.book.list();
+  assert.equal(moving.book.demandOf(resolver)?.method, 'traffic');
+});

@@ -37,8 +37,8 @@ export class ResolverBook {
   readonly #traffic: TrafficShares;
   readonly #beliefs: Beliefs;
   readonly #demands: DemandTable;
-  /** Connections of users whose prefix has no place. */
-  untrackedConnections = 0;
+  /** Part of connections whose users' prefix is not told or has no place: taken to ask the same resolvers as all others. */
+  untrackedShare = 0;
   #nowMs = 0;
   #beganMs = Number.NaN;
   #tidiedMs = Number.NaN;
@@ -163,6 +163,7 @@ export class ResolverBook {
     this.#refreshedMs = this.#nowMs;
     this.#beliefs.refresh();
     this.#shares.refresh();
+    this.#beliefs.rake((slot) => this.#shares.demandOf(slot));
     this.#demands.refresh(this.#nowMs);
   }
 
@@ -192,12 +193,16 @@ export class ResolverBook {
     const gain = Math.max(1 - Math.exp(-intervalMs / DEMAND_MEMORY_MS), intervalMs / age);
     const { demand, slots } = this.users;
     for (let at = 0; at < slots.end * classes; at++) demand[at] *= 1 - gain;
+    let [tracked, untracked] = [0, 0];
     for (let row = 0; row < traffic.length; row++) {
       const user = traffic.prefix[row] === NO_PREFIX ? -1 : this.users.intern(traffic.prefix[row]);
-      if (user < 0) this.untrackedConnections += traffic.connections[row];
+      tracked += traffic.connections[row];
+      if (user < 0) untracked += traffic.connections[row];
       else
         demand[user * classes + classOf[traffic.service[row]]] += (gain * traffic.connections[row] * 1000) / intervalMs;
     }
+    if (tracked > 0) this.untrackedShare += gain * (untracked / tracked - this.untrackedShare);
+    this.#demands.untrackedShare = this.untrackedShare;
   }
 
   #recordBeacons({ beacons, nowMs }: Observations): void {
@@ -207,6 +212,7 @@ export class ResolverBook {
       const user = this.users.intern(beacons.prefix[row]);
       if (resolver < 0 || user < 0) continue;
       this.users.addBeacon(user, resolver, 1);
+      this.resolvers.beacons[resolver]++;
       const network = this.users.network[user];
       for (const of of network === parent[network] ? [network] : [network, parent[network]]) {
         const pair = evidence.intern(of, resolver);
@@ -218,7 +224,10 @@ export class ResolverBook {
   #resolver(prefix: number, nowMs: number): number {
     const before = this.resolvers.slots.used;
     const slot = this.resolvers.intern(prefix, nowMs, (isGone) => this.#displaced(isGone));
-    if (slot >= 0 && this.resolvers.slots.used !== before) this.lateness.clear(slot);
+    if (slot >= 0 && this.resolvers.slots.used !== before) {
+      this.lateness.clear(slot);
+      this.#beliefs.scale[slot] = 1;
+    }
     return slot;
   }
 
@@ -235,6 +244,7 @@ export class ResolverBook {
     const kept = Math.exp(-elapsedMs / EVIDENCE_MEMORY_MS);
     this.users.fade(kept, Math.exp(-elapsedMs / TRAFFIC_MEMORY_MS));
     this.lateness.fade(kept);
+    for (let slot = 0; slot < this.resolvers.slots.end; slot++) this.resolvers.beacons[slot] *= kept;
     const { evidence } = this.networks;
     for (let pair = 0; pair < evidence.size; pair++) evidence.mass[pair] *= kept;
     if (evidence.size > evidence.capacity * 0.9) evidence.prune(LEAST_MASS, () => true);

@@ -34,6 +34,8 @@ export class ResolverColumns {
   readonly before: Float32Array;
   readonly inWindow: Float32Array;
   readonly now: Float32Array;
+  /** [slot]: beacons, faded. */
+  readonly beacons: Float32Array;
   /** [slot]: queries a second with a client subnet. */
   readonly toldRate: Float32Array;
   /** [(slot * services + service) * ANSWER_PLACES + n]: where its users are sent, and which part of them; those without: NO_SITE. */
@@ -67,6 +69,7 @@ export class ResolverColumns {
     this.nearest = new Int32Array(capacity);
     this.firstMs = new Float64Array(capacity);
     this.lastMs = new Float64Array(capacity);
+    this.beacons = new Float32Array(capacity);
     this.toldRate = new Float32Array(capacity);
     this.#told = new Float32Array(capacity);
     const items = capacity * this.services;
@@ -255,7 +258,7 @@ export class ResolverColumns {
     this.country[slot] = this.#facts.country(prefix);
     this.nearest[slot] = nearestSite(prefix, this.#facts, this.#model.sites);
     this.firstMs[slot] = this.lastMs[slot] = nowMs;
-    this.toldRate[slot] = this.#told[slot] = 0;
+    this.toldRate[slot] = this.#told[slot] = this.beacons[slot] = 0;
     const [begin, end] = [slot * this.services, (slot + 1) * this.services];
     for (const column of [this.rate, this.squares, this.inWindow, this.now, this.turned, this.leftMs])
       column.fill(0, begin, end);

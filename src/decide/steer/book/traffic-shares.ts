@@ -14,7 +14,10 @@ const LEAST_CONNECTIONS = 3;
  * What the equation leaves out, as a standard deviation of the part that arrives at a site. As long as nobody is sent elsewhere it stays the same: the
  * n-th such interval in a row adds little.
  */
-const MODEL_ERROR = 0.03;
+const MODEL_ERROR = 0.06;
+/** Of the users of a resolver that was sent elsewhere: part that may keep to the old answer, and for how long, in milliseconds. */
+const TURNING_PART = 0.3;
+const TURNING_MS = 300_000;
 /** A resolver tells client subnets if more of its queries have one. */
 const TELLS_SHARE = 0.5;
 /** Whose users are looked for at the site before: a candidate with at least this part, and of those that left the site the same. */
@@ -62,7 +65,7 @@ export class TrafficShares {
         const total = this.#gather(traffic, slot, service);
         if (total >= LEAST_CONNECTIONS) {
           this.#send(slot, service, nowMs, intervalMs);
-          this.#learn(slot, service, total, intervalMs);
+          this.#learn(slot, service, total, nowMs, intervalMs);
           this.#lookForLate(slot, service, total, nowMs, intervalMs);
         }
         this.#forget();
@@ -157,7 +160,7 @@ export class TrafficShares {
     return lateShare * Math.exp(-Math.max(0, seconds) / lateSeconds);
   }
 
-  #learn(slot: number, service: number, total: number, intervalMs: number): void {
+  #learn(slot: number, service: number, total: number, nowMs: number, intervalMs: number): void {
     const { share, candidate, info, moment, sentHash, sentCount } = this.#users;
     const { sites } = this.#model;
     if (this.#siteCount < 2) return;
@@ -169,7 +172,9 @@ export class TrafficShares {
       all += part;
       if (this.#isKnown[n] === 0) continue;
       known += part;
-      turned += part * this.#resolvers.turned[candidate[begin + n] * this.#resolvers.services + service];
+      const its = candidate[begin + n] * this.#resolvers.services + service;
+      const sinceMs = nowMs - this.#resolvers.leftMs[its];
+      turned += part * (this.#resolvers.turned[its] / 2 + TURNING_PART * Math.exp(-sinceMs / TURNING_MS));
     }
     // What the others do is taken to be what all do; before anything is known the candidates are all there is.
     if (all === 0) known = all = 1;
@@ -177,7 +182,7 @@ export class TrafficShares {
     const repeated = this.#hash === sentHash[item] ? Math.min(60_000, sentCount[item] + 1) : 1;
     sentHash[item] = this.#hash;
     sentCount[item] = repeated;
-    const error = (MODEL_ERROR ** 2 * repeated * intervalMs) / 60_000 + (turned / 2) ** 2 + 1 / total ** 2;
+    const error = (MODEL_ERROR ** 2 * repeated * intervalMs) / 60_000 + turned ** 2 + 1 / total ** 2;
     // Parts at the sites add up to 1: one of the equations says what the others do.
     const weight = (this.#siteCount - 1) / this.#siteCount;
     for (let at = 0; at < this.#siteCount; at++) {

@@ -8,7 +8,11 @@ import { INFO_SIZE, type UserColumns } from './user-columns.ts';
 
 /** What is believed of a resolver that its network does not name, so that data can lift it. */
 const LEAST_SHARE = 0.004;
-/** A subnet that a resolver told is as much as so many beacons. */
+/** A resolver tells client subnets if so much of its queries has one. */
+const TELLS_SHARE = 0.9;
+const PRESENT_FACTOR = 2;
+const ABSENT_FACTOR = 0.1;
+/** For the name of the method: a subnet that a resolver told is as much as so many beacons. */
 const TOLD_MASS = 0.5;
 /** Of the variance of a prefix's shares, the part that traffic must have taken away before it says something of the network. */
 const TELLING = 0.8;
@@ -20,6 +24,7 @@ export class UserShares {
   readonly #users: UserColumns;
   readonly #networks: NetworkTable;
   readonly #beliefs: Beliefs;
+  readonly #resolvers: ResolverColumns;
   readonly #solver = new ShareSolver();
   /** [resolver * classes + class]: new connections a second. */
   readonly demand: Float64Array;
@@ -43,6 +48,7 @@ export class UserShares {
     this.#users = users;
     this.#networks = networks;
     this.#beliefs = beliefs;
+    this.#resolvers = resolvers;
     this.#classes = users.classes;
     const { capacity } = resolvers.slots;
     this.demand = new Float64Array(capacity * users.classes);
@@ -67,6 +73,13 @@ export class UserShares {
       this.#addBelieved(network);
     }
     this.#listPlaces();
+  }
+
+  /** All classes. */
+  demandOf(resolver: number): number {
+    let sum = 0;
+    for (let c = 0; c < this.#classes; c++) sum += this.demand[resolver * this.#classes + c];
+    return sum;
   }
 
   /** Slots of users in order of their network. */
@@ -120,19 +133,26 @@ export class UserShares {
     return before > 0 ? Math.max(0, (1 - after / before - TELLING) / (1 - TELLING)) : 0;
   }
 
-  /** Free places go to the first resolvers of the network. */
+  /** Free places, and those of candidates that nothing speaks for any more, go to the first resolvers of the network. */
   #fillCandidates(slot: number, network: number): void {
     const users = this.#users;
     const { top } = this.#beliefs;
     let next = network * NETWORK_TOP;
-    const end = next + NETWORK_TOP;
+    const end = next + CANDIDATES;
     const begin = slot * CANDIDATES;
     for (let n = 0; n < CANDIDATES; n++) {
-      if (users.candidate[begin + n] >= 0) continue;
+      const at = begin + n;
+      if (users.candidate[at] >= 0 && !this.#isIdle(at, network)) continue;
       while (next < end && top[next] >= 0 && this.#isCandidate(begin, top[next])) next++;
       if (next === end || top[next] < 0) return;
       users.replace(slot, n, top[next++]);
     }
+  }
+
+  #isIdle(at: number, network: number): boolean {
+    const { candidate, beacons, told, share, own } = this.#users;
+    if (beacons[at] > 0.3 || told[at] > 0 || (own[at] > 0.5 && share[at] > 0.05)) return false;
+    return !this.#isFirst(network, candidate[at]);
   }
 
   #isCandidate(begin: number, resolver: number): boolean {
@@ -153,8 +173,8 @@ export class UserShares {
     for (let n = 0; n < CANDIDATES; n++) {
       const at = begin + n;
       const resolver = users.candidate[at];
-      const share = resolver < 0 ? 0 : this.#beliefs.shareOf(network, resolver);
-      const seen = users.beacons[at] + (users.told[at] > 0 ? TOLD_MASS : 0);
+      const share = resolver < 0 ? 0 : this.#beliefs.shareOf(network, resolver) * this.#presence(at, resolver);
+      const seen = users.beacons[at];
       beacons += seen;
       named += share;
       const value = strength * Math.max(share, resolver < 0 ? 1e-9 : LEAST_SHARE) + seen;
@@ -167,6 +187,15 @@ export class UserShares {
     solver.total = 1 - Math.min(0.9, unnamed);
     for (let n = 0; n < CANDIDATES; n++) solver.mean[n] *= solver.total / mass;
     this.#beacons = beacons;
+  }
+
+  /**
+   * A resolver that tells client subnets has users exactly in those that it told. How much of its network that is, is not known: at most some times
+   * the network's share.
+   */
+  #presence(at: number, resolver: number): number {
+    if (this.#resolvers.tellsShare(resolver) < TELLS_SHARE) return 1;
+    return this.#users.told[at] > 0 ? PRESENT_FACTOR : ABSENT_FACTOR;
   }
 
   #addTo(resolver: number, slot: number, at: number, demand: number, learnt: number, believed: number): void {
@@ -183,7 +212,7 @@ export class UserShares {
     const { support } = this.#beliefs;
     const known = support[users.network[slot]];
     const backed = known / (known + 4);
-    const told = users.told[at] > 0 ? TOLD_MASS / Math.max(TOLD_MASS, this.#beacons) : 0;
+    const told = users.told[at] > 0 ? TOLD_MASS / (TOLD_MASS + this.#beacons) : 0;
     const rest = demand * part * (1 - learnt);
     this.byTold[resolver] += rest * told;
     this.byBeacons[resolver] += rest * Math.max(0, 1 - told - believed * (1 - backed));
