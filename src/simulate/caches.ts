@@ -91,13 +91,18 @@ export class Caches {
     answer: Answer,
     draws: Draws,
   ): void {
-    const units = this.#units;
+    const { resolver: resolvers, pool: pools, firstCache, count } = this.#units;
+    const { lookupsByConnection } = this.#world.resolver;
+    const services = this.#services;
     this.#keep(seconds);
     this.queries.clear();
-    for (let unit = 0; unit < units.count; unit++) {
-      const resolver = units.resolver[unit] as number;
-      for (let service = 0; service < this.#services; service++) {
-        const item = unit * this.#services + service;
+    for (let unit = 0; unit < count; unit++) {
+      const resolver = resolvers[unit] as number;
+      const pool = pools[unit] as number;
+      const firstMember = firstCache[unit] as number;
+      const lookups = (lookupsByConnection[resolver] as number) / pool;
+      for (let service = 0; service < services; service++) {
+        const item = unit * services + service;
         const wanted = demand[item] as number;
         if (wanted <= 0) {
           this.mixCount[item] = 0;
@@ -105,23 +110,12 @@ export class Caches {
           continue;
         }
         const ttl = effectiveTtl(this.#world, resolver, ttlSeconds[service] as number);
-        const rate =
-          (wanted * (this.#world.resolver.lookupsByConnection[resolver] as number)) / (units.pool[unit] as number);
+        const rate = wanted * lookups;
         if (!this.#warm) this.#fill(unit, service, fromSeconds, ttl, rate, answer, draws);
         this.#promptCount = 0;
         this.queries.begin();
-        for (let member = 0; member < (units.pool[unit] as number); member++) {
-          this.#run(
-            unit,
-            service,
-            (units.firstCache[unit] as number) + member,
-            fromSeconds,
-            seconds,
-            ttl,
-            rate,
-            answer,
-            draws,
-          );
+        for (let member = firstMember; member < firstMember + pool; member++) {
+          this.#run(unit, service, member, fromSeconds, seconds, ttl, rate, answer, draws);
         }
         this.#mix(item, resolver);
       }

@@ -40,6 +40,8 @@ export class Conditions {
   /** [place * services + service]: demand over the mean of the day. */
   readonly demand: Float64Array;
   readonly ttlSeconds: number[];
+  /** Rises with each event and end of a flash crowd. */
+  revision = 0;
   readonly #world: World;
   readonly #baseMs: Float32Array;
   readonly #longWayMs: Float32Array;
@@ -80,7 +82,9 @@ export class Conditions {
       this.#happen(this.#events.shift() as WorldEvent);
       changed = true;
     }
-    this.#flashCrowds = this.#flashCrowds.filter((crowd) => crowd.endMs > nowMs);
+    const crowds = this.#flashCrowds.filter((crowd) => crowd.endMs > nowMs);
+    if (changed || crowds.length < this.#flashCrowds.length) this.revision++;
+    this.#flashCrowds = crowds;
     if (changed) this.#findPaths();
     if (changed || nowMs - this.#refreshedMs >= REFRESH_SECONDS * 1000) this.#refreshWays(nowMs);
     this.#drawDemand(nowMs, draws);
@@ -110,18 +114,13 @@ export class Conditions {
     const services = parameters.services.length;
     const { noise } = parameters.demand;
     for (let place = 0; place < places.count; place++) {
+      let steady = this.demandOf(place, 0, nowMs);
       for (let service = 0; service < services; service++) {
-        const steady =
-          service === 0 || this.#flashCrowds.length > 0
-            ? this.demandOf(place, service, nowMs)
-            : (this.#steady as number);
-        this.#steady = steady;
+        if (service > 0 && this.#flashCrowds.length > 0) steady = this.demandOf(place, service, nowMs);
         this.demand[place * services + service] = steady * (1 + noise * draws.normal());
       }
     }
   }
-
-  #steady = 1;
 
   #refreshWays(nowMs: number): void {
     this.#refreshedMs = nowMs;

@@ -126,13 +126,15 @@ export class Draws {
   poisson(mean: number): number {
     if (mean >= POISSON_MOST) return Math.max(0, Math.floor(mean + Math.sqrt(mean) * this.normal() + 0.5));
     if (!(mean > 0)) return 0;
+    // One draw for both: the lower 12 bits choose the row, the upper 20 the count.
+    const bits = this.bits();
     const step = mean * POISSON_STEPS;
     let row = Math.floor(step);
-    if (this.uniform() < step - row) row++;
-    const draw = this.uniform();
-    const sums = this.#poisson.sums;
+    if ((bits & 0xfff) + 0.5 < (step - row) * 0x1000) row++;
+    const draw = (bits >>> 12) * 2 ** -20;
+    const { sums, guide } = this.#poisson;
     const first = row * POISSON_COUNTS;
-    let count = this.#poisson.guide[row * POISSON_GUIDES + Math.floor(draw * POISSON_GUIDES)] as number;
+    let count = guide[row * POISSON_GUIDES + (bits >>> 26)] as number;
     while ((sums[first + count] as number) <= draw) count++;
     return count;
   }

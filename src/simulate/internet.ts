@@ -8,6 +8,9 @@ import { type DecayFacts, decayFromTtl, remainingShare } from './true-decay.ts';
 import type { Answer, StepResult, TrueState, World, WorldEvent } from './types.ts';
 import { findUnits, type Units } from './units.ts';
 
+/** How often the demand of units is added up where nothing happens. */
+const SUM_SECONDS = 300;
+
 /** Of a resolver, its pairs: [resolver] first, and the pairs in order of resolvers. */
 interface PairsByResolver {
   readonly first: Uint32Array;
@@ -46,6 +49,8 @@ export class Internet implements TrueState {
   readonly #traffic: Traffic;
   readonly #draws: Draws;
   readonly #byResolver: PairsByResolver;
+  #summedMs = Number.NEGATIVE_INFINITY;
+  #summedRevision = -1;
 
   constructor(world: World, seed: number) {
     this.world = world;
@@ -78,7 +83,7 @@ export class Internet implements TrueState {
     const traffic = this.#traffic;
     const caches = this.#caches;
     this.#conditions.advance(this.nowMs, this.#draws);
-    traffic.sumDemand(this.#conditions);
+    this.#sumDemand();
     const { ttlSeconds } = this.#conditions;
     caches.step(this.nowMs / 1000, seconds, traffic.unitDemand, ttlSeconds, answer, this.#draws);
     traffic.step(seconds, this.#conditions, caches, this.#draws);
@@ -102,6 +107,15 @@ export class Internet implements TrueState {
         lookups: caches.queries.total,
       },
     };
+  }
+
+  /** How often caches are asked follows the hour slowly, events at once. */
+  #sumDemand(): void {
+    const { revision } = this.#conditions;
+    if (revision === this.#summedRevision && this.nowMs - this.#summedMs < SUM_SECONDS * 1000) return;
+    this.#summedMs = this.nowMs;
+    this.#summedRevision = revision;
+    this.#traffic.sumDemand(this.#conditions);
   }
 
   rttMs(prefix: number, site: number): number {

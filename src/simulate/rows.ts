@@ -67,7 +67,7 @@ export class TrafficTable implements TrafficRows {
 
   add(prefix: number, site: number, service: number, connections: number, bytes: number): void {
     const row = this.length;
-    if (row === this.prefix.length) this.#grow();
+    this.reserve(1);
     this.prefix[row] = prefix;
     this.site[row] = site;
     this.service[row] = service;
@@ -76,8 +76,10 @@ export class TrafficTable implements TrafficRows {
     this.length = row + 1;
   }
 
-  #grow(): void {
-    const rows = 2 * this.length;
+  /** Makes room for so many more. */
+  reserve(more: number): void {
+    if (this.length + more <= this.prefix.length) return;
+    const rows = 2 * (this.length + more);
     this.prefix = grown(this.prefix, rows);
     this.site = grown(this.site, rows);
     this.service = grown(this.service, rows);

@@ -36,6 +36,8 @@ export class Traffic {
   /** [(region * sites + site) * services + service]: connections. */
   readonly #byRegion: Float64Array;
   readonly #flows: Flows;
+  /** [row of the flows]: connections that arrived. */
+  readonly #came: Float64Array;
   /** [service]: of a connection. */
   readonly #bytes: Float64Array;
   /** Connections until the next one whose round trip is told; users until the next beacon. */
@@ -62,6 +64,7 @@ export class Traffic {
     this.unitDemand = new Float64Array(units.count * services);
     this.#byRegion = new Float64Array(world.regions.length * sites * services);
     this.#flows = new Flows(world, units);
+    this.#came = new Float64Array(this.#flows.prefix.length);
     this.#bytes = Float64Array.from(world.parameters.services, (service) => service.bitsPerConnection / 8);
     this.#rest = new Float64Array(services * sites);
     this.#mostRows = world.parameters.observation.trafficRows;
@@ -98,6 +101,7 @@ export class Traffic {
     for (let first = 0; first < users; first += BLOCK) {
       this.#flows.fill(first, Math.min(users, first + BLOCK), conditions.demand, all, caches);
       this.#arrive(conditions, draws);
+      this.#tellTraffic(draws);
     }
     this.#finish(seconds, conditions);
   }
@@ -121,20 +125,24 @@ export class Traffic {
   /** How many of the block's flows come, and what is seen of them. */
   #arrive(conditions: Conditions, draws: Draws): void {
     const { prefix: prefixes, service: services, site: sites, expected, length } = this.#flows;
-    const { placeOf, accessMs, places } = this.#world;
+    const { placeOf, accessMs } = this.#world;
+    const { region } = this.#world.places;
     const { wayMs, reachable } = conditions;
     const count = this.#sites;
     const [arrived, rttSumMs, byRegion] = [this.arrived, this.rttSumMs, this.#byRegion];
-    const beaconShare = this.#world.parameters.observation.beaconShare;
+    const { beaconShare } = this.#world.parameters.observation;
+    const came = this.#came;
+    let wanted = 0;
     for (let row = 0; row < length; row++) {
       const connections = draws.poisson(expected[row] as number);
+      came[row] = 0;
       if (connections === 0) continue;
       const prefix = prefixes[row] as number;
       const site = sites[row] as number;
       const service = services[row] as number;
       const place = placeOf[prefix] as number;
-      const way = (places.region[place] as number) * count + site;
-      this.wanted += connections;
+      const way = (region[place] as number) * count + site;
+      wanted += connections;
       if (site === count || reachable[way] === 0) {
         this.lost += connections;
         continue;
@@ -143,20 +151,43 @@ export class Traffic {
       const item = service * count + site;
       arrived[item] = (arrived[item] as number) + connections;
       rttSumMs[service] = (rttSumMs[service] as number) + connections * ms;
-      const region = way * this.#services + service;
-      byRegion[region] = (byRegion[region] as number) + connections;
-      if (connections >= this.#leastOfRow && this.rows.length < this.#mostRows) {
-        const spread = Math.max(0.1, 1 + (BYTES_SPREAD * draws.normal()) / Math.sqrt(connections));
-        this.rows.add(prefix, site, service, connections, connections * (this.#bytes[service] as number) * spread);
-      } else {
-        this.#rest[item] = (this.#rest[item] as number) + connections;
-      }
+      byRegion[way * this.#services + service] = (byRegion[way * this.#services + service] as number) + connections;
       this.#untilRtt -= connections;
       if (this.#untilRtt < 0) this.#tellRtt(prefix, site, ms, draws);
-      if (service > 0) continue;
-      this.#untilBeacon -= connections * beaconShare;
-      if (this.#untilBeacon < 0) this.#tellBeacon(prefix, draws);
+      if (service === 0) {
+        this.#untilBeacon -= connections * beaconShare;
+        if (this.#untilBeacon < 0) this.#tellBeacon(prefix, draws);
+      }
+      came[row] = connections;
     }
+    this.wanted += wanted;
+  }
+
+  #tellTraffic(draws: Draws): void {
+    const { prefix: prefixes, service: services, site: sites, length } = this.#flows;
+    this.rows.reserve(length);
+    const { prefix, site, service, connections, bytes } = this.rows;
+    const came = this.#came;
+    const least = this.#leastOfRow;
+    let end = this.rows.length;
+    for (let row = 0; row < length; row++) {
+      const count = came[row] as number;
+      if (count === 0) continue;
+      const kind = services[row] as number;
+      if (count < least || end === this.#mostRows) {
+        const item = kind * this.#sites + (sites[row] as number);
+        this.#rest[item] = (this.#rest[item] as number) + count;
+        continue;
+      }
+      const spread = Math.max(0.1, 1 + (BYTES_SPREAD * draws.normal()) / Math.sqrt(count));
+      prefix[end] = prefixes[row] as number;
+      site[end] = sites[row] as number;
+      service[end] = kind;
+      connections[end] = count;
+      bytes[end] = count * (this.#bytes[kind] as number) * spread;
+      end++;
+    }
+    this.rows.length = end;
   }
 
   #tellRtt(prefix: number, site: number, ms: number, draws: Draws): void {
