@@ -30,6 +30,9 @@ struct limited {
 	__u32 seconds;
 	bool is_ipv6;
 	bool has_cookie;
+	__u16 zero;
+	__u32 hash; /* of the prefix and the subject: `meet_limit` */
+	__u64 displaced;
 };
 
 static __always_inline __u32 rotate32(__u32 word, int bits)
@@ -68,7 +71,7 @@ static __always_inline __u32 hash_client(const struct limited *who, __u32 hash, 
 
 static __always_inline bool is_proved(const struct limited *who, __u32 seed)
 {
-	__u32 hash = hash_client(who, mix(mix(seed, 0), 0), true);
+	__u32 hash = hash_client(who, mix(seed, 0), true);
 	__u32 set = finish(hash) & (DNS_PROVED_SETS - 1);
 	__u32 index = DNS_LIMIT_SETS + (set >> 1);
 	struct dns_limit_line *line = bpf_map_lookup_elem(&dns_limits, &index);
@@ -77,7 +80,7 @@ static __always_inline bool is_proved(const struct limited *who, __u32 seed)
 	if (!line)
 		return false;
 	words = &line->word[(set & 1) * DNS_LIMIT_WAYS * PROVED_WORDS];
-	hash |= 1;
+	hash = mix(hash, 0) | 1;
 	for (int way = 0; way < DNS_LIMIT_WAYS; way++) {
 		if (words[way * PROVED_WORDS] == hash)
 			return (__s32)(words[way * PROVED_WORDS + 1] - who->seconds) > 0;
@@ -155,35 +158,81 @@ static __always_inline enum verdict refuse(__u32 *bucket, const struct limited *
 	return VERDICT_DROP;
 }
 
-/* May this answer be sent? Counts it. */
-static __always_inline enum verdict judge_limit(const struct limited *who,
-						const struct dns_settings *settings, __u64 *displaced)
+/* False: the bucket is empty. */
+static __always_inline bool take_token(__u32 *bucket, __u32 interval, __u32 now)
+{
+	for (int attempt = 0; attempt < LIMIT_ATTEMPTS; attempt++) {
+		__u32 known = *(volatile __u32 *)&bucket[FULL];
+		__u32 debt = debt_ticks(known, now) + interval;
+
+		if (debt > DNS_BURST_TICKS)
+			return false;
+		if (__sync_val_compare_and_swap(&bucket[FULL], known, now + debt) == known)
+			return true;
+	}
+	return true;
+}
+
+static __always_inline __u32 *find_bucket(struct limited *who, __u32 hash, __u32 kind)
+{
+	__u32 index = finish(hash) & (DNS_LIMIT_SETS - 1);
+	struct dns_limit_line *line = bpf_map_lookup_elem(&dns_limits, &index);
+
+	if (!line)
+		return NULL;
+	index = find_limit(line, mix(hash, kind) | 1, who->now, &who->displaced);
+	return &line->word[forget(index, LIMIT_WORD_MASK)];
+}
+
+/* Of those who proved their address, each for itself. Few need it: a function that is judged once. */
+__attribute__((noinline)) int judge_proved(struct limited *who)
+{
+	__u32 only = 0;
+	const struct dns_settings *settings = bpf_map_lookup_elem(&dns_settings, &only);
+	__u32 *bucket;
+
+	if (!who || !settings)
+		return VERDICT_UP;
+	bucket = find_bucket(who, hash_client(who, mix(settings->seed, who->subject), true), who->kind + 8);
+	if (!bucket || take_token(bucket, settings->proved_interval, who->now))
+		return VERDICT_SEND;
+	return refuse(bucket, who, settings);
+}
+
+/*
+ * Where the prefix's limit stands, asked for before it is needed: it is in no cache, and other work goes on
+ * until it is there.
+ */
+static __always_inline void meet_limit(struct limited *who, const struct dns_settings *settings)
 {
 	struct dns_limit_line *line;
-	bool proved;
-	__u32 hash, index, interval, *bucket;
+	__u32 index;
+
+	who->hash = hash_client(who, mix(settings->seed, who->subject), false);
+	index = finish(who->hash) & (DNS_LIMIT_SETS - 1);
+	line = bpf_map_lookup_elem(&dns_limits, &index);
+	if (line)
+		*(volatile __u32 *)&line->word[0];
+}
+
+/*
+ * May this answer be sent? Counts it. As `judge` in src/serve/dns/rate-limit.ts: for the prefix, as long as
+ * it is below its limit.
+ */
+static __always_inline enum verdict judge_limit(struct limited *who, const struct dns_settings *settings)
+{
+	__u32 *bucket;
 
 	if (!settings->limit_interval)
 		return VERDICT_SEND;
-	proved = who->has_cookie || is_proved(who, settings->seed);
-	hash = mix(mix(settings->seed, who->subject), who->kind + (proved ? 8 : 0));
-	hash = hash_client(who, hash, proved);
-	interval = proved ? settings->proved_interval : settings->limit_interval;
-	index = finish(hash) & (DNS_LIMIT_SETS - 1);
-	line = bpf_map_lookup_elem(&dns_limits, &index);
-	if (!line)
-		return VERDICT_SEND;
-	bucket = &line->word[forget(find_limit(line, hash | 1, who->now, displaced), LIMIT_WORD_MASK)];
-	for (int attempt = 0; attempt < LIMIT_ATTEMPTS; attempt++) {
-		__u32 known = *(volatile __u32 *)&bucket[FULL];
-		__u32 debt = debt_ticks(known, who->now) + interval;
-
-		if (debt > DNS_BURST_TICKS)
-			return refuse(bucket, who, settings);
-		if (__sync_val_compare_and_swap(&bucket[FULL], known, who->now + debt) == known)
+	if (!who->has_cookie) {
+		bucket = find_bucket(who, who->hash, who->kind);
+		if (!bucket || take_token(bucket, settings->limit_interval, who->now))
 			return VERDICT_SEND;
+		if (!is_proved(who, settings->seed))
+			return refuse(bucket, who, settings);
 	}
-	return VERDICT_SEND;
+	return judge_proved(who);
 }
 
 #endif

@@ -147,9 +147,9 @@ static __always_inline const struct dns_row *find_row(const struct query *query,
 	return bpf_map_lookup_elem(&dns_rows, index);
 }
 
-static __always_inline enum verdict judge(struct work *work, const struct dns_settings *settings,
-					  const struct dns_time *time, const struct dns_name *name,
-					  const struct dns_row *row, struct dns_counters *own)
+/* Whom to count the answer for, as soon as the name is known. */
+static __always_inline void introduce(struct work *work, const struct dns_settings *settings,
+				      const struct dns_time *time, const struct dns_name *name)
 {
 	const struct query *query = &work->query;
 	struct limited *who = &work->who;
@@ -157,13 +157,23 @@ static __always_inline enum verdict judge(struct work *work, const struct dns_se
 	who->source[0] = query->source[0];
 	who->source[1] = query->source[1];
 	who->subject = name->subject;
-	who->kind = row->kind;
 	who->now = time->ticks;
 	who->seconds = time->seconds;
 	who->is_ipv6 = query->is_ipv6;
 	who->has_cookie = query->has_good_cookie;
+	who->displaced = 0;
+	meet_limit(who, settings);
+}
 
-	return forget(judge_limit(who, settings, &own->displaced), 3);
+static __always_inline enum verdict judge(struct work *work, const struct dns_settings *settings,
+					  const struct dns_row *row, struct dns_counters *own)
+{
+	enum verdict verdict;
+
+	work->who.kind = row->kind;
+	verdict = forget(judge_limit(&work->who, settings), 3);
+	own->displaced += work->who.displaced;
+	return verdict;
 }
 
 static __always_inline void count_answer(const struct query *query, const struct dns_settings *settings,
@@ -197,6 +207,7 @@ static __always_inline enum dns_outcome answer_name(struct xdp_md *ctx, struct w
 	__u32 plan, index;
 	__u32 odd = query->question & 1;
 
+	introduce(work, settings, time, name);
 	if (!find_plan(query, name, &plan))
 		return DNS_UP_SOURCE;
 	row = find_row(query, name, plan, &index);
@@ -215,7 +226,7 @@ static __always_inline enum dns_outcome answer_name(struct xdp_md *ctx, struct w
 		reply->sum +=
 		    shift_sum(sum_opt(query, reply->opt - OPT_BYTES), !((query->question + row->length) & 1));
 	reply->sum = forget(reply->sum, ~0U);
-	switch (judge(work, settings, time, name, row, own)) {
+	switch (judge(work, settings, row, own)) {
 	case VERDICT_SEND:
 		break;
 	case VERDICT_DROP:

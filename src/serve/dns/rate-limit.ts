@@ -100,27 +100,42 @@ export class RateLimiter {
     this.#provedInterval = intervalTicks(limits.provedPerSecond);
   }
 
-  /** May this answer be sent by UDP? Counts it. `hasCookie`: the query had a cookie of ours. */
+  /**
+   * May this answer be sent by UDP? Counts it. `hasCookie`: the query had a cookie of ours. Others count for their prefix as long as it is
+   * below its limit; only then it is looked whether they proved their address, which is memory that is in no cache.
+   */
   judge(asker: Asker, kind: AnswerKind, subject: number, hasCookie: boolean): Verdict {
-    const limits = this.#limits;
+    if (this.#limits.perSecond === 0) return 'send';
     const { client } = asker;
-    if (limits.perSecond === 0) return 'send';
-    const isProved = hasCookie || this.#isProved(asker);
-    this.#hash(client, isProved, subject, KIND_NUMBER[kind] + (isProved ? 8 : 0));
     const now = (asker.nowMs * TICKS_PER_MS) | 0;
-    const words = this.#words;
+    if (!hasCookie) {
+      this.#hash(client, false, subject, KIND_NUMBER[kind]);
+      const bucket = this.#findBucket(now);
+      if (this.#take(bucket, this.#interval, now)) return 'send';
+      if (!this.#isProved(asker)) return this.#refuse(bucket, client);
+    }
+    this.#hash(client, true, subject, KIND_NUMBER[kind] + 8);
     const bucket = this.#findBucket(now);
-    const interval = isProved ? this.#provedInterval : this.#interval;
+    return this.#take(bucket, this.#provedInterval, now) ? 'send' : this.#refuse(bucket, client);
+  }
+
+  /** False: the bucket is empty. */
+  #take(bucket: number, interval: number, now: number): boolean {
+    const words = this.#words;
     for (;;) {
       const known = words[bucket + FULL];
       const debt = debtTicks(known, now) + interval;
-      if (debt > BURST_TICKS) break;
+      if (debt > BURST_TICKS) return false;
       // Others may have counted an answer meanwhile.
-      if (Atomics.compareExchange(words, bucket + FULL, known, (now + debt) | 0) === known) return 'send';
+      if (Atomics.compareExchange(words, bucket + FULL, known, (now + debt) | 0) === known) return true;
     }
-    for (const prefix of limits.exempt) if (prefixContains(prefix, client)) return 'send';
-    const refused = Atomics.add(words, bucket + REFUSED, 1) >>> 0;
-    return limits.slip > 0 && refused % limits.slip === 0 ? 'slip' : 'drop';
+  }
+
+  #refuse(bucket: number, client: Address): Verdict {
+    const { exempt, slip } = this.#limits;
+    for (const prefix of exempt) if (prefixContains(prefix, client)) return 'send';
+    const refused = Atomics.add(this.#words, bucket + REFUSED, 1) >>> 0;
+    return slip > 0 && refused % slip === 0 ? 'slip' : 'drop';
   }
 
   /** The client gets what is sent to its address: it has a connection by TCP. */
@@ -176,16 +191,16 @@ export class RateLimiter {
     return free;
   }
 
-  /** MurmurHash3's steps: where it stands, and what tells it from others there. */
+  /** MurmurHash3's steps: where it stands, which is known before the kind of the answer, and what tells it from others there. */
   #hash({ bytes }: Address, isWhole: boolean, subject: number, kind: number): void {
-    let hash = mix(mix(this.#seed, subject), kind);
+    let hash = mix(this.#seed, subject);
     if (bytes.length === 4) hash = mix(hash, wordAt(bytes, 0) & (isWhole ? -1 : IPV4_PREFIX_MASK));
     else {
       hash = mix(mix(hash, wordAt(bytes, 0)), wordAt(bytes, 4) & (isWhole ? -1 : IPV6_PREFIX_MASK));
       if (isWhole) hash = mix(mix(hash, wordAt(bytes, 8)), wordAt(bytes, 12));
     }
     this.#place = finish(hash);
-    this.#tag = hash | 1;
+    this.#tag = mix(hash, kind) | 1;
   }
 }
 
