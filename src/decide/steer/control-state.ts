@@ -50,6 +50,16 @@ export class ControlState {
     this.health = { up: new Uint8Array(classes * sites), upSinceMs: this.#upSinceMs, drains: new Map() };
   }
 
+  /** One that goes on for itself from what is known now; nothing more is measured in it. */
+  fork(): ControlState {
+    const fork = new ControlState(this.#model);
+    fork.load.takeFrom(this.load);
+    fork.#budget.takeFrom(this.#budget);
+    fork.#upSinceMs = this.#upSinceMs.slice();
+    fork.#isUp = this.#isUp?.slice() ?? null;
+    return fork;
+  }
+
   /** What arrived at sites in an interval. */
   measured(rows: TrafficRows, intervalMs: number): void {
     this.#measured.fill(0);
@@ -159,12 +169,13 @@ export class ControlState {
 
   #takeGroups({ ids, region, demand }: SteeredGroups, users: Pick<ResolverUsers, 'decayOf'>): void {
     const classes = this.#model.classes.length;
+    const ofTtl = this.#model.classes.map((its) => (its.ttlSeconds ?? this.#model.ttlSeconds) / this.#model.ttlSeconds);
     const ttlSeconds = new Float32Array(demand.length);
     const lateShare = new Float32Array(demand.length);
     const lateSeconds = new Float32Array(demand.length);
     for (let g = 0; g < ids.length; g++) {
       const decay = users.decayOf(ids[g]);
-      ttlSeconds.fill(decay.ttlSeconds, g * classes, (g + 1) * classes);
+      for (let c = 0; c < classes; c++) ttlSeconds[g * classes + c] = decay.ttlSeconds * ofTtl[c];
       lateShare.fill(decay.lateShare, g * classes, (g + 1) * classes);
       lateSeconds.fill(decay.lateSeconds, g * classes, (g + 1) * classes);
     }

@@ -7,6 +7,8 @@ import { ControlState } from './control-state.ts';
 import { GroupBuilder, type SteeredGroups } from './demand/groups.ts';
 import { LinkBackground } from './demand/link-background.ts';
 import { PrefixDemand } from './demand/prefix-demand.ts';
+import type { Forecast } from './forecast/forecast.ts';
+import { forecastMeasured, type MeasuredChange, type MeasuredState } from './forecast/measured.ts';
 import type { MeasuredMap, Observations, PrefixFacts } from './measured.ts';
 import { NO_SITE } from './measured.ts';
 import type { Decision, GroupExplanation, SteeringHealth, SteeringModel } from './measured-model.ts';
@@ -83,7 +85,7 @@ export class MeasuredSteering {
     this.rtt.estimateMany(groups, this.#rttMs);
     const control = this.#control;
     control.begin(groups, this.book, this.links, health, this.#paths, nowMs);
-    const target = this.#target(groups);
+    const target = this.#target(groups, control);
     const step = control.step(target, this.#rttMs, nowMs);
     const map = expandMap(groups, step.map, this.#map.version + 1);
     this.#tellBook(map, nowMs);
@@ -98,6 +100,30 @@ export class MeasuredSteering {
       exploredShare: 0,
       reasons: control.reasons(step),
     };
+  }
+
+  /**
+   * What a change would do: decisions as always on a copy, one each `intervalSeconds`. Changes nothing. Null: there was no decision yet, or no
+   * such site or link. Cost: one solve and a step of control for each interval.
+   */
+  forecast(
+    change: MeasuredChange,
+    minutes: number,
+    health: SteeringHealth,
+    time: Pick<MeasuredState, 'nowMs' | 'wallMs' | 'intervalSeconds'>,
+  ): Forecast | null {
+    const { groups, model, book, links } = this;
+    if (groups === null) return null;
+    const state: MeasuredState = {
+      model,
+      control: this.#control.fork(),
+      rttMs: this.#rttMs,
+      begin: (control, then, nowMs) => control.begin(groups, book, links, then, this.#paths, nowMs),
+      target: (control) => this.#target(groups, control),
+      health,
+      ...time,
+    };
+    return forecastMeasured(state, change, minutes);
   }
 
   /** Why a group has what it has; null: the group is not in the map. */
@@ -115,9 +141,8 @@ export class MeasuredSteering {
     return false;
   }
 
-  #target(groups: SteeredGroups): Target {
+  #target(groups: SteeredGroups, control: ControlState): Target {
     const { model } = this;
-    const control = this.#control;
     return nearestTarget({
       model,
       groups,

@@ -27,6 +27,8 @@ export interface SteeringClass {
   readonly sites: readonly number[];
   /** Load on links by a connection, until it is measured. */
   readonly bitsPerConnection: number;
+  /** Of its answers; without: as the model. */
+  readonly ttlSeconds?: number;
 }
 
 export interface SteeringService {

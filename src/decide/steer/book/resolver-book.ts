@@ -7,7 +7,7 @@ import { NO_PREFIX } from '../measured.ts';
 import { Beliefs } from './beliefs.ts';
 import { type BookBounds, type BookModel, DEFAULT_BOUNDS, type DemandEstimate, type UserPlace } from './book-model.ts';
 import { DemandTable } from './demand-table.ts';
-import { Lateness } from './lateness.ts';
+import { Lateness, USUAL_LATE } from './lateness.ts';
 import { NetworkTable } from './network-table.ts';
 import { ResolverColumns } from './resolver-columns.ts';
 import { TrafficShares } from './traffic-shares.ts';
@@ -118,7 +118,9 @@ export class ResolverBook {
   }
 
   decayOf(resolver: number): AnswerDecay {
-    return this.lateness.decayOf(this.resolvers.slots.find(resolver), this.model.ttlSeconds);
+    const slot = this.resolvers.slots.find(resolver);
+    const { ttlSeconds } = this.model;
+    return slot < 0 ? { ttlSeconds, ...USUAL_LATE } : this.lateness.decayOf(slot, ttlSeconds);
   }
 
   /** Of its queries, the part with a client subnet. */

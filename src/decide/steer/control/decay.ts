@@ -8,6 +8,7 @@ import type { AnswerDecay } from '../measured.ts';
 /** Share of the users who go on by the answer before, 0 to 1, so long after it changed. Falls with time. Cost: 20 ns. */
 export function survivalAfter(ttlSeconds: number, lateShare: number, lateSeconds: number, seconds: number): number {
   if (seconds <= 0) return 1;
+  if (seconds === Infinity) return 0;
   if (seconds < ttlSeconds) return 1 - ((1 - lateShare) * seconds) / ttlSeconds;
   if (lateShare <= 0 || lateSeconds <= 0) return 0;
   return lateShare * Math.exp((ttlSeconds - seconds) / lateSeconds);

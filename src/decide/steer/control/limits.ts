@@ -80,6 +80,11 @@ export class MoveBudget {
   readonly #minutes = new Float64Array(60);
   #minute = Number.NaN;
 
+  takeFrom(other: MoveBudget): void {
+    this.#minutes.set(other.#minutes);
+    this.#minute = other.#minute;
+  }
+
   /** Demand moved in the hour before. */
   movedLastHour(nowMs: number): number {
     this.#advance(nowMs);

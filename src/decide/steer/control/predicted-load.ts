@@ -104,6 +104,28 @@ export class PredictedLoad {
     return this.site.length;
   }
 
+  /** Takes over all that another of the same shape knows; both go on for themselves. Cost: some ns an item. */
+  takeFrom(other: PredictedLoad): void {
+    this.columns = other.columns;
+    this.site = other.site.slice();
+    this.sinceMs = other.sinceMs.slice();
+    this.mergedCount = other.mergedCount;
+    this.#pastCount = other.#pastCount.slice();
+    this.#pastSite = other.#pastSite.slice();
+    this.#pastSinceMs = other.#pastSinceMs.slice();
+    this.#splits = new Map(other.#splits);
+    this.#scale = other.#scale;
+    this.#recentBackground.set(other.#recentBackground);
+    this.#lastingBackground.set(other.#lastingBackground);
+    this.#correctedMs = other.#correctedMs;
+  }
+
+  /** [site]: load that no answer explains. From now on it is not predicted. */
+  takeBackground(): Float64Array {
+    const { recent, lasting } = this.#takeBackground();
+    return recent.map((load, site) => Math.max(load, lasting[site]));
+  }
+
   get scale(): number {
     return this.#scale;
   }
@@ -304,7 +326,8 @@ export class PredictedLoad {
     this.#scale = scaleBefore + (ratio - scaleBefore) * (1 - Math.exp(-passedMs / SCALE_MS));
     for (let s = 0; s < sites; s++) {
       const more = Number.isNaN(siteLoad[s]) ? 0 : Math.max(0, siteLoad[s] - predicted[s] * this.#scale);
-      const recent = 1 - Math.exp(-passedMs / SCALE_MS);
+      // Falls at once: what answers explain now must not be counted twice.
+      const recent = more < background.recent[s] ? 1 : 1 - Math.exp(-passedMs / SCALE_MS);
       // At the first look nothing is known to last.
       const lasting = Number.isFinite(passedMs) ? 1 - Math.exp(-passedMs / LASTING_MS) : 0;
       this.#recentBackground[s] = background.recent[s] + (more - background.recent[s]) * recent;

@@ -109,6 +109,11 @@ export class MinuteLoads {
     }
   }
 
+  /** Load that is the same through a minute. */
+  addEvenly(minute: number, site: number, load: number): void {
+    this.site[minute * this.#sites + site] += load * this.#samples[minute];
+  }
+
   siteRow(site: number): number[] {
     return Array.from(this.#samples, (samples, minute) => this.site[minute * this.#sites + site] / samples);
   }
