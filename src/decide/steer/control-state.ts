@@ -4,9 +4,10 @@ import { PredictedLoad } from './control/predicted-load.ts';
 import { type ControlStep, nextStep } from './control/step.ts';
 import type { ResolverUsers, SteeredGroups } from './demand/groups.ts';
 import type { LinkBackground } from './demand/link-background.ts';
-import type { TrafficRows } from './measured.ts';
+import { NO_SITE, type TrafficRows } from './measured.ts';
 import type { SteeringHealth, SteeringModel } from './measured-model.ts';
-import type { Target } from './target.ts';
+import type { ObservedAnswers } from './observed-answers.ts';
+import { type Target, waitCost } from './target.ts';
 
 /** A class that wants no nearness gains so much by being where it should. */
 const PLACE_MS = 1000;
@@ -23,7 +24,7 @@ export class ControlState {
   readonly #budget = new MoveBudget();
   readonly #linkLoad: Float64Array;
   readonly #paths: Int32Array;
-  readonly #measured: Float64Array;
+  readonly measuredLoad: Float64Array;
   #measuredMs = Number.NaN;
   #upSinceMs: Float64Array;
   #isUp: Uint8Array | null = null;
@@ -45,7 +46,7 @@ export class ControlState {
     this.siteCapacity = new Float64Array(sites);
     this.linkCapacity = new Float64Array(links);
     this.linkBackground = new Float64Array(links);
-    this.#measured = new Float64Array(sites);
+    this.measuredLoad = new Float64Array(sites);
     this.#upSinceMs = new Float64Array(sites).fill(-Infinity);
     this.health = { up: new Uint8Array(classes * sites), upSinceMs: this.#upSinceMs, drains: new Map() };
   }
@@ -62,10 +63,10 @@ export class ControlState {
 
   /** What arrived at sites in an interval. */
   measured(rows: TrafficRows, intervalMs: number): void {
-    this.#measured.fill(0);
+    this.measuredLoad.fill(0);
     for (let row = 0; row < rows.length; row++) {
-      if (rows.site[row] < this.#measured.length)
-        this.#measured[rows.site[row]] += (rows.connections[row] * 1000) / intervalMs;
+      if (rows.site[row] < this.measuredLoad.length)
+        this.measuredLoad[rows.site[row]] += (rows.connections[row] * 1000) / intervalMs;
     }
     this.#measuredMs = 0;
   }
@@ -75,6 +76,7 @@ export class ControlState {
     groups: SteeredGroups,
     users: Pick<ResolverUsers, 'decayOf'>,
     links: LinkBackground,
+    answers: ObservedAnswers,
     health: SteeringHealth,
     paths: Int32Array,
     nowMs: number,
@@ -87,10 +89,11 @@ export class ControlState {
       this.linkBackground[l] = Number.isNaN(links.background[l]) ? 0 : links.background[l];
     }
     this.#takeGroups(groups, users);
+    this.#takeAnswers(groups, answers);
     if (Number.isNaN(this.#measuredMs)) return;
     const isUp = this.#isUp as Uint8Array;
     this.load.correct(
-      this.#measured.map((load, site) => (isUp[site] === 1 ? load : Number.NaN)),
+      this.measuredLoad.map((load, site) => (isUp[site] === 1 ? load : Number.NaN)),
       nowMs,
     );
   }
@@ -99,6 +102,7 @@ export class ControlState {
   step(target: Target, rttMs: Float32Array, nowMs: number): ControlStep {
     const { load, health } = this;
     const { sites, classes } = load.model;
+    const { region } = load.columns;
     const { control, reserve } = this.#model.limits;
     const map = { version: 0, groups: load.columns.groups, classes, site: target.site, splits: target.splits };
     const kinds = this.#model.classes.map(({ kind }) => kind);
@@ -117,8 +121,9 @@ export class ControlState {
       cost: (item, site) => {
         const c = item % classes;
         if (health.up[c * sites + site] === 0) return Infinity;
-        const ms = rttMs[((item - c) / classes) * sites + site];
-        if (kinds[c] === 'latency') return ms + target.sitePriceMs[site];
+        const group = (item - c) / classes;
+        const ms = waitCost(rttMs[group * sites + site]);
+        if (kinds[c] === 'latency') return ms + target.scarcityMs[(region[group] * classes + c) * sites + site];
         return ms + (isTarget(target, item, site) ? 0 : PLACE_MS);
       },
       nowMs,
@@ -165,6 +170,25 @@ export class ControlState {
     }
     this.#isUp = isUp;
     this.health = { up, upSinceMs: this.#upSinceMs, drains: health.drains ?? new Map() };
+  }
+
+  /** Groups that steering had no opinion on are where name servers sent the largest of those who ask. */
+  #takeAnswers({ ids, askers, groupOf, partOf }: SteeredGroups, answers: ObservedAnswers): void {
+    const { classes, sites } = this.load.model;
+    const most = new Float32Array(ids.length * classes);
+    const { site } = this.load;
+    const isNew = site.map((its) => (its === NO_SITE ? 1 : 0));
+    for (let at = 0; at < askers.length; at++) {
+      for (let c = 0; c < classes; c++) {
+        const item = groupOf[at] * classes + c;
+        if (isNew[item] === 0 || partOf[at] <= most[item]) continue;
+        const its = answers.siteOf(askers[at], c);
+        if (its >= sites) continue;
+        most[item] = partOf[at];
+        site[item] = its;
+        this.load.sinceMs[item] = -Infinity;
+      }
+    }
   }
 
   #takeGroups({ ids, region, demand }: SteeredGroups, users: Pick<ResolverUsers, 'decayOf'>): void {

@@ -12,9 +12,10 @@ import { forecastMeasured, type MeasuredChange, type MeasuredState } from './for
 import type { MeasuredMap, Observations, PrefixFacts } from './measured.ts';
 import { NO_SITE } from './measured.ts';
 import type { Decision, GroupExplanation, SteeringHealth, SteeringModel } from './measured-model.ts';
+import { ObservedAnswers } from './observed-answers.ts';
 import { RttMap } from './rtt/rtt-map.ts';
 import { expandMap, isSameMap } from './steering-map.ts';
-import { nearestTarget, type Target } from './target.ts';
+import { solveTarget, type Target } from './target.ts';
 
 /** Demand is wanted for when answers given now arrive. */
 const AHEAD_MS = 180_000;
@@ -37,11 +38,13 @@ export class MeasuredSteering {
   readonly #classOf: readonly number[];
   readonly #clock: () => number;
   readonly #builder: GroupBuilder;
-  readonly #control: ControlState;
+  readonly #answers: ObservedAnswers;
+  readonly control: ControlState;
   #paths: Int32Array;
   #map = NO_MAP;
+  #target: Target | null = null;
   groups: SteeredGroups | null = null;
-  #rttMs = new Float32Array(0);
+  rttMs = new Float32Array(0);
 
   /**
    * `seed`: of exploration; the same observations with the same seed give the same maps. `clock`: milliseconds, for the limit of a solve
@@ -61,7 +64,8 @@ export class MeasuredSteering {
     this.demand = new PrefixDemand(facts, classes, limits.prefixes);
     this.links = new LinkBackground(model);
     this.#builder = new GroupBuilder(classes, regions, regionOf, limits.groups);
-    this.#control = new ControlState(model);
+    this.#answers = new ObservedAnswers(classes, limits.prefixes);
+    this.control = new ControlState(model);
     this.#paths = model.paths;
   }
 
@@ -71,8 +75,9 @@ export class MeasuredSteering {
     this.rtt.observe(rtt, nowMs);
     this.demand.observe(traffic, this.#classOf, intervalMs);
     this.links.observe(traffic, linkLoad, intervalMs, this.#paths);
+    this.#answers.observe(observations.queries, this.#classOf);
     this.book.record(observations);
-    this.#control.measured(traffic, intervalMs);
+    this.control.measured(traffic, intervalMs);
   }
 
   decide(nowMs: number, health: SteeringHealth): Decision {
@@ -81,12 +86,13 @@ export class MeasuredSteering {
     this.rtt.fit(nowMs);
     const groups = this.#builder.build(this.book, this.demand.forecast(AHEAD_MS), this.rtt);
     this.groups = groups;
-    this.#rttMs = new Float32Array(groups.ids.length * model.sites.length);
-    this.rtt.estimateMany(groups, this.#rttMs);
-    const control = this.#control;
-    control.begin(groups, this.book, this.links, health, this.#paths, nowMs);
-    const target = this.#target(groups, control);
-    const step = control.step(target, this.#rttMs, nowMs);
+    this.rttMs = new Float32Array(groups.ids.length * model.sites.length);
+    this.rtt.estimateMany(groups, this.rttMs);
+    const control = this.control;
+    control.begin(groups, this.book, this.links, this.#answers, health, this.#paths, nowMs);
+    const target = this.#solve(groups, control, this.#target);
+    this.#target = target;
+    const step = control.step(target, this.rttMs, nowMs);
     const map = expandMap(groups, step.map, this.#map.version + 1);
     this.#tellBook(map, nowMs);
     if (!isSameMap(map, this.#map)) this.#map = map;
@@ -98,7 +104,7 @@ export class MeasuredSteering {
       meanRttMs: this.#meanRttMs(groups, step.map),
       movedShare: Object.values(step.movedShare).reduce((sum, share) => sum + share, 0),
       exploredShare: 0,
-      reasons: control.reasons(step),
+      reasons: [...target.overloads, ...control.reasons(step)],
     };
   }
 
@@ -114,12 +120,16 @@ export class MeasuredSteering {
   ): Forecast | null {
     const { groups, model, book, links } = this;
     if (groups === null) return null;
+    let last = this.#target;
     const state: MeasuredState = {
       model,
-      control: this.#control.fork(),
-      rttMs: this.#rttMs,
-      begin: (control, then, nowMs) => control.begin(groups, book, links, then, this.#paths, nowMs),
-      target: (control) => this.#target(groups, control),
+      control: this.control.fork(),
+      rttMs: this.rttMs,
+      begin: (control, then, nowMs) => control.begin(groups, book, links, this.#answers, then, this.#paths, nowMs),
+      target: (control) => {
+        last = this.#solve(groups, control, last);
+        return last;
+      },
       health,
       ...time,
     };
@@ -141,12 +151,12 @@ export class MeasuredSteering {
     return false;
   }
 
-  #target(groups: SteeredGroups, control: ControlState): Target {
+  #solve(groups: SteeredGroups, control: ControlState, last: Target | null): Target {
     const { model } = this;
-    return nearestTarget({
+    return solveTarget({
       model,
       groups,
-      rttMs: this.#rttMs,
+      rttMs: this.rttMs,
       up: control.health.up,
       siteCapacity: control.siteCapacity,
       linkCapacity: control.linkCapacity,
@@ -154,6 +164,7 @@ export class MeasuredSteering {
       paths: this.#paths,
       bitsPerConnection: this.links.bitsPerConnection,
       previous: control.load.site,
+      warm: last?.prices ?? [],
       clock: this.#clock,
     });
   }
@@ -189,7 +200,7 @@ export class MeasuredSteering {
         const item = g * classes + c;
         if (site[item] === NO_SITE) continue;
         const shares = splits.get(item) ?? [{ site: site[item], share: 1 }];
-        for (const { site: at, share } of shares) sum += demand[item] * share * this.#rttMs[g * sites + at];
+        for (const { site: at, share } of shares) sum += demand[item] * share * this.rttMs[g * sites + at];
         total += demand[item];
       }
     }

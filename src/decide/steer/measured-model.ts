@@ -82,7 +82,7 @@ export interface SteeringModel {
   readonly regionOf: (prefix: number) => number;
   /** [(region * sites + site) * PATH_LINKS + n]: number of a link on the way; -1: none. */
   readonly paths: Int32Array;
-  /** Of answers. */
+  /** Of answers, the longest. */
   readonly ttlSeconds: number;
   readonly limits: SteeringLimits;
 }

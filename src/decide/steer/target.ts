@@ -1,7 +1,10 @@
-/** Where each group should be, by estimates, capacities and what classes want. */
+/** Where each group should be, by estimates, capacities and what classes want: the question to the solver and what its answer means. */
 import type { SteeredGroups } from './demand/groups.ts';
 import { NO_SITE, type SiteShare } from './measured.ts';
-import type { StageSummary, SteeringModel } from './measured-model.ts';
+import { PATH_LINKS, type StageSummary, type SteeringModel } from './measured-model.ts';
+import { type ClassSpec, DEFAULT_OPTIONS, type SteeringProblem } from './solve/problem.ts';
+import { latencyCost, STAGES } from './solve/program.ts';
+import { solveSteering } from './solve/solve.ts';
 
 export interface TargetInput {
   readonly model: SteeringModel;
@@ -17,8 +20,10 @@ export interface TargetInput {
   readonly paths: Int32Array;
   /** [class]. */
   readonly bitsPerConnection: Float64Array;
-  /** [item]: site that has it; NO_SITE: none. */
+  /** [item]: site that has it; from 0xfffe on: none, or several. */
   readonly previous: Uint16Array;
+  /** Prices of the last solve; empty: none. */
+  readonly warm: readonly Float64Array[];
   /** Of CPU, for the limit of a solve. */
   readonly clock: () => number;
 }
@@ -29,23 +34,101 @@ export interface Target {
   readonly splits: ReadonlyMap<number, readonly SiteShare[]>;
   readonly stages: readonly StageSummary[];
   readonly isComplete: boolean;
-  /** [item class kind]: milliseconds that a site's or link's scarcity adds. */
+  readonly prices: readonly Float64Array[];
+  /** [(region * classes + class) * sites + site]: milliseconds that the scarcity of sites and links adds for class `latency`. */
+  readonly scarcityMs: Float64Array;
+  /** [site], [link]: the same of each alone, by a connection of class 0. */
   readonly sitePriceMs: Float64Array;
+  readonly linkPriceMs: Float64Array;
+  /** In words. */
+  readonly overloads: readonly string[];
 }
 
-export function nearestTarget({ model, groups, rttMs, up }: TargetInput): Target {
-  const sites = model.sites.length;
-  const classes = model.classes.length;
-  const site = new Uint16Array(groups.ids.length * classes).fill(NO_SITE);
-  for (let g = 0; g < groups.ids.length; g++) {
+/** Warm caches: what a move has to gain, in milliseconds. */
+const STICKY_MS = 0.5;
+/** Of batch costs, of link costs. */
+const STICKY_COST = 0.01;
+const LATENCY = STAGES.indexOf('latency');
+
+/** What a millisecond costs a user of class `latency`. */
+export function waitCost(ms: number): number {
+  return latencyCost(ms, DEFAULT_OPTIONS.thresholdMs, DEFAULT_OPTIONS.aboveThreshold);
+}
+
+/** Cost: see `solve/`; some 1 to 3 us a group, site and class when prices are known. */
+export function solveTarget(input: TargetInput): Target {
+  const problem = problemOf(input);
+  const solution = solveSteering(problem, input.warm);
+  const latency = solution.prices[LATENCY] ?? new Float64Array(0);
+  const { model, paths } = input;
+  const [sites, classes] = [model.sites.length, model.classes.length];
+  const meanBits = input.bitsPerConnection.reduce((sum, bits) => sum + bits, 0) / classes || 1;
+  const sitePriceMs = Float64Array.from({ length: sites }, (_, s) => Math.max(0, latency[s] ?? 0));
+  const linkPriceMs = Float64Array.from(model.links, (_, l) => Math.max(0, latency[sites + l] ?? 0));
+  const scarcityMs = new Float64Array(model.regions * classes * sites);
+  for (let region = 0, at = 0; region < model.regions; region++) {
     for (let c = 0; c < classes; c++) {
-      let least = Infinity;
-      for (let s = 0; s < sites; s++) {
-        if (up[c * sites + s] === 0 || rttMs[g * sites + s] >= least) continue;
-        least = rttMs[g * sites + s];
-        site[g * classes + c] = s;
+      const load = input.bitsPerConnection[c] / meanBits;
+      for (let s = 0; s < sites; s++, at++) {
+        scarcityMs[at] = sitePriceMs[s];
+        for (let n = 0; n < PATH_LINKS; n++) {
+          const link = paths[(region * sites + s) * PATH_LINKS + n];
+          if (link >= 0) scarcityMs[at] += load * linkPriceMs[link];
+        }
       }
     }
   }
-  return { site, splits: new Map(), stages: [], isComplete: true, sitePriceMs: new Float64Array(sites) };
+  return {
+    site: solution.site,
+    splits: solution.splits,
+    stages: solution.stages.map(({ stage, objective, gap }) => ({ stage, objective, gap })),
+    isComplete: solution.isComplete,
+    prices: solution.prices,
+    scarcityMs,
+    sitePriceMs,
+    linkPriceMs: linkPriceMs.map((price) => (price * (input.bitsPerConnection[0] ?? 0)) / meanBits),
+    overloads: solution.overloads.map(
+      ({ kind, index, load, room }) =>
+        `${kind} ${(kind === 'site' ? model.sites : model.links)[index].name} is to carry ${share(load, room)} % of what it should`,
+    ),
+  };
+}
+
+function share(load: number, room: number): string {
+  return room > 0 ? ((100 * load) / room).toFixed(0) : 'over 1000';
+}
+
+function problemOf(input: TargetInput): SteeringProblem {
+  const { model, groups, rttMs, up, linkBackground, paths, bitsPerConnection } = input;
+  const sites = model.sites.length;
+  const most = groups.demand.reduce((sum, demand) => sum + demand, 1);
+  const mostBits = bitsPerConnection.reduce((bits, its) => Math.max(bits, its), 1) * most;
+  const classes = model.classes.map(
+    ({ kind }, c): ClassSpec => ({
+      kind,
+      siteLoad: 1,
+      linkLoad: bitsPerConnection[c],
+      allowed: up.slice(c * sites, (c + 1) * sites),
+      stickiness: kind === 'latency' ? STICKY_MS : STICKY_COST,
+    }),
+  );
+  return {
+    groups: groups.ids.length,
+    sites,
+    classes,
+    demand: groups.demand,
+    rttMs,
+    // More than all demand is no limit: the solver wants numbers.
+    siteCapacity: input.siteCapacity.map((capacity) => Math.min(capacity, 10 * most)),
+    linkCapacity: input.linkCapacity.map((capacity, l) =>
+      Math.max(1, Math.min(capacity, 10 * mostBits + linkBackground[l])),
+    ),
+    linkBackground,
+    region: groups.region,
+    regions: model.regions,
+    paths,
+    batchCost: Float64Array.from(model.sites, ({ batchCost }) => batchCost),
+    previous: Int32Array.from(input.previous, (site) => (site >= NO_SITE - 1 ? -1 : site)),
+    options: { ...DEFAULT_OPTIONS, reserve: model.limits.reserve, limitMs: model.limits.solveMs, nowMs: input.clock },
+  };
 }

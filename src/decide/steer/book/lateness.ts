@@ -53,6 +53,7 @@ export class Lateness {
 
   decayOf(resolver: number, ttlSeconds: number): AnswerDecay {
     const { lateShare: usual, lateSeconds: usualSeconds } = USUAL_LATE;
+    if (resolver < 0) return { ttlSeconds, ...USUAL_LATE };
     let [area, moment] = [0, 0];
     for (let bin = 0; bin < BINS; bin++) {
       const at = resolver * BINS + bin;
