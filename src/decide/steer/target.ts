@@ -78,6 +78,7 @@ export function solveTarget(input: TargetInput): Target {
       }
     }
   }
+  placeIdle(input, solution.site, scarcityMs);
   return {
     site: solution.site,
     splits: solution.splits,
@@ -92,6 +93,24 @@ export function solveTarget(input: TargetInput): Target {
         `${kind} ${(kind === 'site' ? model.sites : model.links)[index].name} is to carry ${share(load, room)} % of what it should`,
     ),
   };
+}
+
+/** Groups without demand cost the solver nothing wherever they are: they get the cheapest. */
+function placeIdle({ groups, model, rttMs, up }: TargetInput, site: Uint16Array, scarcityMs: Float64Array): void {
+  const [sites, classes] = [model.sites.length, model.classes.length];
+  for (let item = 0; item < site.length; item++) {
+    if (groups.demand[item] > 0) continue;
+    const c = item % classes;
+    const group = (item - c) / classes;
+    let least = Infinity;
+    for (let s = 0; s < sites; s++) {
+      if (up[c * sites + s] === 0) continue;
+      const cost = rttMs[group * sites + s] + scarcityMs[(groups.region[group] * classes + c) * sites + s];
+      if (cost >= least) continue;
+      least = cost;
+      site[item] = s;
+    }
+  }
 }
 
 function share(load: number, room: number): string {
