@@ -15,7 +15,7 @@ import { createDice, type Dice } from './dice.ts';
 import { randomFrame } from './frames.ts';
 import { BUCKETS, createWorld, PREFIX_SETS, passTime, perturb, type World } from './world.ts';
 
-const PACKETS = Number(process.env.PORTICO_PACKETS ?? 400_000);
+const PACKETS = Number(process.env.PORTICO_PACKETS ?? 200_000);
 const FIXED_SEED = 20261121;
 const PACKETS_PER_WORLD = 2_000;
 const PACKETS_PER_STATE = 40;

@@ -1,10 +1,8 @@
 /** Delegations as others tell them: Unbound is the parent, and the resolver that finds it; a name server of ours has the zone below. */
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
 import type { Config } from '../../src/config/model.ts';
 import { type DelegationFinding, lookAtDelegation } from '../../src/fleet/delegation-look.ts';
@@ -14,12 +12,13 @@ import type { DnsServer } from '../../src/serve/dns/server.ts';
 import { parseName, ROOT_NAME } from '../../src/serve/dns/wire/name.ts';
 import { startServer } from './fixture.ts';
 import { dsLine, startSigned } from './signed-fixture.ts';
+import { startAuthority, type Unbound } from './unbound.ts';
 
 // Port 53 of an address that is this process's own.
 const PARENT = `127.66.${(process.pid >> 8) & 0xff}.${process.pid & 0xff}`;
 const folder = mkdtempSync(join(tmpdir(), 'portico-delegation-'));
 const closers: (() => Promise<void>)[] = [];
-let unbound: ChildProcess;
+let unbound: Unbound;
 let own: { server: DnsServer; port: number };
 
 const GOOD = `
@@ -39,64 +38,22 @@ function writeZone(delegation: string): string {
   return file;
 }
 
-async function startUnbound(): Promise<ChildProcess> {
-  const file = join(folder, 'unbound.conf');
-  const lines = [
-    'server:',
-    `  interface: ${PARENT}@53`,
-    '  do-daemonize: no',
-    '  username: ""',
-    '  chroot: ""',
-    '  pidfile: ""',
-    `  directory: "${folder}"`,
-    '  use-syslog: no',
-    '  logfile: ""',
-    '  verbosity: 1',
-    '  module-config: "iterator"',
-    '  local-zone: "test." nodefault',
-    '  do-ip6: no',
-    '  num-threads: 1',
-    'remote-control:',
-    '  control-enable: no',
-    'auth-zone:',
-    '  name: "test"',
-    `  zonefile: "${join(folder, 'test.zone')}"`,
-    '  for-downstream: yes',
-    '  for-upstream: no',
-    '  fallback-enabled: no',
-  ];
-  writeFileSync(file, `${lines.join('\n')}\n`);
-  const child = spawn('unbound', ['-d', '-c', file], { stdio: ['ignore', 'ignore', 'pipe'] });
-  await new Promise<void>((resolve, reject) => {
-    const told: string[] = [];
-    createInterface({ input: child.stderr }).on('line', (line) => {
-      told.push(line);
-      if (line.includes('start of service')) resolve();
-    });
-    child.once('error', reject);
-    child.once('exit', () => reject(new Error(told.join('\n'))));
-  });
-  return child;
-}
-
-async function endUnbound(): Promise<void> {
-  if (unbound.exitCode !== null || unbound.signalCode !== null) return;
-  const ended = new Promise((resolve) => unbound.once('exit', resolve));
-  unbound.kill();
-  await ended;
-}
+const startParent = () => startAuthority('test', join(folder, 'test.zone'), PARENT, 53);
 
 async function delegate(delegation: string): Promise<void> {
-  await endUnbound();
+  await unbound.stop();
   writeZone(delegation);
-  unbound = await startUnbound();
+  unbound = await startParent();
 }
 
 before(async () => {
   writeZone(GOOD);
-  unbound = await startUnbound();
+  unbound = await startParent();
   own = await startServer();
-  closers.push(() => own.server.stop(), endUnbound);
+  closers.push(
+    () => own.server.stop(),
+    () => unbound.stop(),
+  );
 });
 
 after(async () => {
@@ -183,7 +140,7 @@ test('the watch tells a difference once, and when it is over', async () => {
     watch.states.map(({ zone }) => zone),
     ['example.test'],
   );
-  await endUnbound();
+  await unbound.stop();
   await watch.lookAtAll();
   assert.match(said[1] as string, /cannot be looked at whole/);
   assert.equal(watch.states[0]?.differences.length, 1, 'silence makes nothing right');

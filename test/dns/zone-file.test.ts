@@ -1,10 +1,9 @@
 /** Zone files against others that read them: Unbound serves the same file, and dig prints what it got as bytes. */
 import assert from 'node:assert/strict';
-import { execFile, spawn } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
 import fc from 'fast-check';
@@ -12,63 +11,14 @@ import { formatName, parseName, ROOT_NAME } from '../../src/serve/dns/wire/name.
 import { formatType, RECORD_TYPE } from '../../src/serve/dns/wire/numbers.ts';
 import { readZoneText } from '../../src/serve/dns/zone-file/access.ts';
 import { readZoneFile } from '../../src/serve/dns/zone-file/read.ts';
-import { freePort } from './fixture.ts';
 import { LAYOUT_TYPES, recordText } from './record-text.ts';
+import { startAuthority } from './unbound.ts';
 
 const seed = Number(process.env.PORTICO_SEED ?? Date.now() % 2 ** 31);
 console.log(`seed ${seed} (PORTICO_SEED repeats it)`);
 const SETS = Number(process.env.PORTICO_RECORDS ?? 3000);
 
 const run = promisify(execFile);
-
-/** Unbound as the authority of a zone file; resolves when it answers. */
-async function startUnbound(folder: string, zoneFile: string): Promise<{ port: number; stop(): Promise<void> }> {
-  const port = await freePort();
-  const file = join(folder, 'unbound.conf');
-  const lines = [
-    'server:',
-    `  interface: 127.0.0.1@${port}`,
-    '  do-daemonize: no',
-    '  username: ""',
-    '  chroot: ""',
-    '  pidfile: ""',
-    `  directory: "${folder}"`,
-    '  use-syslog: no',
-    '  logfile: ""',
-    '  verbosity: 1',
-    '  module-config: "iterator"',
-    '  local-zone: "test." nodefault',
-    '  do-ip6: no',
-    '  num-threads: 1',
-    'remote-control:',
-    '  control-enable: no',
-    'auth-zone:',
-    '  name: "example.test"',
-    `  zonefile: "${zoneFile}"`,
-    '  for-downstream: yes',
-    '  for-upstream: no',
-    '  fallback-enabled: no',
-  ];
-  writeFileSync(file, `${lines.join('\n')}\n`);
-  const child = spawn('unbound', ['-d', '-c', file], { stdio: ['ignore', 'ignore', 'pipe'] });
-  const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
-  const told: string[] = [];
-  await new Promise<void>((resolve, reject) => {
-    createInterface({ input: child.stderr }).on('line', (line) => {
-      told.push(line);
-      if (line.includes('start of service')) resolve();
-    });
-    child.once('error', reject);
-    child.once('exit', () => reject(new Error(told.join('\n'))));
-  });
-  return {
-    port,
-    async stop() {
-      child.kill();
-      await ended;
-    },
-  };
-}
 
 /** Types that Unbound or dig knows less of than we do, or that stand once in a zone. */
 const LEFT_OUT: readonly number[] = [RECORD_TYPE.SOA, RECORD_TYPE.NS, RECORD_TYPE.DNAME, RECORD_TYPE.CNAME];
@@ -231,7 +181,7 @@ test('a large zone file is read to the same bytes as Unbound reads it', { timeou
           describe(`${formatName(owner)}.`, `TYPE${type}`, ttlSeconds, Buffer.from(data.bytes).toString('hex')),
         ),
     );
-    const unbound = await startUnbound(folder, main);
+    const unbound = await startAuthority('example.test', main);
     try {
       const theirs = await askAll(unbound.port, folder, ['ns1.example.test. TYPE1', ...drawn.questions]);
       const onlyOurs = [...ours].filter((record) => !theirs.has(record));

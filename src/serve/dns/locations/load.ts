@@ -4,7 +4,8 @@ import { DATABASE_KINDS, type DatabaseKind, type FileReference } from '../../../
 import type { Config } from '../../../config/model.ts';
 import { type ConfigProblem, formatPath, type Path } from '../../../config/problem.ts';
 import { formatPrefix, type Prefix } from '../../../net/address.ts';
-import { type FileBytes, readLocationFile } from './access.ts';
+import type { FileBytes } from '../bounded-file.ts';
+import { readLocationFile } from './access.ts';
 import { type DatabaseLayer, readDatabase } from './database.ts';
 import { type EntryPlace, EntryTable } from './entry-table.ts';
 import { combineLayers } from './layers.ts';

@@ -1,4 +1,4 @@
-/** Drains with real connections, in the lab: who holds one open, how listings end it, what a deadline does. Needs root. */
+/** Drains with real connections, in the lab, which take a minute: who holds one open, how listings end it, what a deadline does. Needs root. */
 import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
