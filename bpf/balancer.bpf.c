@@ -2,6 +2,7 @@
 /* VIP -> backend: parse, select, encapsulate, count. What is not for a VIP is offered to the other roles. */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
+#include "demand.h"
 #include "fragments.h"
 #include "icmp-error.h"
 #include "nat-reply.h"
@@ -30,8 +31,12 @@ static __always_inline enum outcome choose(struct packet *packet, const struct s
 {
 	if (packet->ctx->ingress_ifindex == all->probe_ifindex && choose_probed(packet, all, choice))
 		return OUTCOME_PROBE;
-	if (is_new_connection(packet) && is_limited(packet, service))
-		return RARE(OUTCOME_LIMITED);
+	if (is_new_connection(packet)) {
+		if (is_limited(packet, service))
+			return RARE(OUTCOME_LIMITED);
+		count_new_flow(packet, all, service);
+	}
+	count_some_bytes(packet, all, service);
 	return select_backend(packet, service, all, quic, choice);
 }
 

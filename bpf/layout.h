@@ -18,6 +18,7 @@
 #define MAX_VIP_PREFIXES 256 /* of a site; each also has a subject */
 #define MAX_NAT_REPLIES 65536
 #define MAX_NAT_TUPLES 65536
+#define DEMAND_SETS 4096        /* of client prefixes and services: a power of two */
 #define PREFIX_WAYS 4           /* cells of a set of client prefixes */
 #define BUCKET_ENTRIES 8        /* connection table: 8 x 8 bytes is one cache line */
 #define SERVER_ID_BUCKETS 65536 /* of server IDs of QUIC; a power of two */
@@ -347,6 +348,22 @@ struct tally {
 };
 
 /*
+ * What came by client prefix and service, since user space has last taken it: demand.h. Keys as of struct
+ * prefix_set.
+ */
+struct demand_set {
+	__u64 key[PREFIX_WAYS];
+	__u64 bytes[PREFIX_WAYS];       /* of packets picked at random, times how many they stand for */
+	__u32 connections[PREFIX_WAYS]; /* new ones */
+};
+
+/* By subject of the service: what found no place in its set, since the map was made. */
+struct demand_rest {
+	__u64 connections;
+	__u64 bytes;
+};
+
+/*
  * At [subject * cpus + cpu]: written by that CPU alone, mapped and summed by user space. The last of a
  * subject is no CPU's: there user space adds what an earlier version counted.
  */
@@ -379,6 +396,8 @@ struct settings {
 	__u32 icmp_per_prefix; /* ICMP errors to a client prefix per 2^30 ns; 0: no limit */
 	__u32 icmp_per_second; /* by a CPU, per 2^30 ns */
 	__u32 vip_prefixes;    /* elements of that map; 0: an address that is not in `vips` is no VIP */
+	__u32 measures;        /* 1: traffic is counted by client prefix */
+	__u32 zero;
 };
 
 /* Where the slow path may look a datagram up: in a bucket of `fragments`. */

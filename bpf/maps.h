@@ -132,6 +132,23 @@ struct {
 	__type(value, struct prefix_set);
 } prefixes SEC(".maps");
 
+/* By a hash of prefix and service: a power of two of sets. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, DEMAND_SETS);
+	__type(key, __u32);
+	__type(value, struct demand_set);
+} demand_sets SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, MAX_SUBJECTS);
+	__type(key, __u32);
+	__type(value, struct demand_rest);
+} demand_rests SEC(".maps");
+
 /* By CPU. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

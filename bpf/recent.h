@@ -26,8 +26,12 @@ struct recent_vip {
 struct recent_service {
 	__u64 key; /* struct service_key as it lies */
 	__u32 generation;
-	__u32 zero;
+	__u32 until_packet;     /* demand.h, as what stands behind the service */
 	struct service service; /* subject 0: there is none */
+	__u32 until_flow;
+	__u32 step;
+	__u32 window;
+	__u32 in_window;
 };
 
 struct recent {

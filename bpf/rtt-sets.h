@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <bpf/bpf_helpers.h>
 #include "layout.h"
+#include "mix-key.h"
 
 #define RTT_KEY_USED (1ULL << 63)
 #define RTT_KEY_IPV6 (1ULL << 48)
@@ -21,14 +22,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct rtt_set);
 } rtt_sets SEC(".maps");
-
-/* The finaliser of splitmix64 (Steele, Lea and Flood, 2014). */
-static __always_inline __u64 mix_key(__u64 key)
-{
-	key = (key ^ key >> 30) * 0xbf58476d1ce4e5b9ULL;
-	key = (key ^ key >> 27) * 0x94d049bb133111ebULL;
-	return key ^ key >> 31;
-}
 
 /* False: its set is full of others. A place is whose key stands there; two CPUs may race for an empty one. */
 static __always_inline bool add_rtt(__u64 key, __u64 seed, __u32 microseconds)

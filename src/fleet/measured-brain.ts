@@ -8,11 +8,11 @@ import { MeasuredSteering } from '../decide/steer/measured-loop.ts';
 import type { Decision, GroupExplanation } from '../decide/steer/measured-model.ts';
 import { type MeasuredSetup, measuredSetup, NO_NUMBERS, type SteeringNumbers } from '../decide/steer/measured-setup.ts';
 import { compileSteering } from '../decide/steer/policy.ts';
-import { PrefixNumbers } from '../decide/steer/prefix-numbers.ts';
+import { KEY_IPV6, KEY_REST, PrefixNumbers } from '../decide/steer/prefix-numbers.ts';
 import { keepNumbers, restoreNumbers } from '../decide/steer/prefix-numbers-kept.ts';
 import { formatPrefix } from '../net/address.ts';
 import type { KeyedQueries } from '../observe/query-rows.ts';
-import { KEY_IPV6, KEY_REST, numberRows } from '../observe/steering-rows.ts';
+import { numberRows } from '../observe/steering-rows.ts';
 import { joinSnapshot, splitSnapshot } from './measured-snapshot.ts';
 import type {
   ExplainedGroup,

@@ -1,7 +1,7 @@
 /** Where measured steering has its rows from: the machines of this process. */
 import type { Config } from '../config/model.ts';
 import { type KeyedQueries, QueryColumns } from '../observe/query-rows.ts';
-import { type KeyedRows, SteeringRows } from '../observe/steering-rows.ts';
+import { type KeyedRows, SteeringRows, type TrafficSource } from '../observe/steering-rows.ts';
 import type { DnsServer } from '../serve/dns/server.ts';
 import type { HealthBook } from './health-book.ts';
 import type { MeasuredHealth } from './measured-words.ts';
@@ -49,7 +49,21 @@ export class FleetSources implements MeasuredSources {
         // Of a name that has just left the file.
         if (service !== undefined && site !== undefined) this.#queries.add(resolver, subnet, service, site, queries);
       });
+    for (const [name, site] of this.#options.sites) {
+      const number = sites.get(name);
+      if (number !== undefined) this.#readSite(number, site, services);
+    }
     return { rows: this.#rows.take(), queries: this.#queries.take(), linkLoad: new Map() };
+  }
+
+  /** What the kernels of its machines have measured. */
+  #readSite(site: number, { plan, balancers, backends }: SiteRuntime, services: ReadonlyMap<string, number>): void {
+    const bySubject = new Map(plan.services.map(({ subject, service }) => [subject, services.get(service.name)]));
+    for (const backend of backends.values()) this.#rows.readRtt(site, backend);
+    for (const { forwarder } of balancers.values()) {
+      const source: TrafficSource = { takeTraffic: (each) => forwarder.takeTraffic(bySubject.keys(), each) };
+      this.#rows.readTraffic(site, source, (subject) => bySubject.get(subject));
+    }
   }
 
   /** Of a site: the mean over its services of the weight of backends that are healthy; 0 for services that are down. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { KEY_IPV6, KEY_REST } from '../decide/steer/prefix-numbers.ts';
 import { type AskedPrefix, QueryColumns } from './query-rows.ts';
-import { KEY_IPV6, KEY_REST } from './steering-rows.ts';
 
 const asked = (family: 4 | 6, length: number, ...bytes: number[]): AskedPrefix => {
   return { family, length, bytes: Uint8Array.of(...bytes, ...new Array(6 - bytes.length).fill(0)) };

@@ -1,5 +1,5 @@
 /** Who asked name servers for what, gathered into columns: as `steering-rows.ts` does for what the kernel measures at VIPs. */
-import { KEY_IPV6, KEY_REST } from './steering-rows.ts';
+import { KEY_IPV6, KEY_REST } from '../decide/steer/prefix-numbers.ts';
 
 /** Prefixes by their keys; `subnetHigh` is KEY_REST where the query had no client subnet. */
 export interface KeyedQueries {

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { NO_PREFIX } from '../decide/steer/measured.ts';
-import { PrefixNumbers } from '../decide/steer/prefix-numbers.ts';
+import { KEY_IPV6, KEY_REST, PrefixNumbers } from '../decide/steer/prefix-numbers.ts';
 import { formatPrefix } from '../net/address.ts';
-import { KEY_IPV6, KEY_REST, numberRows, SteeringRows, type TrafficSource } from './steering-rows.ts';
+import { numberRows, SteeringRows, type TrafficSource } from './steering-rows.ts';
 
 const V4 = [0, 0xc6_33_64] as const; // 198.51.100.0/24
 const V6 = [KEY_IPV6 | 0x2001, 0x0db8_0007] as const; // 2001:db8:7::/48

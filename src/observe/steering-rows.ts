@@ -4,15 +4,7 @@
  * the numbers are kept (maybe on another thread: columns can be transferred).
  */
 import { NO_PREFIX, type RttRows, type TrafficRows } from '../decide/steer/measured.ts';
-import type { PrefixNumbers } from '../decide/steer/prefix-numbers.ts';
-
-/**
- * A client prefix as the kernel's tables have it. `high`: KEY_IPV6 and the upper 16 bits of a /48, of IPv4 0; `low`: the lower 32, of
- * IPv4 the 24 bits of the /24.
- */
-export const KEY_IPV6 = 0x1_0000;
-/** In place of `high`: all prefixes that had no place of their own. */
-export const KEY_REST = 0xffff_ffff;
+import { KEY_IPV6, KEY_REST, type PrefixNumbers } from '../decide/steer/prefix-numbers.ts';
 
 /** The agent of a backend, or a balancer. */
 export interface RttSource {

@@ -22,6 +22,8 @@ const MAP_NAMES = [
   'pressures',
   'prefixes',
   'tallies',
+  'demand_sets',
+  'demand_rests',
   'probe_sources',
   'nat_replies',
   'nat_tuples',

@@ -23,6 +23,9 @@ import {
   BACKEND,
   BUCKET_ENTRIES,
   COUNTERS,
+  DEMAND_REST,
+  DEMAND_SET,
+  DEMAND_SETS,
   FINE_SHIFT,
   FRAGMENT_BUCKET,
   FRAGMENT_BUCKETS,
@@ -55,6 +58,7 @@ import { ServerIdTable } from './server-id-table.ts';
 import { ProbeSourceMap, type ServiceFields, type ServiceKey, ServiceMap, VipMap } from './service-maps.ts';
 import { openSlotTable, removeSlotTable, type SlotTable, tableSize } from './slot-table.ts';
 import type { Inheritance } from './takeover.ts';
+import { type OnTraffic, TrafficSets } from './traffic-sets.ts';
 
 export interface ForwarderOptions {
   /** Names the pins, /sys/fs/bpf/portico/NAME/. Null: nothing is pinned and all goes with the process (tests, bench, replay). */
@@ -132,6 +136,8 @@ export class Forwarder {
   readonly counters: CounterView;
   readonly connections: ConnectionView;
   readonly prefixes: PrefixReader;
+  /** Null until the first `takeTraffic`. */
+  #traffic: TrafficSets | null = null;
   /** Descriptors of the maps by name: for tests and tools. They close with the forwarder. */
   readonly maps: MapFds;
   readonly cpus: number;
@@ -242,6 +248,7 @@ export class Forwarder {
     }
     settings.setKey(0, words[0]);
     settings.setKey(1, words[1]);
+    settings.measures = 0; // until somebody takes what is measured
     settings.captureEvery = 0; // of a process that ended while it looked
     settings.bucketMask = buckets - 1;
     settings.cpus = this.cpus;
@@ -445,6 +452,17 @@ export class Forwarder {
   /** The end of a service's adoption time, the low 32 bits of `clock >> FINE_SHIFT`. */
   adoptUntil(subject: number): number {
     return this.#pressure.adoptUntil(subject);
+  }
+
+  /** From the first call on traffic is counted by client prefix; gives what came since the last to services of these subjects. */
+  takeTraffic(subjects: Iterable<number>, each: OnTraffic): void {
+    if (this.#traffic === null) {
+      const sets = this.#map('demand_sets', DEMAND_SETS * DEMAND_SET.sizeBytes);
+      const rests = this.#map('demand_rests', MAX_SUBJECTS * DEMAND_REST.sizeBytes);
+      this.#traffic = new TrafficSets({ sets, rests, counters: this.counters });
+      this.#settings.measures = 1;
+    }
+    this.#traffic.take(subjects, each);
   }
 
   /** Counters and pressure of a subject to zero, before it gets another meaning; no packet may meet it meanwhile. */

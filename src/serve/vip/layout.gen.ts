@@ -7,6 +7,7 @@ export const INDEX_MASK = 4095;
 export const MAX_VIP_PREFIXES = 256;
 export const MAX_NAT_REPLIES = 65536;
 export const MAX_NAT_TUPLES = 65536;
+export const DEMAND_SETS = 4096;
 export const PREFIX_WAYS = 4;
 export const BUCKET_ENTRIES = 8;
 export const SERVER_ID_BUCKETS = 65536;
@@ -1062,6 +1063,70 @@ export class TallyView extends StructView {
   }
 }
 
+/** `struct demand_set`: size and offsets in bytes. */
+export const DEMAND_SET = {
+  sizeBytes: 80,
+  offsets: {
+    key: 0,
+    bytes: 32,
+    connections: 64,
+  },
+} as const;
+
+export class DemandSetView extends StructView {
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(80)) {
+    super(buffer, 80);
+  }
+  /** Element `i` of 4. */
+  key(i: number): bigint {
+    return this.view.getBigUint64(this.start + i * 8, true);
+  }
+  setKey(i: number, value: bigint): void {
+    this.view.setBigUint64(this.start + i * 8, value, true);
+  }
+  /** Element `i` of 4. */
+  bytes(i: number): bigint {
+    return this.view.getBigUint64(this.start + 32 + i * 8, true);
+  }
+  setBytes(i: number, value: bigint): void {
+    this.view.setBigUint64(this.start + 32 + i * 8, value, true);
+  }
+  /** Element `i` of 4. */
+  connections(i: number): number {
+    return this.view.getUint32(this.start + 64 + i * 4, true);
+  }
+  setConnections(i: number, value: number): void {
+    this.view.setUint32(this.start + 64 + i * 4, value, true);
+  }
+}
+
+/** `struct demand_rest`: size and offsets in bytes. */
+export const DEMAND_REST = {
+  sizeBytes: 16,
+  offsets: {
+    connections: 0,
+    bytes: 8,
+  },
+} as const;
+
+export class DemandRestView extends StructView {
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(16)) {
+    super(buffer, 16);
+  }
+  get connections(): bigint {
+    return this.view.getBigUint64(this.start, true);
+  }
+  set connections(value: bigint) {
+    this.view.setBigUint64(this.start, value, true);
+  }
+  get bytes(): bigint {
+    return this.view.getBigUint64(this.start + 8, true);
+  }
+  set bytes(value: bigint) {
+    this.view.setBigUint64(this.start + 8, value, true);
+  }
+}
+
 /** `struct counters`: size and offsets in bytes. */
 export const COUNTERS = {
   sizeBytes: 328,
@@ -1135,7 +1200,7 @@ export class AgentCountersView extends StructView {
 
 /** `struct settings`: size and offsets in bytes. */
 export const SETTINGS = {
-  sizeBytes: 80,
+  sizeBytes: 88,
   offsets: {
     key: 0,
     probeIfindex: 16,
@@ -1151,12 +1216,14 @@ export const SETTINGS = {
     icmpPerPrefix: 68,
     icmpPerSecond: 72,
     vipPrefixes: 76,
+    measures: 80,
+    zero: 84,
   },
 } as const;
 
 export class SettingsView extends StructView {
-  constructor(buffer: ArrayBuffer = new ArrayBuffer(80)) {
-    super(buffer, 80);
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(88)) {
+    super(buffer, 88);
   }
   /** Element `i` of 2. */
   key(i: number): bigint {
@@ -1246,6 +1313,18 @@ export class SettingsView extends StructView {
   }
   set vipPrefixes(value: number) {
     this.view.setUint32(this.start + 76, value, true);
+  }
+  get measures(): number {
+    return this.view.getUint32(this.start + 80, true);
+  }
+  set measures(value: number) {
+    this.view.setUint32(this.start + 80, value, true);
+  }
+  get zero(): number {
+    return this.view.getUint32(this.start + 84, true);
+  }
+  set zero(value: number) {
+    this.view.setUint32(this.start + 84, value, true);
   }
 }
 

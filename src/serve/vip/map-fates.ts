@@ -116,6 +116,8 @@ export const MAP_FATES: Readonly<Record<string, Fate>> = {
   // Of services that limit prefixes, and of QUIC.
   prefixes: { kind: 'forget', lost: 'new flows that prefixes have had within the last second' },
   tallies: { kind: 'forget', lost: 'what the report of floods has gathered' },
+  demand_sets: { kind: 'forget', lost: 'traffic by client prefix of the last second' },
+  demand_rests: { kind: 'forget', lost: 'traffic by client prefix of the last second' },
   server_ids: { kind: 'copy' },
   agent_quic: { kind: 'copy', packing: 'FLAGS' },
   agent_quic_prefixes: { kind: 'copy', packing: 'FLAGS' },
