@@ -104,6 +104,7 @@ export const MAP_FATES: Readonly<Record<string, Fate>> = {
   dns_hits: { kind: 'new' },
   dns_times: { kind: 'new' },
   dns_works: { kind: 'new' },
+  dns_askers: { kind: 'forget', lost: 'who asked for what within the last second' },
   dns_limits: { kind: 'forget', lost: 'which answers prefixes have had within the last second, and who is proved' },
   // The agent's.
   agent_members: { kind: 'copy' },
