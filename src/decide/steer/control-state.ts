@@ -133,6 +133,11 @@ export class ControlState {
     return step;
   }
 
+  /** What became of an item in the last step: index in `ITEM_STATES`; null: there was none. */
+  stateOf(item: number): number | null {
+    return this.#step?.states[item] ?? null;
+  }
+
   /** When all caches have the answers of the last step. */
   settledLoads(): { siteLoad: Float64Array; linkLoad: Float64Array } {
     const { sites, links } = this.load.model;

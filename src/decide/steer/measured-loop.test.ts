@@ -126,4 +126,38 @@ describe('the loop from observations to a map', () => {
     assert.ok(before > 1.15 * closed.bestMs(), `by distance ${before} ms`);
     assert.ok(after <= 1.05 * closed.bestMs(), `${after} ms, best ${closed.bestMs()} ms`);
   });
+
+  it('tells why, goes on from a snapshot as it was, and does the same again with the same seed', () => {
+    const closed = new Closed(2);
+    for (let minute = 0; minute < 12; minute++) closed.step();
+    const { steering } = closed;
+    const { map } = closed.step();
+    const told = steering.explain(map.groups[3], 0);
+    assert.ok(told !== null);
+    assert.equal(told.candidates.length, SITES);
+    assert.deepEqual(told.candidates.map(({ site }) => site).sort(), [0, 1, 2, 3]);
+    assert.equal(told.candidates.find(({ share }) => share === 1)?.site, map.site[3]);
+    assert.ok(
+      told.candidates[0].lowMs <= told.candidates[0].rttMs && told.candidates[0].rttMs <= told.candidates[0].highMs,
+    );
+    assert.equal(steering.explain(closed.net.users + closed.net.resolvers + 5, 0), null);
+
+    const next = new MeasuredSteering(modelOf(Infinity), closed.net.facts, 2);
+    assert.equal(next.restore(steering.snapshot().subarray(8)), false, 'damaged');
+    assert.equal(next.restore(steering.snapshot()), true);
+    next.rtt.fit(closed.net.nowMs);
+    steering.rtt.fit(closed.net.nowMs);
+    for (const prefix of [1, 50, 170]) {
+      for (let s = 0; s < SITES; s++) {
+        const [a, b] = [next.rtt.estimate(prefix, s), steering.rtt.estimate(prefix, s)];
+        assert.ok(Math.abs(a.value - b.value) < 0.05 * b.value + 1, `${prefix} at ${s}: ${a.value} and ${b.value}`);
+        assert.equal(a.source, b.source);
+      }
+    }
+
+    const again = new Closed(2);
+    let last = again.step();
+    for (let minute = 0; minute < 12; minute++) last = again.step();
+    assert.deepEqual(last.map, map);
+  });
 });

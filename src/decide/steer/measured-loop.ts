@@ -7,12 +7,15 @@ import { ControlState } from './control-state.ts';
 import { GroupBuilder, type SteeredGroups } from './demand/groups.ts';
 import { LinkBackground } from './demand/link-background.ts';
 import { PrefixDemand } from './demand/prefix-demand.ts';
+import { explainGroup } from './explain-group.ts';
 import type { Forecast } from './forecast/forecast.ts';
 import { forecastMeasured, type MeasuredChange, type MeasuredState } from './forecast/measured.ts';
 import type { MeasuredMap, Observations, PrefixFacts } from './measured.ts';
 import { NO_SITE } from './measured.ts';
 import type { Decision, GroupExplanation, SteeringHealth, SteeringModel } from './measured-model.ts';
 import { ObservedAnswers } from './observed-answers.ts';
+import { packColumns, unpackColumns } from './packed-columns.ts';
+import type { RttPairs } from './rtt/pairs.ts';
 import { RttMap } from './rtt/rtt-map.ts';
 import { expandMap, isSameMap } from './steering-map.ts';
 import { solveTarget, type Target } from './target.ts';
@@ -26,6 +29,10 @@ const NO_MAP: MeasuredMap = {
   site: new Uint16Array(0),
   splits: new Map(),
 };
+
+const SNAPSHOT_VERSION = 2;
+
+type KeptColumns = ReturnType<RttPairs['columns']> & { readonly demand: Float32Array; readonly answers: Uint16Array };
 
 export class MeasuredSteering {
   readonly model: SteeringModel;
@@ -136,19 +143,41 @@ export class MeasuredSteering {
     return forecastMeasured(state, change, minutes);
   }
 
-  /** Why a group has what it has; null: the group is not in the map. */
-  explain(_group: number, _class: number): GroupExplanation | null {
-    return null;
+  /** Why a group has what it has; null: the group is not in the map, or there is none yet. */
+  explain(group: number, c: number): GroupExplanation | null {
+    const { groups, model, rtt, rttMs, control } = this;
+    const target = this.#target;
+    if (groups === null || target === null || !(c < model.classes.length)) return null;
+    const asker = placeOf(groups.askers, group);
+    const at = placeOf(this.#map.groups, group);
+    if (asker < 0 || at < 0) return null;
+    const item = at * this.#map.classes + c;
+    const site = this.#map.site[item];
+    const answered = this.#map.splits.get(item) ?? (site === NO_SITE ? [] : [{ site, share: 1 }]);
+    const explores = NO_SITE;
+    const input = { model, groups, rtt, rttMs, control, target, answered, explores, paths: this.#paths };
+    return explainGroup(input, asker, c);
   }
 
   /** All that was learned. Prefixes are in it by their numbers: whoever keeps it keeps their order too. */
   snapshot(): Uint8Array {
-    return new Uint8Array(0);
+    const { classes } = this.demand;
+    return packColumns(
+      { ...this.rtt.pairs.columns(), demand: this.demand.rate, answers: this.#answers.site },
+      { version: SNAPSHOT_VERSION, classes },
+    );
   }
 
   /** False: this is no snapshot of this version; nothing has changed then. */
-  restore(_bytes: Uint8Array): boolean {
-    return false;
+  restore(bytes: Uint8Array): boolean {
+    const kept = unpackColumns(bytes);
+    const facts = kept?.facts as { version?: number; classes?: number } | undefined;
+    if (kept == null || facts?.version !== SNAPSHOT_VERSION || !((facts.classes ?? 0) > 0)) return false;
+    const columns = Object.fromEntries(kept.columns) as unknown as KeptColumns;
+    this.rtt.pairs.load(columns, this.model.sites.length);
+    this.demand.load(columns.demand, facts.classes as number);
+    this.#answers.load(columns.answers, facts.classes as number);
+    return true;
   }
 
   #solve(groups: SteeredGroups, control: ControlState, last: Target | null): Target {
@@ -206,4 +235,16 @@ export class MeasuredSteering {
     }
     return total > 0 ? sum / total : 0;
   }
+}
+
+/** By halves; -1: not in it. */
+function placeOf(rising: Uint32Array, value: number): number {
+  let [low, high] = [0, rising.length - 1];
+  while (low <= high) {
+    const middle = (low + high) >> 1;
+    if (rising[middle] === value) return middle;
+    if (rising[middle] < value) low = middle + 1;
+    else high = middle - 1;
+  }
+  return -1;
 }

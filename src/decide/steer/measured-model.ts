@@ -135,6 +135,8 @@ export type CandidateNote =
   | 'costs more'
   | 'too little gain to move'
   | 'moves later: step is limited'
+  | 'moves later: it moved lately'
+  | 'site recovers'
   | 'site is down'
   | 'too few data'
   | 'tried, to measure it';

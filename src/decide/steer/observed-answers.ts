@@ -6,7 +6,7 @@ export class ObservedAnswers {
   readonly #classes: number;
   readonly #most: number;
   /** [asking prefix * classes + class]; NO_SITE: never asked. */
-  #site = new Uint16Array(0);
+  site = new Uint16Array(0);
 
   /** `most`: prefixes; those with higher numbers are not noted. */
   constructor(classes: number, most: number) {
@@ -21,19 +21,31 @@ export class ObservedAnswers {
       const c = classOf[rows.service[row]];
       if (asker >= this.#most || c === undefined) continue;
       const at = asker * this.#classes + c;
-      if (at >= this.#site.length) this.#makeRoom(at + 1);
-      this.#site[at] = rows.site[row];
+      if (at >= this.site.length) this.#makeRoom(at + 1);
+      this.site[at] = rows.site[row];
+    }
+  }
+
+  /** Takes up what another kept, of so many classes. */
+  load(site: Uint16Array, classes: number): void {
+    for (let at = 0; at < site.length; at++) {
+      const c = at % classes;
+      const asker = (at - c) / classes;
+      if (c >= this.#classes || asker >= this.#most || site[at] === NO_SITE) continue;
+      const to = asker * this.#classes + c;
+      if (to >= this.site.length) this.#makeRoom(to + 1);
+      this.site[to] = site[at];
     }
   }
 
   siteOf(asker: number, c: number): number {
     const at = asker * this.#classes + c;
-    return at < this.#site.length ? this.#site[at] : NO_SITE;
+    return at < this.site.length ? this.site[at] : NO_SITE;
   }
 
   #makeRoom(length: number): void {
-    const next = new Uint16Array(Math.max(length, 2 * this.#site.length, 1024)).fill(NO_SITE);
-    next.set(this.#site);
-    this.#site = next;
+    const next = new Uint16Array(Math.max(length, 2 * this.site.length, 1024)).fill(NO_SITE);
+    next.set(this.site);
+    this.site = next;
   }
 }

@@ -100,6 +100,19 @@ export class PrefixDemand {
     return new Forecast(this.rate, this.#country, factors, classes);
   }
 
+  /** Takes up rates that another kept: [prefix * classes + class]. Those of prefixes without a number are left out. */
+  load(rate: Float32Array, classes: number): void {
+    for (let at = 0; at < rate.length; at++) {
+      const c = at % classes;
+      const prefix = (at - c) / classes;
+      if (!(rate[at] > 0) || c >= this.classes || prefix >= this.#most) continue;
+      const country = this.#countryOf(prefix);
+      this.rate[prefix * this.classes + c] = rate[at];
+      this.#level[country * this.classes + c] += rate[at];
+      this.#isFirst = false;
+    }
+  }
+
   #expected(at: number, aheadMs: number): number {
     return Math.max(0.3 * this.#level[at], this.#level[at] + (this.#trend[at] * aheadMs) / MINUTE_MS);
   }

@@ -129,6 +129,28 @@ export class RttPairs {
     this.seen[pair] = now;
   }
 
+  /** What is kept, for `load`. */
+  columns() {
+    const { prefix, site, low, spread, weight, seen, length } = this;
+    return {
+      rttPrefix: prefix.slice(0, length),
+      rttSite: site.slice(0, length),
+      rttLow: low.slice(0, length),
+      rttSpread: spread.slice(0, length),
+      rttWeight: weight.slice(0, length),
+      rttSeen: seen.slice(0, length),
+    };
+  }
+
+  /** Takes up what another kept; what is no number is left out. `sites`: all are below. */
+  load(kept: ReturnType<RttPairs['columns']>, sites: number): void {
+    const { rttPrefix, rttSite, rttLow, rttSpread, rttWeight, rttSeen } = kept;
+    for (let n = 0; n < rttPrefix.length; n++) {
+      if (rttSite[n] >= sites || !(rttLow[n] > 0) || !(rttSpread[n] > 0) || !(rttWeight[n] >= 0)) continue;
+      this.merge(rttPrefix[n], rttSite[n], rttLow[n], rttSpread[n], Math.min(MOST_WEIGHT, rttWeight[n]), rttSeen[n]);
+    }
+  }
+
   #restart(pair: number, ms: number): void {
     this.low[pair] = ms;
     this.weight[pair] = 1;
