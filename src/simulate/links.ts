@@ -59,27 +59,36 @@ export function drawLinks(
       links.push({ name: `${nearness.siteNames[site]}-${own + 1}`, site, capacityBps });
     }
   }
-  const regionShare = REGIONS.map((_, region) =>
-    Array.from({ length: sites }, (_each, site) => shareOf(region, site)).reduce((sum, share) => sum + share, 0),
-  );
-  const between = new Map<number, number>();
+  addSharedLinks(nearness, peakBps * parameters.linkHeadroom, links, paths);
+  return { links, paths };
+}
+
+/** Two regions with sites share a link for a part of the smaller one's traffic; what has no site nearer comes on top. */
+function addSharedLinks(nearness: Nearness, allBps: number, links: SimulatedLink[], paths: Int32Array): void {
+  const regions = REGIONS.length;
+  const sites = nearness.siteNames.length;
+  const ofRegion = new Float64Array(regions);
+  const between = new Map<number, { readonly link: number; crossing: number; readonly smaller: () => number }>();
   for (let region = 0; region < regions; region++) {
     for (let site = 0; site < sites; site++) {
       const other = nearness.siteRegion[site] as number;
+      const share = nearness.share[region * sites + site] as number;
+      ofRegion[region] = (ofRegion[region] as number) + share;
       if (other === region) continue;
-      const key = Math.min(region, other) * regions + Math.max(region, other);
-      let link = between.get(key);
-      if (link === undefined) {
-        link = links.length;
-        between.set(key, link);
-        const smaller = Math.min(regionShare[region] as number, regionShare[other] as number);
-        const share = Math.max(0.01, BETWEEN_REGIONS * smaller);
-        const [a, b] = [Math.min(region, other), Math.max(region, other)];
-        const name = `${REGIONS[a]}-${REGIONS[b]}`.replaceAll(' ', '-');
-        links.push({ name, site: -1, capacityBps: peakBps * parameters.linkHeadroom * share });
+      const [a, b] = [Math.min(region, other), Math.max(region, other)];
+      let shared = between.get(a * regions + b);
+      if (shared === undefined) {
+        const smaller = (): number => Math.min(ofRegion[a] as number, ofRegion[b] as number);
+        shared = { link: links.length + between.size, crossing: 0, smaller };
+        between.set(a * regions + b, shared);
       }
-      paths[(region * sites + site) * LINKS_ON_PATH + 1] = link;
+      shared.crossing += share;
+      paths[(region * sites + site) * LINKS_ON_PATH + 1] = shared.link;
     }
   }
-  return { links, paths };
+  for (const [key, { crossing, smaller }] of between) {
+    const name = `${REGIONS[Math.floor(key / regions)]}-${REGIONS[key % regions]}`.replaceAll(' ', '-');
+    const share = crossing + Math.max(0.01, BETWEEN_REGIONS * smaller());
+    links.push({ name, site: -1, capacityBps: allBps * share });
+  }
 }
