@@ -20,7 +20,7 @@ test('without a word of it, nothing is measured', () => {
 test('bounds, shared links and links of some users are read', () => {
   const result = parse(
     '{ measured: on, interval: 2s, step: 20%, deadBand: 0%, explore: 0.5%, sharedLinks: { atlantic: 40Gbit/s } }',
-    '{ transit: 10Gbit/s, peering: { capacity: 1Gbit/s, clients: [new-york], shared: atlantic } }',
+    '{ transit: 10Gbit/s, peering: { capacity: 1Gbit/s, clients: [new-york], shared: atlantic, interface: eu-b1/eth0 } }',
   );
   assert.ok(result.ok, JSON.stringify(result));
   assert.deepEqual(result.config.steering.measured, {
@@ -33,15 +33,21 @@ test('bounds, shared links and links of some users are read', () => {
     sharedLinks: new Map([['atlantic', 4e10]]),
   });
   assert.deepEqual(result.config.sites.get('eu')?.links, [
-    { name: 'transit', capacityBitsPerSecond: 1e10, clients: null, shared: null },
-    { name: 'peering', capacityBitsPerSecond: 1e9, clients: ['new-york'], shared: 'atlantic' },
+    { name: 'transit', capacityBitsPerSecond: 1e10, clients: null, shared: null, interfaces: [] },
+    {
+      name: 'peering',
+      capacityBitsPerSecond: 1e9,
+      clients: ['new-york'],
+      shared: 'atlantic',
+      interfaces: [{ machine: 'eu-b1', name: 'eth0' }],
+    },
   ]);
 });
 
 test('every error is told at its place, with what to write', () => {
   const result = parse(
     '{ measured: maybe, interval: 10ms, explore: 5%, groups: 0, sharedLinks: { atlantic: 40 } }',
-    '{ a: { clients: [x] }, b: { capacity: 1Gbit/s, clients: [atlantis] }, c: { capacity: 1Gbit/s, shared: pacific }, d: { capacity: 1Gbit/s, speed: 1 } }',
+    '{ a: { clients: [x] }, b: { capacity: 1Gbit/s, clients: [atlantis] }, c: { capacity: 1Gbit/s, shared: pacific }, d: { capacity: 1Gbit/s, speed: 1 }, e: { capacity: 1Gbit/s, interface: us-b1/eth0 }, f: { capacity: 1Gbit/s, interface: eth0 } }',
   );
   assert.ok(!result.ok);
   const told = result.problems.map(({ path, message }) => `${path}: ${message}`);
@@ -50,6 +56,8 @@ test('every error is told at its place, with what to write', () => {
     'sites.eu.links.b.clients[0]: there is no network "atlantis"',
     'sites.eu.links.c.shared: there is no shared link "pacific"',
     'sites.eu.links.d: the key "speed" is unknown',
+    'sites.eu.links.e.interface: eu has no balancer or backend "us-b1"',
+    'sites.eu.links.f: "interface" is no interface of a machine',
     'dns.steering.measured: this is none of the choices',
     'dns.steering.interval: the duration is out of range',
     'dns.steering.explore: the share is out of range',

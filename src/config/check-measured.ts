@@ -1,6 +1,7 @@
 /** Checks of what measured steering is told: links, who comes over them, and which it has to share. */
 import { checkReference } from './check-machines.ts';
-import type { Report } from './problem.ts';
+import type { LinkInterface } from './model.ts';
+import type { Path, Report } from './problem.ts';
 import { entriesOf } from './roster.ts';
 import type { FileValues } from './schema.ts';
 
@@ -15,6 +16,7 @@ export function checkMeasured(values: FileValues, report: Report): void {
       const path = ['sites', site, 'links', name];
       for (const [index, network] of (link.clients ?? []).entries())
         checkReference([...path, 'clients', index], network, 'network', values.dns?.networks, report);
+      checkInterfaces(path, link.interfaces, site, values, report);
       if (link.shared === null) continue;
       used.add(link.shared);
       checkReference([...path, 'shared'], link.shared, 'shared link', steering?.sharedLinks, report);
@@ -28,4 +30,22 @@ export function checkMeasured(values: FileValues, report: Report): void {
   if (steering?.measured === undefined || steering.measured === 'off' || hasCapacity) return;
   const path = ['dns', 'steering', 'measured'];
   report.warn(path, 'no site has a capacity or links, so any site may get everybody', 'write sites.NAME.capacity');
+}
+
+function checkInterfaces(
+  path: Path,
+  interfaces: readonly LinkInterface[],
+  site: string,
+  { balancers, backends }: FileValues,
+  report: Report,
+): void {
+  for (const { machine } of interfaces) {
+    const found = balancers?.[machine] ?? backends?.[machine];
+    if (found?.site === site) continue;
+    report.error(
+      [...path, 'interface'],
+      `${site} has no balancer or backend "${machine}"`,
+      'write MACHINE/INTERFACE, like eu-b1/eth0',
+    );
+  }
 }

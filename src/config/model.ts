@@ -55,6 +55,14 @@ export interface Link {
   readonly clients: readonly string[] | null;
   /** The link that it is part of, with links of other sites. */
   readonly shared: string | null;
+  /** The interfaces that it is behind, whose counters tell its load; none: it is not measured. */
+  readonly interfaces: readonly LinkInterface[];
+}
+
+export interface LinkInterface {
+  /** A balancer or backend. */
+  readonly machine: string;
+  readonly name: string;
 }
 
 export interface Site {

@@ -1,6 +1,7 @@
 /** Keys of `dns.steering.measured` and of links: what measured steering may do, and what it has to fill. */
 import type { SchemaBuilder } from './fields.ts';
-import { NAME_REMEDY, readChoice, readName } from './readers.ts';
+import type { LinkInterface } from './model.ts';
+import { NAME_REMEDY, readChoice, readInterface, readName } from './readers.ts';
 import { MEASURED_MODES } from './steering-model.ts';
 import { type Reading, readBandwidth, readDuration, readInteger, readShare, wrong } from './units.ts';
 
@@ -14,6 +15,7 @@ export interface LinkValues {
   /** Names of networks; null: all clients. */
   readonly clients: readonly string[] | null;
   readonly shared: string | null;
+  readonly interfaces: readonly LinkInterface[];
 }
 
 /** A bandwidth, or a map with more. */
@@ -21,11 +23,11 @@ export function readLink(raw: unknown): Reading<LinkValues> {
   if (typeof raw !== 'object' || raw === null || Array.isArray(raw)) {
     const reading = readBandwidth(raw);
     if (!reading.ok) return reading;
-    return { ok: true, value: { capacityBitsPerSecond: reading.value, clients: null, shared: null } };
+    return { ok: true, value: { capacityBitsPerSecond: reading.value, clients: null, shared: null, interfaces: [] } };
   }
   const example = '{ capacity: 10Gbit/s, clients: [new-york], shared: atlantic }';
   const fields = raw as Readonly<Record<string, unknown>>;
-  const unknown = Object.keys(fields).find((key) => !['capacity', 'clients', 'shared'].includes(key));
+  const unknown = Object.keys(fields).find((key) => !['capacity', 'clients', 'shared', 'interface'].includes(key));
   if (unknown !== undefined) return wrong(`the key "${unknown}" is unknown`, `write a link like ${example}`);
   if (fields.capacity === undefined) return wrong('"capacity" is missing', `write a link like ${example}`);
   const capacity = readBandwidth(fields.capacity);
@@ -34,10 +36,31 @@ export function readLink(raw: unknown): Reading<LinkValues> {
   if (!clients.ok) return clients;
   const shared = fields.shared === undefined ? null : readName(fields.shared);
   if (shared !== null && !shared.ok) return wrong(`"shared": ${shared.message}`, shared.remedy);
+  const interfaces = readInterfaces(fields.interface);
+  if (!interfaces.ok) return interfaces;
   return {
     ok: true,
-    value: { capacityBitsPerSecond: capacity.value, clients: clients.value, shared: shared?.value ?? null },
+    value: {
+      capacityBitsPerSecond: capacity.value,
+      clients: clients.value,
+      shared: shared?.value ?? null,
+      interfaces: interfaces.value,
+    },
   };
+}
+
+/** One or several, each after its machine and a slash. */
+function readInterfaces(raw: unknown): Reading<readonly LinkInterface[]> {
+  if (raw === undefined) return { ok: true, value: [] };
+  const found: LinkInterface[] = [];
+  for (const text of Array.isArray(raw) ? raw : [raw]) {
+    const [machine, name, more] = typeof text === 'string' ? text.split('/') : [];
+    if (more !== undefined || !readName(machine).ok || !readInterface(name).ok)
+      return wrong('"interface" is no interface of a machine', 'write eu-b1/eth0, or a list of such');
+    found.push({ machine: machine as string, name: name as string });
+  }
+  if (found.length === 0) return wrong('"interface" is an empty list', 'write eu-b1/eth0, or leave it out');
+  return { ok: true, value: found };
 }
 
 function readNames(raw: unknown): Reading<readonly string[] | null> {

@@ -66,7 +66,7 @@ function siteSchema(build: SchemaBuilder) {
   const link = {
     type: ['string', 'object'],
     description:
-      'bandwidth of the link; or a map with clients (networks that come over it) and shared (a link it is part of)',
+      'bandwidth of the link; or a map with clients (networks that come over it), shared (a link it is part of) and interface (MACHINE/NAME, or several: whose counters tell its load)',
     examples: ['10Gbit/s', { capacity: '10Gbit/s', clients: ['new-york'], shared: 'atlantic' }],
   };
   return build.object('a datacenter or point of presence', {

@@ -1,9 +1,13 @@
 /** Where measured steering has its rows from: the machines of this process. */
-import type { Config } from '../config/model.ts';
+import type { Config, LinkInterface } from '../config/model.ts';
+import { linksOfModel } from '../decide/steer/measured-setup.ts';
+import { LinkLoads } from '../observe/link-load.ts';
 import { type KeyedQueries, QueryColumns } from '../observe/query-rows.ts';
 import { type KeyedRows, SteeringRows, type TrafficSource } from '../observe/steering-rows.ts';
 import type { DnsServer } from '../serve/dns/server.ts';
+import { interfaceBytes } from '../serve/vip/netns.ts';
 import type { HealthBook } from './health-book.ts';
+import type { Machine } from './machine.ts';
 import type { MeasuredHealth } from './measured-words.ts';
 import type { SiteRuntime } from './site-runtime.ts';
 import type { SteeringWatch } from './steering-watch.ts';
@@ -34,6 +38,7 @@ export interface FleetSourcesOptions {
 export class FleetSources implements MeasuredSources {
   readonly #options: FleetSourcesOptions;
   readonly #rows = new SteeringRows(BOUNDS);
+  readonly #links = new LinkLoads();
   readonly #queries = new QueryColumns(BOUNDS.queries);
 
   constructor(options: FleetSourcesOptions) {
@@ -53,7 +58,31 @@ export class FleetSources implements MeasuredSources {
       const number = sites.get(name);
       if (number !== undefined) this.#readSite(number, site, services);
     }
-    return { rows: this.#rows.take(), queries: this.#queries.take(), linkLoad: new Map() };
+    return { rows: this.#rows.take(), queries: this.#queries.take(), linkLoad: this.#readLinks(config) };
+  }
+
+  /** Bits a second of the links whose interfaces are all of machines in this process, by their names in the model. */
+  #readLinks(config: Config): Map<string, number> {
+    const roles = new Map<string, { readonly machine: Machine }>();
+    for (const { balancers, backends } of this.#options.sites.values())
+      for (const role of [...balancers.values(), ...backends.values()]) roles.set(role.name, role);
+    const counters = new Map<string, ReturnType<typeof interfaceBytes>>();
+    const bytesOf = ({ machine, name }: LinkInterface) => {
+      const role = roles.get(machine);
+      if (role === undefined) return null;
+      const read = counters.get(machine) ?? interfaceBytes(role.machine.netns);
+      counters.set(machine, read);
+      return read.get(name) ?? null;
+    };
+    const members = linksOfModel(config);
+    this.#links.keep(new Set(members.keys()));
+    const loads = new Map<string, number>();
+    for (const [name, links] of members) {
+      if (links.length === 0 || links.some(({ interfaces }) => interfaces.length === 0)) continue;
+      const interfaces = links.flatMap((link) => link.interfaces.map(bytesOf));
+      loads.set(name, this.#links.load(name, interfaces, performance.now()));
+    }
+    return loads;
   }
 
   /** What the kernels of its machines have measured. */

@@ -201,3 +201,20 @@ function generalName({ name }: Site, links: readonly Link[]): string {
 function sumOf(links: readonly Link[]): number {
   return links.reduce((sum, { capacityBitsPerSecond }) => sum + capacityBitsPerSecond, 0);
 }
+
+/** The links of the file that each link of the model stands for, by its name. */
+export function linksOfModel({ sites, steering }: Config): Map<string, readonly Link[]> {
+  const members = new Map<string, readonly Link[]>();
+  const all = [...sites.values()];
+  for (const site of all) {
+    const general = site.links.filter(({ clients }) => clients === null);
+    if (general.length > 0) members.set(generalName(site, general), general);
+    for (const link of site.links) if (link.clients !== null) members.set(`${site.name} ${link.name}`, [link]);
+  }
+  for (const name of steering.measured.sharedLinks.keys())
+    members.set(
+      name,
+      all.flatMap(({ links }) => links.filter(({ shared }) => shared === name)),
+    );
+  return members;
+}

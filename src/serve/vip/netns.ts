@@ -179,6 +179,19 @@ export function interfaceNames(netns: string | null): string[] {
   return [...table.matchAll(/^ *([^ :]+):/gm)].map(([, name]) => name as string);
 }
 
+/** Bytes that came in and went out by each interface of a namespace since it was made. */
+export function interfaceBytes(
+  netns: string | null,
+): Map<string, { readonly received: number; readonly sent: number }> {
+  const table = inNamespace(netns, () => readFileSync('/proc/thread-self/net/dev', 'utf8'));
+  const counted = new Map<string, { received: number; sent: number }>();
+  for (const [, name, rest] of table.matchAll(/^ *([^ :]+): *(.*)$/gm)) {
+    const fields = rest.split(/ +/); // proc_pid_net(5): eight of what was received, then eight of what was sent
+    counted.set(name, { received: Number(fields[0]), sent: Number(fields[8]) });
+  }
+  return counted;
+}
+
 /** Index of an interface in a namespace; throws when there is none of that name. */
 export function interfaceIndexIn(namespace: string | null, name: string): number {
   const index = inNamespace(namespace, () => interfaceIndex(name));
