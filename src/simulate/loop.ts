@@ -124,8 +124,8 @@ export class Simulation {
 
   #decide(): void {
     const { scenario, world } = this;
-    const health = healthAt(world, scenario.events, this.#nowMs);
-    this.#serves = Uint8Array.from(health.sites, (share) => (share > 0 ? 1 : 0));
+    const health = healthAt(world, scenario.events, this.#nowMs, this.internet.paths);
+    this.#serves = Uint8Array.from(health.sites, (share, site) => (share > 0 && !health.drains?.has(site) ? 1 : 0));
     const beganMs = this.#realMs();
     const { map } = this.steering.decide(this.#nowMs, health);
     this.#decisionMs.push(this.#realMs() - beganMs);

@@ -1,5 +1,4 @@
 /** A whole run, and what it found. */
-import type { ResolverBook } from '../decide/steer/book/resolver-book.ts';
 import { MeasuredSteering } from '../decide/steer/measured-loop.ts';
 import { checkRun } from './checks.ts';
 import { compareEstimates } from './estimators.ts';
@@ -35,7 +34,7 @@ export function* runSimulation(
   scenario: Scenario,
   realMs: () => number,
 ): Generator<Progress, SimulationResult> {
-  const steering = new MeasuredSteering(steeringModelOf(world), world.facts, scenario.seed);
+  const steering = new MeasuredSteering(steeringModelOf(world), world.facts, scenario.seed, realMs);
   const simulation = new Simulation(world, scenario, steering, realMs);
   const estimators: EstimatorResult[] = [];
   let looked = 0;
@@ -59,9 +58,7 @@ function lookAt(
   demandError: number | null,
   all: boolean,
 ): EstimatorResult[] {
-  // Until steering has a book.
-  const { book } = steering as { book?: ResolverBook };
-  if (book === undefined) return [];
+  const { book } = steering;
   return compareEstimates(world, book, internet, { demandError, withPlaces: all, withViolators: all });
 }
 

@@ -1,4 +1,5 @@
 /** A scenario's events as the internet and the steering see them, in words, and the times that they explain. */
+import type { SiteDrain } from '../decide/steer/control/limits.ts';
 import type { SteeringHealth } from '../decide/steer/measured-model.ts';
 import type { Scenario, ScenarioEvent } from './scenario.ts';
 import type { World, WorldEvent } from './types.ts';
@@ -79,18 +80,25 @@ export function isExplained(events: readonly ScenarioEvent[], nowMs: number): bo
   });
 }
 
-/** What steering is told by probes, backends and operators: at once, since the steps of a run are longer than that takes. */
-export function healthAt(world: World, events: readonly ScenarioEvent[], nowMs: number): SteeringHealth {
+/** `paths`: ways as they are now. What steering is told by probes, backends and operators: at once, since the steps of a run are longer than that takes. */
+export function healthAt(
+  world: World,
+  events: readonly ScenarioEvent[],
+  nowMs: number,
+  paths: Int32Array,
+): SteeringHealth {
+  const drains = new Map<number, SiteDrain>();
   const sites = new Float64Array(world.sites.length).fill(1);
   const links = new Float64Array(world.links.length).fill(1);
   for (const event of events) {
     if (nowMs < event.atMs || nowMs >= event.untilMs) continue;
-    if (event.kind === 'site-down' || event.kind === 'drain') sites[event.site] = 0;
+    if (event.kind === 'site-down') sites[event.site] = 0;
+    else if (event.kind === 'drain') drains.set(event.site, { sinceMs: event.atMs, overMs: 0 });
     else if (event.kind === 'site-capacity') sites[event.site] = Math.min(sites[event.site], event.share);
     else if (event.kind === 'link-down') links[event.link] = 0;
     else if (event.kind === 'link-capacity') links[event.link] = Math.min(links[event.link], event.share);
   }
-  return { sites, links };
+  return { sites, links, drains, paths };
 }
 
 /** What in a scenario is not in its world: a link, a service or a region with too high a number. In words; empty: all is well. */
