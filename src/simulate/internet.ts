@@ -11,6 +11,9 @@ import { findUnits, type Units } from './units.ts';
 /** How often the demand of units is added up where nothing happens. */
 const SUM_SECONDS = 300;
 
+/** Of a resolver, by which its decay is followed. */
+const REMAINING_UNITS = 4;
+
 /** Of a resolver, its pairs: [resolver] first, and the pairs in order of resolvers. */
 interface PairsByResolver {
   readonly first: Uint32Array;
@@ -154,6 +157,19 @@ export class Internet implements TrueState {
       share += facts.demand * remainingShare(facts, seconds);
     }
     return demand === 0 ? 0 : share / demand;
+  }
+
+  /** `remaining` for many moments, by at most 4 of the resolver's units, which stand for the same demand each. */
+  remainingOf(resolver: number, service: number): (seconds: number) => number {
+    const all = [...this.#decayFacts(resolver, service)];
+    const width = all.reduce((sum, { demand }) => sum + demand, 0) / REMAINING_UNITS;
+    const some: DecayFacts[] = [];
+    for (let at = 0, sum = 0, next = width / 2; at < all.length; at++) {
+      sum += (all[at] as (typeof all)[number]).demand;
+      for (; next < sum; next += width) some.push(all[at] as DecayFacts);
+    }
+    const units = all.length === 1 ? all : some;
+    return (seconds) => units.reduce((sum, facts) => sum + remainingShare(facts, seconds), 0) / (units.length || 1);
   }
 
   /** About 0.1 ms; where client subnets are sent, for each prefix at the resolver. */

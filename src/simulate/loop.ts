@@ -19,6 +19,8 @@ import type { World } from './types.ts';
 
 /** Of a solve of an optimum, at most. */
 const OPTIMUM_LIMIT_MS = 60_000;
+/** Resolvers and services by which decay is known. */
+const DECAY_SAMPLE = 200;
 /** On the map: the largest. */
 const SHOWN_CITIES = 1500;
 
@@ -155,23 +157,23 @@ export class Simulation {
     const { internet } = this;
     const { resolvers, parameters } = this.world;
     const services = parameters.services.length;
-    const demand = new Float64Array(resolvers * services);
-    let total = 0;
-    for (let resolver = 0; resolver < resolvers; resolver++) {
-      for (let service = 0; service < services; service++) {
-        demand[resolver * services + service] = internet.demandOfResolver(resolver, service);
-        total += demand[resolver * services + service];
-      }
+    const demand = Float64Array.from({ length: resolvers * services }, (_, item) =>
+      internet.demandOfResolver(Math.floor(item / services), item % services),
+    );
+    const total = demand.reduce((sum, value) => sum + value, 0);
+    // Each item of the sample stands for the same demand.
+    const curves: { readonly times: number; at(seconds: number): number }[] = [];
+    const width = total / DECAY_SAMPLE;
+    let next = width / 2;
+    for (let item = 0, sum = 0; item < demand.length; item++) {
+      sum += demand[item];
+      if (next >= sum) continue;
+      const times = Math.ceil((sum - next) / width);
+      next += times * width;
+      curves.push({ times, at: internet.remainingOf(Math.floor(item / services), item % services) });
     }
-    const at = (seconds: number) => {
-      let sum = 0;
-      for (let item = 0; item < demand.length; item++) {
-        if (demand[item] === 0) continue;
-        sum += demand[item] * internet.remaining(Math.floor(item / services), item % services, seconds);
-      }
-      return sum / (total || 1);
-    };
-    return fallingCurve(at);
+    const all = curves.reduce((sum, { times }) => sum + times, 0);
+    return fallingCurve((seconds) => curves.reduce((sum, { times, at }) => sum + times * at(seconds), 0) / (all || 1));
   }
 
   /** Where the users of each city are, and what they would wait by the answers of now. */
@@ -218,7 +220,7 @@ export class Simulation {
 /** A function that is dear, as straight lines between moments that lie ever farther apart; it ends at a day. */
 function fallingCurve(at: (seconds: number) => number): (seconds: number) => number {
   const moments: number[] = [];
-  for (let seconds = 0; seconds < 86_400; seconds += Math.max(30, seconds * 0.2)) moments.push(seconds);
+  for (let seconds = 0; seconds < 86_400; seconds += Math.max(20, seconds * 0.35)) moments.push(seconds);
   const values = moments.map(at);
   return (seconds) => {
     const next = moments.findIndex((moment) => moment >= seconds);
