@@ -4,6 +4,7 @@ import { AnswerFills, type CachePhases } from '../decide/steer/control/fills.ts'
 import type { Forecast } from '../decide/steer/forecast/forecast.ts';
 import { createTotals } from '../serve/vip/counters.ts';
 import type { DnsRole } from './dns-role.ts';
+import { planBackendProbes, planSiteProbes } from './probe-plan.ts';
 import type { SiteRuntime } from './site-runtime.ts';
 
 /** Rates are means over this time. */
@@ -47,6 +48,10 @@ export interface WatchedFleet {
 
 export class ForecastWatch {
   readonly #totals = createTotals();
+  /** Connections of our own probes, which are no users: a second, as planned, and so far. */
+  readonly #probes = new Map<string, number>();
+  readonly #probed = new Map<string, number>();
+  #probesOf: Config | null = null;
   /** By `SERVICE/SITE`. */
   readonly #fills = new Map<string, AnswerFills>();
   readonly #answers = new Map<string, number>();
@@ -59,8 +64,9 @@ export class ForecastWatch {
   /** Once a second. Cost: a look at each counter of services, by balancer and CPU. */
   look(fleet: WatchedFleet, nowMs: number): void {
     this.#lookAtAnswers(fleet, nowMs);
-    const sample = { atMs: nowMs, connections: this.#countConnections(fleet) };
     const before = this.#samples.at(-1);
+    this.#countProbes(fleet, before === undefined ? 0 : (nowMs - before.atMs) / 1000);
+    const sample = { atMs: nowMs, connections: this.#countConnections(fleet) };
     this.#samples.push(sample);
     while (this.#samples.length > 2 && nowMs - this.#samples[1].atMs >= RATE_SECONDS * 1000) this.#samples.shift();
     if (before === undefined) return;
@@ -106,6 +112,26 @@ export class ForecastWatch {
     for (const name of this.#queryRates.keys()) if (!services.has(name)) this.#queryRates.delete(name);
   }
 
+  #countProbes({ config, sites, nameServers }: WatchedFleet, seconds: number): void {
+    if (this.#probesOf !== config) {
+      this.#probesOf = config;
+      this.#probes.clear();
+      const ofSites = planSiteProbes(config);
+      const plans = [...nameServers.keys()].flatMap(() => ofSites);
+      for (const { balancers } of sites.values()) {
+        for (const name of balancers.keys()) {
+          const balancer = config.balancers.get(name);
+          if (balancer !== undefined) plans.push(...planBackendProbes(config, balancer, () => 1));
+        }
+      }
+      for (const { service, site, path, target } of plans) {
+        const key = `${service}/${site}`;
+        if (path === 'vip') this.#probes.set(key, (this.#probes.get(key) ?? 0) + 1000 / target.intervalMs);
+      }
+    }
+    for (const [key, rate] of this.#probes) this.#probed.set(key, (this.#probed.get(key) ?? 0) + rate * seconds);
+  }
+
   #countConnections({ sites }: WatchedFleet): Map<string, number> {
     const counts = new Map<string, number>();
     for (const { name, balancers, plan } of sites.values()) {
@@ -113,7 +139,7 @@ export class ForecastWatch {
         for (const { service, subject } of plan.services) {
           const key = `${service.name}/${name}`;
           const { newConnections } = forwarder.counters.read(subject, this.#totals);
-          counts.set(key, (counts.get(key) ?? 0) + newConnections);
+          counts.set(key, (counts.get(key) ?? -(this.#probed.get(key) ?? 0)) + newConnections);
         }
       }
     }

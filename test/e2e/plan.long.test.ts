@@ -18,9 +18,9 @@ import { startTraffic } from '../../src/lab/traffic.ts';
 import { exampleConfig, place } from './lab-config.ts';
 
 const LIMIT_MS = 30_000;
-const TTL_SECONDS = 80;
+const TTL_SECONDS = 70;
 const CACHES = 10;
-const BASELINE_SECONDS = 30;
+const BASELINE_SECONDS = 20;
 const MINUTES = 3;
 const POINTS = 2;
 const closers: (() => Promise<void>)[] = [];
@@ -91,10 +91,14 @@ test(`a drain comes as forecast, within ${POINTS} points at every minute`, async
   closers.push(() => runtime.stop(false));
   await runtime.untilServing(LIMIT_MS);
   const caches = await Promise.all(Array.from({ length: CACHES }, (_, n) => startCache(lab, n)));
+  const idle = runtime.steering.forecasts;
   for (const cache of caches) {
     await ask(lab, cache);
     await sleep((TTL_SECONDS * 1000) / CACHES);
   }
+  const [service] = config.services.keys();
+  for (const site of ['eu', 'us'])
+    assert.ok(idle.rateOf(service, site) < 1, `probes are no users: ${idle.rateOf(service, site)} a second at ${site}`);
   const traffic = startTraffic(lab, {
     perRegion: 5,
     newPerSecond: 50,

@@ -13,6 +13,11 @@ import { type Target, waitCost } from './target.ts';
 const PLACE_MS = 1000;
 /** Capacity of a link that is down, as a share: a solver needs something. */
 const DOWN_SHARE = 1e-6;
+/**
+ * Of caches that are asked all the time, those that hold an answer when it changes: some refresh before the TTL is over, some keep to shorter ones. Not
+ * measured; what the resolvers of the simulation do on average.
+ */
+const USUAL_HELD = 0.87;
 
 export class ControlState {
   load: PredictedLoad;
@@ -74,7 +79,7 @@ export class ControlState {
   /** Takes over what holds for this decision. */
   begin(
     groups: SteeredGroups,
-    users: Pick<ResolverUsers, 'decayOf'>,
+    users: AnswerTimes,
     links: LinkBackground,
     answers: ObservedAnswers,
     health: SteeringHealth,
@@ -196,7 +201,7 @@ export class ControlState {
     }
   }
 
-  #takeGroups({ ids, region, demand }: SteeredGroups, users: Pick<ResolverUsers, 'decayOf'>): void {
+  #takeGroups({ ids, region, demand }: SteeredGroups, users: AnswerTimes): void {
     const classes = this.#model.classes.length;
     const ofTtl = this.#model.classes.map((its) => (its.ttlSeconds ?? this.#model.ttlSeconds) / this.#model.ttlSeconds);
     const ttlSeconds = new Float32Array(demand.length);
@@ -208,8 +213,31 @@ export class ControlState {
       lateShare.fill(decay.lateShare, g * classes, (g + 1) * classes);
       lateSeconds.fill(decay.lateSeconds, g * classes, (g + 1) * classes);
     }
-    this.load.setColumns({ groups: ids, region, demand, ttlSeconds, lateShare, lateSeconds });
+    const heldShare = this.#heldShares(ids, users, ttlSeconds);
+    this.load.setColumns({ groups: ids, region, demand, ttlSeconds, lateShare, lateSeconds, heldShare });
   }
+
+  /** A cache that is asked all the time asks once a TTL; one that asks less often has no answer in between. */
+  #heldShares(ids: Uint32Array, users: AnswerTimes, ttlSeconds: Float32Array): Float32Array {
+    const classes = this.#model.classes.length;
+    const held = new Float32Array(ttlSeconds.length).fill(USUAL_HELD);
+    for (let c = 0; c < classes; c++) {
+      const service = this.#model.services.findIndex((its) => its.class === c);
+      if (service < 0) continue;
+      for (let g = 0; g < ids.length; g++) {
+        const item = g * classes + c;
+        const rate = users.rateOf(ids[g], service);
+        if (rate > 0) held[item] = Math.min(held[item], rate * ttlSeconds[item]);
+      }
+    }
+    return held;
+  }
+}
+
+/** Of a resolver: how long users keep to its answers, and how often it asks. */
+interface AnswerTimes extends Pick<ResolverUsers, 'decayOf'> {
+  /** Queries a second without a client subnet; 0: none are known. */
+  rateOf(resolver: number, service: number): number;
 }
 
 function isTarget({ site, splits }: Target, item: number, at: number): boolean {

@@ -43,6 +43,8 @@ export interface GroupColumns {
   readonly ttlSeconds: Float32Array;
   readonly lateShare: Float32Array;
   readonly lateSeconds: Float32Array;
+  /** [item]: of its caches, those that hold an answer at a time: who asks seldom has none for long. Absent: all. */
+  readonly heldShare?: Float32Array;
   /** [item]: when its caches refresh; absent or null: evenly spread. */
   readonly phases?: readonly (CachePhases | null)[];
 }
@@ -236,11 +238,12 @@ export class PredictedLoad {
 
   /** Of an answer that changed, at a later time. */
   #survival(item: number, changedMs: number, atMs: number): number {
-    const { ttlSeconds, lateShare, lateSeconds, phases } = this.columns;
+    const { ttlSeconds, lateShare, lateSeconds, phases, heldShare } = this.columns;
     const [ttl, late] = [ttlSeconds[item], lateShare[item]];
     const passed = (atMs - changedMs) / 1000;
     const known = phases?.[item] ?? null;
-    if (known === null || passed >= ttl) return survivalAfter(ttl, late, lateSeconds[item], passed);
+    if (known === null || passed >= ttl)
+      return survivalAfter(ttl, late, lateSeconds[item], passed, heldShare === undefined ? 1 : heldShare[item]);
     return late + (1 - late) * known.unchanged(changedMs, atMs);
   }
 
@@ -264,9 +267,7 @@ export class PredictedLoad {
   profile(nowMs: number, aheadSeconds: Float64Array): LoadProfile {
     const { sites, links } = this.model;
     const times = aheadSeconds.length;
-    const sum = new LoadSum(this.model, times);
-    for (let item = 0; item < this.items; item++) this.#addItem(sum, item, nowMs, aheadSeconds);
-    sum.spreadSteady();
+    const sum = this.#answerLoads(nowMs, aheadSeconds);
     for (let t = 0; t < times; t++) {
       for (let s = 0; s < sites; s++) {
         const lasting = this.#lastingBackground[s];
@@ -276,6 +277,13 @@ export class PredictedLoad {
       for (let l = 0; l < links; l++) sum.link[t * links + l] *= this.#scale;
     }
     return { aheadSeconds, site: sum.site, link: sum.link };
+  }
+
+  #answerLoads(nowMs: number, aheadSeconds: Float64Array): LoadSum {
+    const sum = new LoadSum(this.model, aheadSeconds.length);
+    for (let item = 0; item < this.items; item++) this.#addItem(sum, item, nowMs, aheadSeconds);
+    sum.spreadSteady();
+    return sum;
   }
 
   #addItem(sum: LoadSum, item: number, nowMs: number, aheadSeconds: Float64Array): void {
