@@ -401,6 +401,7 @@ class FakeSteering implements SteeringApi {
   }
 
   pin = (order: PinOrder) => this.#take('pin', order);
+  resolvers = (question: object) => this.#take('resolvers', question);
   unpin = (order: Pick<PinOrder, 'prefix' | 'service'>) => this.#take('unpin', order);
   freeze = (isFrozen: boolean) => this.#take('freeze', isFrozen);
   diff = () => this.#take('diff');

@@ -2,6 +2,7 @@
 import type { Config } from '../config/model.ts';
 import type { SteeringPin } from '../config/steering-model.ts';
 import { compileSteering, type ServiceSteering } from '../decide/steer/policy.ts';
+import type { ResolverQuestion } from '../fleet/measured-resolvers.ts';
 import type { Runtime } from '../fleet/runtime.ts';
 import { MAX_PINS } from '../fleet/steering-orders.ts';
 import { formatPrefix } from '../net/address.ts';
@@ -49,6 +50,12 @@ export class FleetSteering implements SteeringApi {
         })),
       })),
     };
+  }
+
+  async resolvers(question: ResolverQuestion): Promise<ApiResult<object>> {
+    const told = await this.#runtime.measured.resolvers(question);
+    if (told !== null) return { ok: true, value: told };
+    return { ok: false, error: 'steering does not measure', remedy: 'set dns.steering.measured to observe or on' };
   }
 
   async pin(order: PinOrder): Promise<ApiResult<object>> {

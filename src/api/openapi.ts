@@ -78,6 +78,10 @@ export function openApiDocument(version: string): object {
       }),
       '/plan/followed': get('Plans that were carried out: forecast and what came, by minute', 'application/json'),
       '/steer': get('Pins, freeze, the measured map, and how policies of services came out', 'application/json'),
+      '/steer/resolvers': post('What is known of resolvers and the users behind them; changes nothing', [], {
+        of: { ...text, description: 'Prefix or address of one', examples: ['203.0.113.0/24'] },
+        limit: { ...text, description: 'The most important, 1 to 10000', examples: ['20'] },
+      }),
       '/steer/pin': post('Send clients to a site as long as it is up, before any policy', ['site'], {
         site: text,
         prefix: { ...text, description: 'Of clients, or the address of a resolver; absent: all' },

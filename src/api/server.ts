@@ -18,6 +18,7 @@ import {
   readSettleOrder,
   readTopCount,
 } from './requests.ts';
+import { readResolverQuestion } from './resolvers.ts';
 import type { ApiResult, ApiSource } from './source.ts';
 import { readPinOrder, readReloadOrder, readUnpinOrder } from './steering.ts';
 
@@ -198,6 +199,9 @@ function serveOrders(app: FastifyInstance, { source, token }: ApiOptions): void 
   app.get('/plan/followed', async () => ({ plans: source.plans.followed() }));
   app.get('/steer', async () => source.steering.status());
   const { steering } = source;
+  app.post('/steer/resolvers', (request, reply) =>
+    answer(reply, readResolverQuestion(request.body), (question) => steering.resolvers(question)),
+  );
   app.post('/steer/pin', { preHandler: mayChange }, (request, reply) =>
     answer(reply, readPinOrder(request.body), (order) => steering.pin(order)),
   );

@@ -1,5 +1,6 @@
 /** What the API serves about DNS steering: orders of the operator, and what became of policies. */
 import { readDuration } from '../config/units.ts';
+import type { ResolverQuestion } from '../fleet/measured-resolvers.ts';
 import type { MeasuredStatus } from '../fleet/measured-steering.ts';
 import { hostPrefix, maskAddress, type Prefix, parseAddress, parseLoosePrefix, sameAddress } from '../net/address.ts';
 import { type Fields, readFields, refuse, textOf } from './fields.ts';
@@ -12,6 +13,8 @@ export interface SteeringApi {
   unpin(order: Pick<PinOrder, 'prefix' | 'service'>): Promise<ApiResult<object>>;
   /** As long as it is frozen, nothing is taken over that would send clients elsewhere. */
   freeze(isFrozen: boolean): Promise<ApiResult<object>>;
+  /** What is known of who asks. */
+  resolvers(question: ResolverQuestion): Promise<ApiResult<object>>;
   /** What the configuration file as it is now would move. */
   diff(): Promise<ApiResult<object>>;
 }

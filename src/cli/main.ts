@@ -20,6 +20,7 @@ const COMMANDS: Readonly<Record<string, string>> = {
   explain: 'why a packet or a DNS answer goes where it goes',
   steer: 'policies of DNS, pins, freeze, and what a changed file would move',
   plan: 'what a drain or another change would do, and how it came out',
+  resolvers: 'resolvers that ask the name servers, and the demand behind them',
   dns: 'who asks the name servers most, and for what',
   dnssec: 'keys of signed zones: make, show, roll',
   capture: 'record live packets with what became of them',

@@ -1,5 +1,6 @@
 /** Complete values of the file to a `Config`. Only called when there is no error: what is missing here is our fault. */
 import { formatAddress } from '../net/address.ts';
+import { buildBeacons } from './build-beacons.ts';
 import { buildDelegation } from './build-delegation.ts';
 import { buildNameServer } from './build-name-server.ts';
 import { buildQueryLogs } from './build-query-logs.ts';
@@ -49,6 +50,7 @@ export function buildConfig(values: FileValues, lineOf: (path: Path) => number):
     dnsProtocol: buildProtocol(dns, given(values.state)),
     queryLog: buildQueryLogs(given(dns.log)),
     delegation: buildDelegation(dns.delegation),
+    beacons: buildBeacons(dns.beacons),
     transfers: buildTransfers(dns),
     networks: entriesOf(dns.networks).flatMap(([name, network]): NetworkEntry[] =>
       given(network.prefixes).map((prefix) => ({

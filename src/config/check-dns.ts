@@ -1,5 +1,6 @@
 /** Checks of name servers, networks and what names services have. Zones' records: `check-records.ts`. */
 import { formatAddress, formatPrefix, type Prefix } from '../net/address.ts';
+import { checkBeacons } from './build-beacons.ts';
 import { checkDelegation } from './build-delegation.ts';
 import { checkAnycast } from './check-anycast.ts';
 import { checkDnssec } from './check-dnssec.ts';
@@ -22,6 +23,7 @@ export function checkDns(values: FileValues, report: Report): void {
   checkAnycast(values, report);
   checkQueryLog(values, report);
   checkDelegation(values, report);
+  checkBeacons(values, report);
   checkMeasured(values, report);
   checkNetworks(values, report);
   checkDnssec(values, report);

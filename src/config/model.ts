@@ -464,6 +464,16 @@ export interface DelegationCheck {
   readonly parents: ReadonlyMap<string, readonly { readonly address: Address; readonly port: number }[]>;
 }
 
+/** Names made for one user each, and where their browsers fetch them. */
+export interface BeaconSettings {
+  /** In lower case: names are NONCE.name. */
+  readonly name: string;
+  readonly listen: readonly { readonly host: string; readonly port: number }[];
+  /** Paths; null: plain HTTP. */
+  readonly certificate: string | null;
+  readonly key: string | null;
+}
+
 export interface Config {
   readonly name: string;
   readonly sites: ReadonlyMap<string, Site>;
@@ -476,6 +486,8 @@ export interface Config {
   readonly queryLog: QueryLogs;
   /** Null: delegations are not looked at. */
   readonly delegation: DelegationCheck | null;
+  /** Null: none. */
+  readonly beacons: BeaconSettings | null;
   readonly transfers: Transfers;
   readonly networks: readonly NetworkEntry[];
   readonly locationFiles: LocationFiles;

@@ -18,6 +18,7 @@ import {
   readRecordData,
   readServerId,
 } from './readers.ts';
+import { beaconSchema } from './schema-beacons.ts';
 import { delegationSchema } from './schema-delegation.ts';
 import { locationFilesShape } from './schema-locations.ts';
 import { measuredShape, readLink } from './schema-measured.ts';
@@ -381,6 +382,7 @@ function dnsSchema(build: SchemaBuilder) {
     ...protocolShape(build),
     log: queryLogSchema(build),
     delegation: delegationSchema(build),
+    beacons: beaconSchema(build),
     ...transferShape(build),
     zones: build.names('zones by name', zoneSchema(build), null),
   });

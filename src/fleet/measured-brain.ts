@@ -11,8 +11,10 @@ import { compileSteering } from '../decide/steer/policy.ts';
 import { KEY_IPV6, KEY_REST, PrefixNumbers } from '../decide/steer/prefix-numbers.ts';
 import { keepNumbers, restoreNumbers } from '../decide/steer/prefix-numbers-kept.ts';
 import { formatPrefix } from '../net/address.ts';
+import type { KeyedBeacons } from '../observe/beacon-rows.ts';
 import type { KeyedQueries } from '../observe/query-rows.ts';
 import { numberRows } from '../observe/steering-rows.ts';
+import { type ResolverQuestion, type ToldResolvers, tellResolvers } from './measured-resolvers.ts';
 import { joinSnapshot, splitSnapshot } from './measured-snapshot.ts';
 import type {
   ExplainedGroup,
@@ -90,7 +92,7 @@ export class MeasuredBrain {
   }
 
   /** Cost: by row. */
-  take({ nowMs, intervalMs, rows, queries, linkLoad }: MeasuredRows): void {
+  take({ nowMs, intervalMs, rows, queries, beacons, linkLoad }: MeasuredRows): void {
     const { rtt, traffic } = numberRows(rows, this.#numbers);
     this.#steering.observe({
       nowMs,
@@ -107,7 +109,7 @@ export class MeasuredBrain {
         ),
       },
       queries: queries === null ? NO_QUERIES : this.#numberQueries(queries),
-      beacons: NO_BEACONS,
+      beacons: beacons === null ? NO_BEACONS : this.#numberBeacons(beacons),
       linkLoad: Float64Array.from(this.#linkNames, (name) => linkLoad.get(name) ?? Number.NaN),
     });
   }
@@ -132,6 +134,21 @@ export class MeasuredBrain {
       kept++;
     }
     return kept;
+  }
+
+  #numberBeacons({ length, high, low, resolverHigh, resolverLow }: KeyedBeacons): BeaconRows {
+    const numberOf = (its: number, lower: number): number =>
+      this.#numbers.numberOfKey((its & KEY_IPV6) !== 0, its & 0xffff, lower);
+    const [resolver, prefix] = [new Uint32Array(length), new Uint32Array(length)];
+    let kept = 0;
+    for (let row = 0; row < length; row++) {
+      const [asker, user] = [numberOf(resolverHigh[row], resolverLow[row]), numberOf(high[row], low[row])];
+      if (asker === NO_PREFIX || user === NO_PREFIX) continue;
+      resolver[kept] = asker;
+      prefix[kept] = user;
+      kept++;
+    }
+    return { length: kept, resolver, prefix };
   }
 
   #numberQueries(keyed: KeyedQueries): QueryRows {
@@ -314,6 +331,12 @@ export class MeasuredBrain {
         return { ...rest, site: this.#setup.numbers.sites[site], highMs: Number.isFinite(highMs) ? highMs : null };
       }),
     };
+  }
+
+  resolvers(question: ResolverQuestion): ToldResolvers {
+    const explain = (group: number, c: number) => this.#steering.explain(group, c);
+    const sources = { book: this.#steering.book, numbers: this.#numbers, model: this.#setup.model, explain };
+    return tellResolvers(sources, question);
   }
 
   snapshot(): Uint8Array {

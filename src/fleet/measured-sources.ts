@@ -1,11 +1,13 @@
 /** Where measured steering has its rows from: the machines of this process. */
 import type { Config, LinkInterface } from '../config/model.ts';
 import { linksOfModel } from '../decide/steer/measured-setup.ts';
+import { type KeyedBeacons, keyBeacons } from '../observe/beacon-rows.ts';
 import { LinkLoads } from '../observe/link-load.ts';
 import { type KeyedQueries, QueryColumns } from '../observe/query-rows.ts';
 import { type KeyedRows, SteeringRows, type TrafficSource } from '../observe/steering-rows.ts';
 import type { DnsServer } from '../serve/dns/server.ts';
 import { interfaceBytes } from '../serve/vip/netns.ts';
+import type { BeaconRole } from './beacon-role.ts';
 import type { HealthBook } from './health-book.ts';
 import type { Machine } from './machine.ts';
 import type { MeasuredHealth } from './measured-words.ts';
@@ -18,6 +20,7 @@ const BOUNDS = { rttRows: 200_000, trafficRows: 200_000, queries: 200_000 } as c
 export interface TakenRows {
   readonly rows: KeyedRows;
   readonly queries: KeyedQueries | null;
+  readonly beacons: KeyedBeacons | null;
   readonly linkLoad: ReadonlyMap<string, number>;
 }
 
@@ -32,6 +35,7 @@ export interface FleetSourcesOptions {
   readonly sites: ReadonlyMap<string, SiteRuntime>;
   readonly steering: SteeringWatch;
   readonly health: HealthBook;
+  readonly beacons: Pick<BeaconRole, 'take'>;
   readonly nameServers: ReadonlyMap<string, { readonly server: Pick<DnsServer, 'readAskers'> }>;
 }
 
@@ -58,7 +62,12 @@ export class FleetSources implements MeasuredSources {
       const number = sites.get(name);
       if (number !== undefined) this.#readSite(number, site, services);
     }
-    return { rows: this.#rows.take(), queries: this.#queries.take(), linkLoad: this.#readLinks(config) };
+    return {
+      rows: this.#rows.take(),
+      queries: this.#queries.take(),
+      beacons: keyBeacons(this.#options.beacons.take()),
+      linkLoad: this.#readLinks(config),
+    };
   }
 
   /** Bits a second of the links whose interfaces are all of machines in this process, by their names in the model. */

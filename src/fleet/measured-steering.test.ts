@@ -99,6 +99,7 @@ function bedOf(name: string, mode: 'observe' | 'on' | 'off', parts: { load?: boo
     take: () => ({
       rows: noRows(),
       queries: bed.isPoisoned ? ({ ...queriesOf(bed.askers), low: null } as never) : queriesOf(bed.askers),
+      beacons: null,
       linkLoad: new Map(),
     }),
     health: ({ sites }) => ({ sites: new Map([...sites.keys()].map((site) => [site, bed.down.has(site) ? 0 : 1])) }),

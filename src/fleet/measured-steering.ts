@@ -7,6 +7,7 @@ import type { Config } from '../config/model.ts';
 import type { MeasuredAnswers } from '../config/steering-model.ts';
 import { clientsOf } from '../decide/steer/clients.ts';
 import type { Log } from './log.ts';
+import type { ResolverQuestion, ToldResolvers } from './measured-resolvers.ts';
 import { answersFromBytes, answersToBytes, readKept, writeKept, writeKeptNow } from './measured-snapshot.ts';
 import type { MeasuredSources } from './measured-sources.ts';
 import { MeasuredThread, type MeasuredThreadOptions, type MeasuredThreadStatus } from './measured-thread.ts';
@@ -140,8 +141,8 @@ export class MeasuredController {
     const now = nowMs();
     const intervalMs = this.#tickMs === null ? 1000 : now - this.#tickMs;
     this.#tickMs = now;
-    const { rows, queries, linkLoad } = sources.take(config, intervalMs);
-    thread.give({ nowMs: now, intervalMs, rows, queries, linkLoad });
+    const taken = sources.take(config, intervalMs);
+    thread.give({ nowMs: now, intervalMs, ...taken });
     if (now - this.#askedMs >= config.steering.measured.intervalMs) {
       this.#askedMs = now;
       thread.decide(now, sources.health(config));
@@ -244,6 +245,11 @@ export class MeasuredController {
       isOld: this.#isAlarmed,
       last: this.#last,
     };
+  }
+
+  /** Null: steering does not measure, or did not say it in time. */
+  async resolvers(question: ResolverQuestion): Promise<ToldResolvers | null> {
+    return (await this.#thread?.resolvers(question)) ?? null;
   }
 
   /** Null: nothing is known of who asks. */

@@ -21,6 +21,8 @@ function obey(message: ToMeasured): void {
     brain.take(message);
     tell({ kind: 'read', count: 1 });
   } else if (message.kind === 'decide') tell({ kind: 'decided', decided: brain.decide(message.nowMs, message.health) });
+  else if (message.kind === 'resolvers')
+    tell({ kind: 'resolvers', id: message.id, told: brain.resolvers(message.question) });
   else if (message.kind === 'explain')
     tell({ kind: 'explained', id: message.id, explained: brain.explain(message.question) });
   else {

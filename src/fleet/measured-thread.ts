@@ -3,6 +3,7 @@ import { randomInt } from 'node:crypto';
 import { Worker } from 'node:worker_threads';
 import type { Config } from '../config/model.ts';
 import type { Log } from './log.ts';
+import type { ResolverQuestion, ToldResolvers } from './measured-resolvers.ts';
 import type {
   ExplainedGroup,
   FromMeasured,
@@ -167,6 +168,12 @@ export class MeasuredThread {
   async explain(question: MeasuredQuestion): Promise<ExplainedGroup | null> {
     const answer = await this.#ask((id) => ({ kind: 'explain', id, question }), EXPLAIN_MS);
     return answer?.kind === 'explained' ? answer.explained : null;
+  }
+
+  /** Null: the thread did not say it in time. */
+  async resolvers(question: ResolverQuestion): Promise<ToldResolvers | null> {
+    const answer = await this.#ask((id) => ({ kind: 'resolvers', id, question }), EXPLAIN_MS);
+    return answer?.kind === 'resolvers' ? answer.told : null;
   }
 
   /** Null: not within the time. */

@@ -3,8 +3,10 @@ import type { ClientPlaces, Config } from '../config/model.ts';
 import type { MeasuredAnswers, MeasuredMode } from '../config/steering-model.ts';
 import type { StageSummary } from '../decide/steer/measured-model.ts';
 import type { Address } from '../net/address.ts';
+import type { KeyedBeacons } from '../observe/beacon-rows.ts';
 import type { KeyedQueries } from '../observe/query-rows.ts';
 import type { KeyedRows } from '../observe/steering-rows.ts';
+import type { ResolverQuestion, ToldResolvers } from './measured-resolvers.ts';
 
 /** Sites and services are indexes in the lists that came with the last `setup`. */
 export interface MeasuredRows {
@@ -12,6 +14,7 @@ export interface MeasuredRows {
   readonly intervalMs: number;
   readonly rows: KeyedRows;
   readonly queries: KeyedQueries | null;
+  readonly beacons: KeyedBeacons | null;
   /** By name of link: bits a second. */
   readonly linkLoad: ReadonlyMap<string, number>;
 }
@@ -42,6 +45,7 @@ export type ToMeasured =
   | ({ readonly kind: 'rows' } & MeasuredRows)
   | { readonly kind: 'decide'; readonly nowMs: number; readonly health: MeasuredHealth }
   | { readonly kind: 'snapshot'; readonly id: number }
+  | { readonly kind: 'resolvers'; readonly id: number; readonly question: ResolverQuestion }
   | { readonly kind: 'explain'; readonly id: number; readonly question: MeasuredQuestion };
 
 export type FromMeasured =
@@ -51,6 +55,7 @@ export type FromMeasured =
   | { readonly kind: 'read'; readonly count: number }
   | { readonly kind: 'decided'; readonly decided: MeasuredDecided }
   | { readonly kind: 'snapshot'; readonly id: number; readonly bytes: Uint8Array }
+  | { readonly kind: 'resolvers'; readonly id: number; readonly told: ToldResolvers }
   | { readonly kind: 'explained'; readonly id: number; readonly explained: ExplainedGroup | null };
 
 export interface MeasuredDecided {

@@ -13,6 +13,7 @@ import { compileZones } from '../serve/dns/zone-compile.ts';
 import { inNamespace } from '../serve/vip/netns.ts';
 import { type BackendRole, startBackend } from './backend-role.ts';
 import { type BalancerRole, startBalancer } from './balancer-role.ts';
+import { BeaconRole } from './beacon-role.ts';
 import { DelegationWatch } from './delegation-watch.ts';
 import { type DnsRole, startDns } from './dns-role.ts';
 import { KeptDrains } from './drains.ts';
@@ -73,6 +74,7 @@ export class Runtime {
   readonly load = new SiteLoad();
   readonly floods: FloodWatch;
   readonly delegations: DelegationWatch;
+  readonly beacons: BeaconRole;
   readonly startedMs = steadyMs();
   config: Config;
   readonly #options: RuntimeOptions;
@@ -99,6 +101,7 @@ export class Runtime {
     this.#drains = new KeptDrains(this.#stateFile('drains'), options.log);
     this.floods = new FloodWatch(options.log);
     this.delegations = new DelegationWatch(options.log, () => [...this.nameServers.values()][0] ?? null);
+    this.beacons = new BeaconRole(options.log, () => this.nameServers);
     this.health = new HealthBook(steadyMs, (probe, observer, before, health) =>
       this.#onVerdict(probe, observer, before, health),
     );
@@ -330,6 +333,7 @@ export class Runtime {
     this.steering.setConfig(config);
     this.delegations.setConfig(config);
     if (!this.#has('dns')) return;
+    this.beacons.setConfig(config);
     this.orders.keep(config);
     this.measured.setConfig(config);
   }
@@ -498,6 +502,7 @@ export class Runtime {
     clearTimeout(this.#maintenance);
     clearInterval(this.#loadTimer);
     this.delegations.close();
+    await this.beacons.close();
     await this.measured.stop();
     await this.#applying;
     await this.#maintaining;

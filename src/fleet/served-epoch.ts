@@ -13,6 +13,7 @@ const NOT_SERVED: ReadonlySet<string> = new Set([
   'nameServers',
   'queryLog',
   'delegation',
+  'beacons',
   'transfers',
   'locationFiles',
 ]);

@@ -81,11 +81,12 @@ export class QueryColumns {
   }
 }
 
-function highOf({ family, bytes }: AskedPrefix): number {
+/** Keys of a prefix; see `steering-rows.ts`. */
+export function highOf({ family, bytes }: AskedPrefix): number {
   return family === 4 ? 0 : KEY_IPV6 | (bytes[0] << 8) | bytes[1];
 }
 
-function lowOf({ family, bytes }: AskedPrefix): number {
+export function lowOf({ family, bytes }: AskedPrefix): number {
   if (family === 4) return (bytes[0] << 16) | (bytes[1] << 8) | bytes[2];
   return ((bytes[2] << 24) | (bytes[3] << 16) | (bytes[4] << 8) | bytes[5]) >>> 0;
 }

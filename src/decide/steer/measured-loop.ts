@@ -32,7 +32,11 @@ const NO_MAP: MeasuredMap = {
 
 const SNAPSHOT_VERSION = 2;
 
-type KeptColumns = ReturnType<RttPairs['columns']> & { readonly demand: Float32Array; readonly answers: Uint16Array };
+type KeptColumns = ReturnType<RttPairs['columns']> & {
+  readonly demand: Float32Array;
+  readonly answers: Uint16Array;
+  readonly book?: Uint8Array;
+};
 
 export class MeasuredSteering {
   readonly model: SteeringModel;
@@ -163,7 +167,12 @@ export class MeasuredSteering {
   snapshot(): Uint8Array {
     const { classes } = this.demand;
     return packColumns(
-      { ...this.rtt.pairs.columns(), demand: this.demand.rate, answers: this.#answers.site },
+      {
+        ...this.rtt.pairs.columns(),
+        demand: this.demand.rate,
+        answers: this.#answers.site,
+        book: this.book.snapshot(),
+      },
       { version: SNAPSHOT_VERSION, classes },
     );
   }
@@ -177,6 +186,8 @@ export class MeasuredSteering {
     this.rtt.pairs.load(columns, this.model.sites.length);
     this.demand.load(columns.demand, facts.classes as number);
     this.#answers.load(columns.answers, facts.classes as number);
+    // One of other services begins anew.
+    if (columns.book !== undefined) this.book.restore(columns.book);
     return true;
   }
 

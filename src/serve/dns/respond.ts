@@ -1,5 +1,6 @@
 /** From a query that came in to what goes out: who is not answered at all, the answer, its limits, and the counting. */
 import type { Answerer } from './answer.ts';
+import type { BeaconWatch } from './beacon-notes.ts';
 import { countSite, type DnsCounters, responseCodeName, typeClass } from './counters.ts';
 import { type Asker, NOBODY } from './exchange.ts';
 import type { QueryRecorder } from './query-log/ring.ts';
@@ -24,6 +25,8 @@ export class Responder {
   readonly #countSite: (service: string, site: string) => void;
   /** Told of who got addresses of a service in an answer to a query for A. */
   countAsker: ((query: Query, message: Uint8Array, asker: Asker, service: string, site: string) => void) | null = null;
+  /** Told of answered queries; null: there are no names made for one user. */
+  beacons: BeaconWatch | null = null;
   /** Of the query in hand. */
   #asker = NOBODY;
 
@@ -127,7 +130,10 @@ export class Responder {
     if (query.hasEdns && query.isSubnetMalformed) counters.ecsMalformed++;
     if (cookie !== 'none') counters.cookies[cookie]++;
     if (isTruncated) counters.truncated++;
-    if (steered === null) return;
+    if (steered === null) {
+      if (rcode === RCODE.NOERROR) this.beacons?.look(query, message, asker);
+      return;
+    }
     counters.choices[reason]++;
     counters.policies[steered.steering.policy]++;
     this.#countSite(steered.service, steered.steering.sites[site]);

@@ -216,6 +216,7 @@ export function testConfig(changes: Partial<Config> = {}): Config {
     clients: null,
     queryLog: { dnstap: null, json: null },
     delegation: null,
+    beacons: null,
     transfers: testTransfers(),
     networks: [
       network('10.0.0.0/8', NEW_YORK),

@@ -6,6 +6,7 @@ import type { SteeringView } from '../../decide/steer/nearest.ts';
 import { closeFd } from '../vip/libc.ts';
 import { Answerer } from './answer.ts';
 import { TcpAskers, type VisitQueries } from './asker-counts.ts';
+import { BeaconNotes, BeaconWatch, createBeaconMemory } from './beacon-notes.ts';
 import { addCounters, createDnsCounters, type DnsCounters } from './counters.ts';
 import { expectChoices } from './dnssec/expected-choices.ts';
 import { keyVersions, loadKeys } from './dnssec/load-keys.ts';
@@ -79,6 +80,8 @@ export interface DnsServer {
   readonly queryLog: QueryLog;
   /** Who asked kernel, threads and TCP for what since the last call: nothing while steering does not measure. */
   readAskers(visit: VisitQueries): void;
+  /** Who asked for names made for one user, if the configuration has such. */
+  readonly beacons: BeaconNotes;
   /** What secondaries were seen to do. */
   secondaries(): readonly SecondaryZone[];
   /** Of each signed zone. */
@@ -137,6 +140,9 @@ class SocketsServer implements DnsServer {
   readonly #answerer: Answerer;
   readonly #connections: TcpConnections;
   readonly #tcpAskers: TcpAskers;
+  readonly #beaconMemory = createBeaconMemory();
+  readonly beacons = new BeaconNotes(this.#beaconMemory);
+  readonly #responder: Responder;
   readonly #secondaries: Secondaries;
   readonly #signing = new ServerSigning();
   #keyTimer: NodeJS.Timeout | null = null;
@@ -173,7 +179,13 @@ class SocketsServer implements DnsServer {
     const responder = new Responder(this.#answerer, this.#limiter, this.#own, this.queryLog.addRecorder());
     this.#tcpAskers = new TcpAskers(responder, this.#limits.seed);
     this.#tcpAskers.use(served.config);
+    this.#responder = responder;
+    this.#watchBeacons(served.config);
     this.#connections = new TcpConnections(responder, this.#own, this.#tcpLimits(), this.#secondaries.transfers);
+  }
+
+  #watchBeacons({ beacons }: Config): void {
+    this.#responder.beacons = beacons === null ? null : new BeaconWatch(beacons.name, this.beacons);
   }
 
   #tcpLimits(): TcpLimits {
@@ -204,7 +216,7 @@ class SocketsServer implements DnsServer {
     this.#watchKeys();
     const { steering: view, log, isSuccessor = false } = this.#options;
     const addRing = () => this.queryLog.addRing();
-    const shared = { sockets: this.#udp, view, limits: this.#limits, addRing, log };
+    const shared = { sockets: this.#udp, view, limits: this.#limits, beacons: this.#beaconMemory, addRing, log };
     this.#workers = new UdpWorkers(this.#served, { isSuccessor, ...shared });
     for (const pair of this.bound()) log?.info(pair, 'DNS listens');
     this.#secondaries.start();
@@ -291,6 +303,7 @@ class SocketsServer implements DnsServer {
     this.queryLog.reload(config);
     this.#secondaries.serve(config, this.#answerer);
     this.#tcpAskers.use(config);
+    this.#watchBeacons(config);
     this.#kernelBeat?.publish({ sources: compiled.sources, signing, config });
     return { ok: true, warnings: compiled.warnings };
   }

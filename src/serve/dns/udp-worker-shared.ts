@@ -26,6 +26,8 @@ export interface UdpWorkerStart {
   readonly siteAnswers: SharedArrayBuffer;
   /** See `AskerCounter`; this worker's own. Null: who asks is not counted. */
   readonly askers: SharedArrayBuffer | null;
+  /** See `BeaconNotes`; everybody's. */
+  readonly beacons: SharedArrayBuffer;
   /** See `QueryRecorder`; this worker's own. */
   readonly ring: SharedArrayBuffer;
   /** See `RateLimiter`; everybody's. */

@@ -5,6 +5,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { Answerer } from './answer.ts';
 import { AskerCounter, askerCounting } from './asker-counts.ts';
+import { BeaconNotes, BeaconWatch } from './beacon-notes.ts';
 import { CounterPublisher, createDnsCounters } from './counters.ts';
 import { DatagramBatch, Waiter } from './datagram-batch.ts';
 import type { Asker } from './exchange.ts';
@@ -82,6 +83,8 @@ class UdpWorker {
     const askers = start.askers === null ? null : new AskerCounter(start.askers, start.limits.seed);
     this.#steered = new SteeredResponder(steered, limiter, recorder, siteAnswers, askers);
     this.#responder = new Responder(answerer, limiter, this.#counters, recorder, countSite);
+    const { beacons } = start.served.config;
+    if (beacons !== null) this.#responder.beacons = new BeaconWatch(beacons.name, new BeaconNotes(start.beacons));
     if (askers !== null) this.#responder.countAsker = askerCounting(askers, numberOf);
     for (const { family } of start.sockets) {
       if (!this.#batches.has(family)) this.#batches.set(family, new DatagramBatch(family));

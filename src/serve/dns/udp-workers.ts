@@ -35,6 +35,7 @@ export interface UdpWorkersOptions {
   readonly sockets: readonly (readonly Pick<WorkerSocket, 'family' | 'fd'>[])[];
   readonly view: SteeringView;
   readonly limits: UdpWorkerStart['limits'];
+  readonly beacons: UdpWorkerStart['beacons'];
   /** For the queries that one more thread records. */
   readonly addRing: () => SharedArrayBuffer;
   readonly log: { warn(fields: object, message: string): void } | undefined;
@@ -204,6 +205,7 @@ class Generation {
       counters,
       siteAnswers,
       askers,
+      beacons: this.#options.beacons,
       ring,
       limits: this.#options.limits,
     };

@@ -14,6 +14,8 @@ const GOOD = 0.3;
 const LEAST_BACKED = 0.3;
 /** Demand itself, over minutes: relative standard deviation. */
 const DEMAND_NOISE = 0.03;
+/** Of what traffic told: caches that lengthen TTLs, resolvers that nobody thought of. As seen in the simulator. */
+const TRAFFIC_NOISE = 0.1;
 
 export class DemandTable {
   readonly #model: BookModel;
@@ -89,12 +91,16 @@ export class DemandTable {
     const backed = byTraffic[slot] + byBeacons[slot] + byTold[slot];
     const isBacked = value > 0 && backed >= LEAST_BACKED * value;
     const all = 1 / (1 - Math.min(0.9, this.untrackedShare));
-    value *= all;
+    // Traffic tells of prefixes that are seen; the others are small ones.
+    const seen = Math.min(value, byTraffic[slot]);
+    value = seen + (value - seen) * all;
     this.#value[slot] = value;
     if (!isBacked) return;
     // What is believed of networks may be wrong for a resolver: as much as its beacons cannot tell.
-    const believed = (value * Math.max(0, 1 - (byTraffic[slot] * all) / value)) ** 2 / (beacons[slot] + RAKE_MASS);
-    const half = Z90 * Math.sqrt(variance[slot] * all * all + believed + (DEMAND_NOISE * value) ** 2);
+    const believed = (value * Math.max(0, 1 - seen / value)) ** 2 / (beacons[slot] + RAKE_MASS);
+    const half =
+      Z90 *
+      Math.sqrt(variance[slot] * all * all + believed + (DEMAND_NOISE * value) ** 2 + (TRAFFIC_NOISE * seen) ** 2);
     this.#low[slot] = Math.max(0, value - half);
     this.#high[slot] = value + half;
     let method: DemandMethod = 'traffic';

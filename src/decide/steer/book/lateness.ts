@@ -11,27 +11,55 @@ const BINS = EDGES.length - 1;
 export const LATE_LIMIT_SECONDS = 3600;
 /** What a resolver of which nothing is known does: weighs as so many connections of its users. */
 const PRIOR_CONNECTIONS = 30;
+/** Standard deviation of late shares between resolvers; and of how many intervals one says something of its own. */
+const SPREAD = 0.2;
+const REPEATED = 4;
 export const USUAL_LATE = { lateShare: 0.03, lateSeconds: 300 } as const;
 
 export class Lateness {
   /** [resolver * BINS + bin]: connections that came late, and those that could have. */
   readonly late: Float32Array;
   readonly could: Float32Array;
+  /** The same, squares of how far prefixes are from what is usual: what parts that are not quite known make of it. */
+  readonly squares: Float32Array;
 
   constructor(capacity: number) {
     this.late = new Float32Array(capacity * BINS);
     this.could = new Float32Array(capacity * BINS);
+    this.squares = new Float32Array(capacity * BINS);
+  }
+
+  /** Numbers of a resolver in all. */
+  readonly columns = 3 * BINS;
+
+  columnsOf(resolver: number): Float32Array {
+    const all = new Float32Array(3 * BINS);
+    all.set(this.late.subarray(resolver * BINS, (resolver + 1) * BINS));
+    all.set(this.could.subarray(resolver * BINS, (resolver + 1) * BINS), BINS);
+    all.set(this.squares.subarray(resolver * BINS, (resolver + 1) * BINS), 2 * BINS);
+    return all;
+  }
+
+  /** Adds what `columnsOf` gave. */
+  addColumns(resolver: number, all: ArrayLike<number>): void {
+    for (let bin = 0; bin < BINS; bin++) {
+      this.late[resolver * BINS + bin] += all[bin];
+      this.could[resolver * BINS + bin] += all[BINS + bin];
+      this.squares[resolver * BINS + bin] += all[2 * BINS + bin];
+    }
   }
 
   clear(resolver: number): void {
     this.late.fill(0, resolver * BINS, (resolver + 1) * BINS);
     this.could.fill(0, resolver * BINS, (resolver + 1) * BINS);
+    this.squares.fill(0, resolver * BINS, (resolver + 1) * BINS);
   }
 
   fade(factor: number): void {
     for (let at = 0; at < this.late.length; at++) {
       this.late[at] *= factor;
       this.could[at] *= factor;
+      this.squares[at] *= factor;
     }
   }
 
@@ -42,6 +70,7 @@ export class Lateness {
     if (bin === BINS) return;
     this.late[resolver * BINS + bin] += late;
     this.could[resolver * BINS + bin] += could;
+    this.squares[resolver * BINS + bin] += (late - usualAt(bin) * could) ** 2;
   }
 
   /** Connections that it rests on. */
@@ -52,19 +81,28 @@ export class Lateness {
   }
 
   decayOf(resolver: number, ttlSeconds: number): AnswerDecay {
-    const { lateShare: usual, lateSeconds: usualSeconds } = USUAL_LATE;
-    if (resolver < 0) return { ttlSeconds, ...USUAL_LATE };
     let [area, moment] = [0, 0];
     for (let bin = 0; bin < BINS; bin++) {
-      const at = resolver * BINS + bin;
       const width = EDGES[bin + 1] - EDGES[bin];
-      const expected = usual * Math.exp(-(EDGES[bin] + width / 2) / usualSeconds);
-      const share = (this.late[at] + PRIOR_CONNECTIONS * expected) / (this.could[at] + PRIOR_CONNECTIONS);
-      area += Math.max(0, share) * width;
-      moment += Math.max(0, share) * width * (EDGES[bin] + width / 2);
+      const share = Math.max(0, this.#shareIn(resolver * BINS + bin, usualAt(bin)));
+      area += share * width;
+      moment += share * width * (EDGES[bin] + width / 2);
     }
     if (area <= 0) return { ttlSeconds, lateShare: 0, lateSeconds: 0 };
     const lateSeconds = moment / area;
     return { ttlSeconds, lateShare: Math.min(1, area / lateSeconds), lateSeconds };
   }
+
+  /** What was seen, drawn to what is usual as much as its error says. */
+  #shareIn(at: number, usual: number): number {
+    const could = this.could[at] + PRIOR_CONNECTIONS;
+    const seen = (this.late[at] + PRIOR_CONNECTIONS * usual) / could;
+    // Errors of a prefix are the same in several intervals of a bin.
+    const error = (REPEATED * this.squares[at]) / could ** 2;
+    return usual + ((seen - usual) * SPREAD ** 2) / (SPREAD ** 2 + error);
+  }
+}
+
+function usualAt(bin: number): number {
+  return USUAL_LATE.lateShare * Math.exp(-(EDGES[bin] + EDGES[bin + 1]) / 2 / USUAL_LATE.lateSeconds);
 }

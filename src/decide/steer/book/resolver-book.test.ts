@@ -71,3 +71,19 @@ test(`traffic after moves tells the demand behind resolvers without a beacon (se
   const [resolver] = moving.book.list();
   assert.equal(moving.book.demandOf(resolver)?.method, 'traffic');
 });
+
+test(`a book comes back from its bytes; bytes of two name servers add up; others are refused (seed ${SEED})`, () => {
+  const { net, book } = run({ beaconShare: 0.002 }, 30);
+  const bytes = book.snapshot();
+  const empty = () => new ResolverBook(book.model, net.facts, book.bounds);
+  const [again, both] = [empty(), empty()];
+  assert.ok(again.restore(bytes) && both.restore(bytes) && both.restore(bytes));
+  for (const resolver of book.list().subarray(0, 20)) {
+    const [before, after, twice] = [book, again, both].map((one) => one.demandOf(resolver));
+    assert.ok(before !== null && after !== null && twice !== null);
+    assert.ok(Math.abs(after.value / before.value - 1) < 0.1, `${before.value} became ${after.value}`);
+    assert.ok(Math.abs(twice.value / before.value - 2) < 0.3, `twice ${before.value} is ${twice.value}`);
+    assert.equal(after.method, before.method);
+  }
+  for (let at = 0; at < bytes.length; at += 97) assert.equal(empty().restore(bytes.subarray(0, at)), false);
+});

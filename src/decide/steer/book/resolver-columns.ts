@@ -208,7 +208,7 @@ export class ResolverColumns {
       this.leftSite[item] = before;
       this.leftMs[item] = nowMs - intervalMs / 2;
     }
-    const part = intervalMs >= ttlMs ? 1 - ttlMs / (2 * intervalMs) : intervalMs / (2 * ttlMs);
+    const part = intervalMs >= ttlMs ? 1 - ttlMs / (3 * intervalMs) : intervalMs / (ttlMs + intervalMs / 2);
     const fresh = before === NO_SITE ? 1 : part;
     let same = 0;
     for (let n = 0; n < ANSWER_PLACES; n++) {

@@ -14,7 +14,7 @@ const LEAST_CONNECTIONS = 3;
  * What the equation leaves out, as a standard deviation of the part that arrives at a site. As long as nobody is sent elsewhere it stays the same: the
  * n-th such interval in a row adds little.
  */
-const MODEL_ERROR = 0.06;
+const MODEL_ERROR = 0.15;
 /** Of the users of a resolver that was sent elsewhere: part that may keep to the old answer, and for how long, in milliseconds. */
 const TURNING_PART = 0.3;
 const TURNING_MS = 300_000;
