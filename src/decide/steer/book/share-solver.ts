@@ -21,8 +21,8 @@ export class ShareSolver {
   /** How much of each is known by observed shares: 0 nothing, 1 all. */
   readonly learnt = new Float64Array(CANDIDATES);
   readonly #matrix = new Float64Array(CANDIDATES * CANDIDATES);
-  readonly #inverse = new Float64Array(CANDIDATES * CANDIDATES);
   readonly #right = new Float64Array(CANDIDATES);
+  readonly #half = new Float64Array(CANDIDATES);
   readonly #free = new Int32Array(CANDIDATES);
 
   /** `info` and `moment` from their offsets on. Cost: under 1 us without negative shares. */
@@ -34,15 +34,22 @@ export class ShareSolver {
     }
     for (;;) {
       this.#fill(free, info, infoOffset, moment, momentOffset);
-      invert(this.#matrix, this.#inverse, free);
+      factorise(this.#matrix, free);
+      invertFactor(this.#matrix, free);
+      this.#forward(free);
       let worst = -1;
       let least = -1e-9;
       for (let a = 0; a < free; a++) {
+        // Entry a of inv(L)' (inv(L) right), and the diagonal of inv(L)' inv(L).
         let value = 0;
-        for (let b = 0; b < free; b++) value += this.#inverse[a * CANDIDATES + b] * this.#right[b];
+        let variance = 0;
+        for (let row = a; row < free; row++) {
+          const entry = this.#matrix[row * CANDIDATES + a];
+          value += entry * this.#half[row];
+          variance += entry * entry;
+        }
         const n = this.#free[a];
         this.share[n] = value;
-        const variance = this.#inverse[a * CANDIDATES + a];
         this.variance[n] = variance;
         const before = (this.mean[n] * Math.max(0, 1 - this.mean[n])) / this.concentration;
         this.learnt[n] = before <= 0 ? 0 : Math.min(1, Math.max(0, 1 - variance / before));
@@ -60,12 +67,20 @@ export class ShareSolver {
     }
   }
 
+  /** inv(L) times the right side. */
+  #forward(free: number): void {
+    for (let row = 0; row < free; row++) {
+      let sum = 0;
+      for (let k = 0; k <= row; k++) sum += this.#matrix[row * CANDIDATES + k] * this.#right[k];
+      this.#half[row] = sum;
+    }
+  }
+
   #fill(free: number, info: Float32Array, infoOffset: number, moment: Float32Array, momentOffset: number): void {
     for (let a = 0; a < free; a++) {
       const n = this.#free[a];
       for (let b = 0; b <= a; b++) {
-        const value = info[infoOffset + infoAt(n, this.#free[b])] + SUM_PRECISION;
-        this.#matrix[a * CANDIDATES + b] = this.#matrix[b * CANDIDATES + a] = value;
+        this.#matrix[a * CANDIDATES + b] = info[infoOffset + infoAt(n, this.#free[b])] + SUM_PRECISION;
       }
       this.#matrix[a * CANDIDATES + a] += this.concentration / this.mean[n];
       this.#right[a] = moment[momentOffset + n] + this.concentration + SUM_PRECISION * this.total;
@@ -73,27 +88,32 @@ export class ShareSolver {
   }
 }
 
-/** Of a symmetric positive matrix, by Cholesky; `size` rows of CANDIDATES columns. */
-function invert(matrix: Float64Array, inverse: Float64Array, size: number): void {
-  for (let column = 0; column < size; column++) {
-    for (let row = column; row < size; row++) {
-      let sum = matrix[row * CANDIDATES + column];
-      for (let k = 0; k < column; k++) sum -= matrix[row * CANDIDATES + k] * matrix[column * CANDIDATES + k];
-      if (row === column) matrix[row * CANDIDATES + row] = Math.sqrt(Math.max(sum, 1e-12));
-      else matrix[row * CANDIDATES + column] = sum / matrix[column * CANDIDATES + column];
+/** Of a symmetric positive matrix, in place: L of L L', with reciprocals on its diagonal; `size` rows of CANDIDATES columns. */
+function factorise(matrix: Float64Array, size: number): void {
+  for (let row = 0; row < size; row++) {
+    const begin = row * CANDIDATES;
+    let square = matrix[begin + row];
+    for (let column = 0; column < row; column++) {
+      const other = column * CANDIDATES;
+      let sum = matrix[begin + column];
+      for (let k = 0; k < column; k++) sum -= matrix[begin + k] * matrix[other + k];
+      sum *= matrix[other + column];
+      matrix[begin + column] = sum;
+      square -= sum * sum;
     }
+    matrix[begin + row] = 1 / Math.sqrt(Math.max(square, 1e-12));
   }
-  // Columns of the inverse: forward, then back.
-  for (let unit = 0; unit < size; unit++) {
-    for (let row = 0; row < size; row++) {
-      let sum = row === unit ? 1 : 0;
-      for (let k = unit; k < row; k++) sum -= matrix[row * CANDIDATES + k] * inverse[k * CANDIDATES + unit];
-      inverse[row * CANDIDATES + unit] = row < unit ? 0 : sum / matrix[row * CANDIDATES + row];
-    }
-    for (let row = size - 1; row >= 0; row--) {
-      let sum = inverse[row * CANDIDATES + unit];
-      for (let k = row + 1; k < size; k++) sum -= matrix[k * CANDIDATES + row] * inverse[k * CANDIDATES + unit];
-      inverse[row * CANDIDATES + unit] = sum / matrix[row * CANDIDATES + row];
+}
+
+/** The inverse of L, in place of it. */
+function invertFactor(factor: Float64Array, size: number): void {
+  for (let row = 1; row < size; row++) {
+    const begin = row * CANDIDATES;
+    for (let column = 0; column < row; column++) {
+      let sum = 0;
+      for (let k = column; k < row; k++) sum -= factor[begin + k] * factor[k * CANDIDATES + column];
+      // Entries of this row right of `column` are still those of L.
+      factor[begin + column] = sum * factor[begin + row];
     }
   }
 }
