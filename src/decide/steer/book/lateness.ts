@@ -14,13 +14,15 @@ const PRIOR_CONNECTIONS = 30;
 /** Standard deviation of late shares between resolvers; and of how many intervals one says something of its own. */
 const SPREAD = 0.2;
 const REPEATED = 4;
+/** Of what still comes in the last bin: taken for users of other resolvers, which do not go away. */
+const CONSTANT_PART = 0.8;
 export const USUAL_LATE = { lateShare: 0.03, lateSeconds: 300 } as const;
 
 export class Lateness {
   /** [resolver * BINS + bin]: connections that came late, and those that could have. */
   readonly late: Float32Array;
   readonly could: Float32Array;
-  /** The same, squares of how far prefixes are from what is usual: what parts that are not quite known make of it. */
+  /** The same, squares of how far single prefixes were from what was seen before: what parts that are not quite known make of it. */
   readonly squares: Float32Array;
 
   constructor(capacity: number) {
@@ -68,9 +70,11 @@ export class Lateness {
     let bin = 0;
     while (bin < BINS && seconds >= EDGES[bin + 1]) bin++;
     if (bin === BINS) return;
-    this.late[resolver * BINS + bin] += late;
-    this.could[resolver * BINS + bin] += could;
-    this.squares[resolver * BINS + bin] += (late - usualAt(bin) * could) ** 2;
+    const at = resolver * BINS + bin;
+    const before = (this.late[at] + PRIOR_CONNECTIONS * usualAt(bin)) / (this.could[at] + PRIOR_CONNECTIONS);
+    this.squares[at] += (late - before * could) ** 2;
+    this.late[at] += late;
+    this.could[at] += could;
   }
 
   /** Connections that it rests on. */
@@ -82,9 +86,10 @@ export class Lateness {
 
   decayOf(resolver: number, ttlSeconds: number): AnswerDecay {
     let [area, moment] = [0, 0];
+    const constant = CONSTANT_PART * Math.max(0, this.#shareIn(resolver * BINS + BINS - 1, usualAt(BINS - 1)));
     for (let bin = 0; bin < BINS; bin++) {
       const width = EDGES[bin + 1] - EDGES[bin];
-      const share = Math.max(0, this.#shareIn(resolver * BINS + bin, usualAt(bin)));
+      const share = Math.max(0, this.#shareIn(resolver * BINS + bin, usualAt(bin)) - constant);
       area += share * width;
       moment += share * width * (EDGES[bin] + width / 2);
     }
