@@ -13,6 +13,11 @@ const FEWEST_MINUTES = 10;
 const USUAL_MINUTES = 30;
 const MOST_MINUTES = 120;
 
+const NO_LINKS = refuse(
+  'policies do not look at links, and nothing is measured',
+  'turn dns.steering.measured on: a minute later links are planned with',
+);
+
 export class FleetPlans implements PlansApi {
   readonly #runtime: Runtime;
 
@@ -22,7 +27,9 @@ export class FleetPlans implements PlansApi {
 
   async forecast({ change, minutes }: PlanOrder): Promise<ApiResult<Forecast>> {
     const refused = this.#refusal(change);
-    return refused ?? { ok: true, value: this.#make(change, minutes ?? this.#minutesFor(change)) };
+    if (refused !== null) return refused;
+    const forecast = await this.#make(change, minutes ?? this.#minutesFor(change));
+    return forecast === null ? NO_LINKS : { ok: true, value: forecast };
   }
 
   followed(): readonly FollowedPlan[] {
@@ -32,15 +39,26 @@ export class FleetPlans implements PlansApi {
   /** Call it before a site is drained: what comes is held against what is predicted now. */
   followDrain(site: string): void {
     const change = { kind: 'drain', site } as const;
-    if (this.#refusal(change) === null)
-      this.#runtime.steering.forecasts.follow(this.#make(change, this.#minutesFor(change)));
+    if (this.#refusal(change) !== null) return;
+    // What measures is asked before the drain, and answers after it began.
+    void this.#make(change, this.#minutesFor(change)).then((forecast) => {
+      if (forecast !== null) this.#runtime.steering.forecasts.follow(forecast);
+    });
   }
 
   endDrain(): void {
     this.#runtime.steering.forecasts.end('drain', Date.now());
   }
 
-  #make(change: PlanChange, minutes: number): Forecast {
+  /** Null: policies know nothing of it. */
+  async #make(change: PlanChange, minutes: number): Promise<Forecast | null> {
+    const { measured } = this.#runtime;
+    const isMeasured = change.kind === 'drain' || change.kind === 'capacity' || change.kind === 'link';
+    const byPolicies = change.kind === 'link' ? null : this.#byPolicies(change, minutes);
+    return (isMeasured ? await measured.plan(change, minutes) : null) ?? byPolicies;
+  }
+
+  #byPolicies(change: PlanChange, minutes: number): Forecast {
     const { config, steering } = this.#runtime;
     const { forecasts } = steering;
     const state = {
@@ -87,6 +105,6 @@ export class FleetPlans implements PlansApi {
         change.link,
         links.map(({ name }) => name),
       );
-    return refuse('policies do not look at links', 'turn dns.steering.measured on: then links are planned with');
+    return null;
   }
 }

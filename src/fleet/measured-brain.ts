@@ -2,10 +2,11 @@
 import type { ClientPlaces, Config } from '../config/model.ts';
 import type { MeasuredAnswers } from '../config/steering-model.ts';
 import { clientsOf } from '../decide/steer/clients.ts';
+import type { Forecast } from '../decide/steer/forecast/forecast.ts';
 import { type BeaconRows, type MeasuredMap, NO_PREFIX, NO_SITE, type QueryRows } from '../decide/steer/measured.ts';
 import { measuredAnswers } from '../decide/steer/measured-answers.ts';
 import { MeasuredSteering } from '../decide/steer/measured-loop.ts';
-import type { Decision, GroupExplanation } from '../decide/steer/measured-model.ts';
+import type { Decision, GroupExplanation, SteeringHealth } from '../decide/steer/measured-model.ts';
 import { type MeasuredSetup, measuredSetup, NO_NUMBERS, type SteeringNumbers } from '../decide/steer/measured-setup.ts';
 import { compileSteering } from '../decide/steer/policy.ts';
 import { KEY_IPV6, KEY_REST, PrefixNumbers } from '../decide/steer/prefix-numbers.ts';
@@ -24,6 +25,7 @@ import type {
   MeasuredQuestion,
   MeasuredRows,
   MeasuredStart,
+  PlanQuestion,
 } from './measured-words.ts';
 
 /** Client prefixes that have numbers, at most. */
@@ -177,10 +179,7 @@ export class MeasuredBrain {
   /** Cost: that of the solver, and some 0.5 s for 100,000 groups of three classes until maps are ready. */
   decide(nowMs: number, health: MeasuredHealth): MeasuredDecided {
     const startMs = performance.now();
-    const { model } = this.#setup;
-    const links = new Float64Array(model.links.length).fill(1);
-    const sites = Float64Array.from(model.sites, ({ name }) => health.sites.get(name) ?? 0);
-    const decision = this.#steering.decide(nowMs, { sites, links });
+    const decision = this.#steering.decide(nowMs, this.#healthOf(health));
     const moves = this.#movesTo(decision.map);
     const isSame = this.#map !== null && isSameMap(this.#map, decision.map);
     const answers = isSame && this.#served !== null ? null : this.#answers(decision.map);
@@ -189,6 +188,19 @@ export class MeasuredBrain {
     if (answers !== null) this.#served = answers;
     this.#forget();
     return { answers, maps, summary: this.#summaryOf(decision, moves, performance.now() - startMs) };
+  }
+
+  #healthOf(health: MeasuredHealth): SteeringHealth {
+    const { model } = this.#setup;
+    const links = new Float64Array(model.links.length).fill(1);
+    return { sites: Float64Array.from(model.sites, ({ name }) => health.sites.get(name) ?? 0), links };
+  }
+
+  /** Null: nothing was decided yet, or there is no such site or link. Cost: that of the solver. */
+  plan({ change, minutes, nowMs, health }: PlanQuestion): Forecast | null {
+    const intervalSeconds = Math.max(1, this.#config.steering.measured.intervalMs / 1000);
+    const time = { nowMs, wallMs: this.#wallMs(), intervalSeconds };
+    return this.#steering.forecast(change, minutes, this.#healthOf(health), time);
   }
 
   #answers(map: MeasuredMap): MeasuredAnswers {

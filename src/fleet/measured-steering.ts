@@ -6,6 +6,8 @@ import { rmSync } from 'node:fs';
 import type { Config } from '../config/model.ts';
 import type { MeasuredAnswers } from '../config/steering-model.ts';
 import { clientsOf } from '../decide/steer/clients.ts';
+import type { Forecast } from '../decide/steer/forecast/forecast.ts';
+import type { MeasuredChange } from '../decide/steer/forecast/measured.ts';
 import type { Log } from './log.ts';
 import type { ResolverQuestion, ToldResolvers } from './measured-resolvers.ts';
 import { answersFromBytes, answersToBytes, readKept, writeKept, writeKeptNow } from './measured-snapshot.ts';
@@ -250,6 +252,14 @@ export class MeasuredController {
   /** Null: steering does not measure, or did not say it in time. */
   async resolvers(question: ResolverQuestion): Promise<ToldResolvers | null> {
     return (await this.#thread?.resolvers(question)) ?? null;
+  }
+
+  /** What a change would do, decided by what is measured. Null: that is off, or nothing was decided yet. */
+  async plan(change: MeasuredChange, minutes: number): Promise<Forecast | null> {
+    const [thread, config] = [this.#thread, this.#config];
+    const { sources, nowMs } = this.#options;
+    if (thread === null || config?.steering.measured.mode !== 'on') return null;
+    return thread.plan({ change, minutes, nowMs: nowMs(), health: sources.health(config) });
   }
 
   /** Null: nothing is known of who asks. */

@@ -23,6 +23,7 @@ function obey(message: ToMeasured): void {
   } else if (message.kind === 'decide') tell({ kind: 'decided', decided: brain.decide(message.nowMs, message.health) });
   else if (message.kind === 'resolvers')
     tell({ kind: 'resolvers', id: message.id, told: brain.resolvers(message.question) });
+  else if (message.kind === 'plan') tell({ kind: 'planned', id: message.id, forecast: brain.plan(message) });
   else if (message.kind === 'explain')
     tell({ kind: 'explained', id: message.id, explained: brain.explain(message.question) });
   else {

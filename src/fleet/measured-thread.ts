@@ -2,6 +2,7 @@
 import { randomInt } from 'node:crypto';
 import { Worker } from 'node:worker_threads';
 import type { Config } from '../config/model.ts';
+import type { Forecast } from '../decide/steer/forecast/forecast.ts';
 import type { Log } from './log.ts';
 import type { ResolverQuestion, ToldResolvers } from './measured-resolvers.ts';
 import type {
@@ -11,6 +12,7 @@ import type {
   MeasuredHealth,
   MeasuredQuestion,
   MeasuredRows,
+  PlanQuestion,
   ToMeasured,
 } from './measured-words.ts';
 
@@ -21,6 +23,8 @@ const SILENT_MS = 300_000;
 const FIRST_RESTART_MS = 1_000;
 const LAST_RESTART_MS = 60_000;
 const EXPLAIN_MS = 10_000;
+/** A decision may be under way, and a plan is another. */
+const PLAN_MS = 25_000;
 /** A million prefixes and their round trips take about one. */
 const HEAP_MIB = 4096;
 
@@ -174,6 +178,12 @@ export class MeasuredThread {
   async resolvers(question: ResolverQuestion): Promise<ToldResolvers | null> {
     const answer = await this.#ask((id) => ({ kind: 'resolvers', id, question }), EXPLAIN_MS);
     return answer?.kind === 'resolvers' ? answer.told : null;
+  }
+
+  /** Null: nothing was decided yet, or the thread did not say it in time. */
+  async plan(question: PlanQuestion): Promise<Forecast | null> {
+    const answer = await this.#ask((id) => ({ kind: 'plan', id, ...question }), PLAN_MS);
+    return answer?.kind === 'planned' ? answer.forecast : null;
   }
 
   /** Null: not within the time. */

@@ -1,6 +1,9 @@
 /** What the main thread and the thread of measured steering tell each other. */
+
 import type { ClientPlaces, Config } from '../config/model.ts';
 import type { MeasuredAnswers, MeasuredMode } from '../config/steering-model.ts';
+import type { Forecast } from '../decide/steer/forecast/forecast.ts';
+import type { MeasuredChange } from '../decide/steer/forecast/measured.ts';
 import type { StageSummary } from '../decide/steer/measured-model.ts';
 import type { Address } from '../net/address.ts';
 import type { KeyedBeacons } from '../observe/beacon-rows.ts';
@@ -38,6 +41,14 @@ export interface MeasuredStart {
   readonly version: number;
 }
 
+/** What a change would do, from now on. */
+export interface PlanQuestion {
+  readonly change: MeasuredChange;
+  readonly minutes: number;
+  readonly nowMs: number;
+  readonly health: MeasuredHealth;
+}
+
 export type ToMeasured =
   | ({ readonly kind: 'setup'; readonly config: Config } & MeasuredStart)
   /** Pins, places of units, what is served: maps are made ahead for it. */
@@ -46,6 +57,7 @@ export type ToMeasured =
   | { readonly kind: 'decide'; readonly nowMs: number; readonly health: MeasuredHealth }
   | { readonly kind: 'snapshot'; readonly id: number }
   | { readonly kind: 'resolvers'; readonly id: number; readonly question: ResolverQuestion }
+  | ({ readonly kind: 'plan'; readonly id: number } & PlanQuestion)
   | { readonly kind: 'explain'; readonly id: number; readonly question: MeasuredQuestion };
 
 export type FromMeasured =
@@ -56,6 +68,7 @@ export type FromMeasured =
   | { readonly kind: 'decided'; readonly decided: MeasuredDecided }
   | { readonly kind: 'snapshot'; readonly id: number; readonly bytes: Uint8Array }
   | { readonly kind: 'resolvers'; readonly id: number; readonly told: ToldResolvers }
+  | { readonly kind: 'planned'; readonly id: number; readonly forecast: Forecast | null }
   | { readonly kind: 'explained'; readonly id: number; readonly explained: ExplainedGroup | null };
 
 export interface MeasuredDecided {
