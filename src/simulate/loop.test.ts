@@ -7,7 +7,8 @@ import type { Internet } from './internet.ts';
 import { Simulation, type Steering } from './loop.ts';
 import { Optimum } from './optimum.ts';
 import { type Partition, partitionByAsker, partitionByPrefix } from './partition.ts';
-import { worldOf } from './run.ts';
+import { renderPage } from './report/page.ts';
+import { runSimulation, worldOf } from './run.ts';
 import type { Scenario } from './scenario.ts';
 import { takeSnapshot } from './snapshot.ts';
 import type { World } from './types.ts';
@@ -180,4 +181,21 @@ test('what is judged adds up: loads are the demand, and overload is what is abov
     [...nowhere.siteLoad],
     WORLD.sites.map(() => 0),
   );
+});
+
+test('steering by what is measured beats geography within an hour, and takes the loss of a site', () => {
+  const scenario = { ...SCENARIO, decideSeconds: 600 };
+  const run = runSimulation(WORLD, scenario, () => performance.now());
+  let next = run.next();
+  while (next.done !== true) next = run.next();
+  const { rtt, checks, churn, ran } = next.value;
+  const hour = rtt.hours.findIndex((each) => each >= 1);
+  const told = `steered ${rtt.steered[hour]}, geography ${rtt.geography[hour]}, best ${rtt.bestOfDns[hour]}`;
+  assert(rtt.steered[hour] < rtt.geography[hour], told);
+  assert(rtt.steered[hour] >= rtt.bestOfDns[hour] * 0.97, told);
+  assert.equal(ran.decisions, 9);
+  assert.equal(churn.perHour.length, 2);
+  assert(checks.length > 4);
+  const page = renderPage(next.value);
+  assert(page.includes('</html>') && !/<script|https?:|url\(/.test(page), 'the page needs nothing else');
 });

@@ -9,8 +9,13 @@ import type { SteeringHealth, SteeringModel } from './measured-model.ts';
 import type { ObservedAnswers } from './observed-answers.ts';
 import { type Target, waitCost } from './target.ts';
 
-/** A class that wants no nearness gains so much by being where it should. */
-const PLACE_MS = 1000;
+/**
+ * A class that wants no nearness gains so much by being where it should: little, so that who waits moves first. Its targets have many equals
+ * and change often; they would fill every step.
+ */
+const PLACE_MS = 3;
+/** Of its round trip, beside that: enough to choose among equals. */
+const FAR_SHARE = 0.002;
 /** Capacity of a link that is down, as a share: a solver needs something. */
 const DOWN_SHARE = 1e-6;
 /**
@@ -129,7 +134,7 @@ export class ControlState {
         const group = (item - c) / classes;
         const ms = waitCost(rttMs[group * sites + site]);
         if (kinds[c] === 'latency') return ms + target.scarcityMs[(region[group] * classes + c) * sites + site];
-        return ms + (isTarget(target, item, site) ? 0 : PLACE_MS);
+        return FAR_SHARE * ms + (isTarget(target, item, site) ? 0 : PLACE_MS);
       },
       nowMs,
     });
