@@ -29,8 +29,11 @@ const enum packing *const packing_type = 0;
 static __always_inline enum outcome choose(struct packet *packet, const struct settings *all,
 					   const struct service *service, __u32 quic, struct choice *choice)
 {
-	if (packet->ctx->ingress_ifindex == all->probe_ifindex && choose_probed(packet, all, choice))
+	if (packet->ctx->ingress_ifindex == all->probe_ifindex && choose_probed(packet, all, choice)) {
+		if (service->flags & SERVICE_HANDSHAKES)
+			watch_probe(packet, choice->backend);
 		return OUTCOME_PROBE;
+	}
 	if (is_new_connection(packet)) {
 		if (is_limited(packet, service))
 			return RARE(OUTCOME_LIMITED);

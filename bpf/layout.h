@@ -201,6 +201,7 @@ enum forwarding {
 #define SERVICE_HASH_SOURCE 2 /* the slot comes from the client's address alone */
 #define SERVICE_QUIC 4        /* UDP that is QUIC: connection IDs may name backends */
 #define SERVICE_UNREACHABLE 8 /* without a backend: an ICMP error instead of silence */
+#define SERVICE_HANDSHAKES 32 /* round trips are measured from SYN to ACK */
 #define SERVICE_NAT_TUPLES 16 /* nat: whole tuples are kept, since several VIPs reach the same backends */
 
 /* Who gets a new flow. All but HASH need SERVICE_TRACK_ALL. */
@@ -511,18 +512,25 @@ struct rtt_set {
 	__u32 zeros[4];
 };
 
+#define HANDSHAKES 4096 /* a power of two */
+
+/* A flow whose SYN was seen. */
+struct handshake {
+	__u64 flow;  /* keyed hash; 0: none */
+	__u64 began; /* ns since boot; the lowest bit: the SYN was repeated */
+};
+
 /* Agent: whose connections are looked at. */
 struct rtt_settings {
 	__u64 netns_cookie; /* of the machine's network namespace */
 	__u64 seed;         /* of the hash of prefixes */
 };
 
-/* Connections to VIPs; added to by all CPUs. */
+/* Of connections to VIPs, at the agent; or of handshakes that a balancer saw. Added to by all CPUs. */
 struct rtt_counters {
 	__u64 taken;   /* round trips that found their place */
 	__u64 full;    /* that found none: more prefixes than places since the last reading */
-	__u64 unknown; /* connections of which the kernel knew no round trip when they opened: SYN cookies,
-			  repeated SYN-ACKs */
+	__u64 unknown; /* connections that told none when they opened: SYN cookies, repeated packets */
 	__u64 zero;
 };
 

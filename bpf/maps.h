@@ -158,6 +158,32 @@ struct {
 	__type(value, struct tally);
 } tallies SEC(".maps");
 
+/* Flows of services with SERVICE_HANDSHAKES whose SYN was seen: by a hash of the flow. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, HANDSHAKES);
+	__type(key, __u32);
+	__type(value, struct handshake);
+} handshakes SEC(".maps");
+
+/* And what came of them. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, RTT_SETS);
+	__type(key, __u32);
+	__type(value, struct rtt_set);
+} handshake_rtts SEC(".maps");
+
+/* A single entry. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct rtt_counters);
+} handshake_counters SEC(".maps");
+
 /* Source address of the prober -> backend index that its packets go to. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

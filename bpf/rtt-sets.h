@@ -14,20 +14,14 @@
 
 #define RTT_KEY_USED (1ULL << 63)
 #define RTT_KEY_IPV6 (1ULL << 48)
+#define RTT_KEY_PROBE (1ULL << 60) /* the balancer's prober */
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, RTT_SETS);
-	__type(key, __u32);
-	__type(value, struct rtt_set);
-} rtt_sets SEC(".maps");
-
-/* False: its set is full of others. A place is whose key stands there; two CPUs may race for an empty one. */
-static __always_inline bool add_rtt(__u64 key, __u64 seed, __u32 microseconds)
+/* `sets`: a map of struct rtt_set. False: its set is full of others. A place is whose key stands there; two
+ * CPUs may race for an empty one. */
+static __always_inline bool add_rtt(void *sets, __u64 key, __u64 seed, __u32 microseconds)
 {
 	__u32 index = mix_key(key ^ seed) & (RTT_SETS - 1);
-	struct rtt_set *set = bpf_map_lookup_elem(&rtt_sets, &index);
+	struct rtt_set *set = bpf_map_lookup_elem(sets, &index);
 
 	if (!set)
 		return false;

@@ -51,6 +51,14 @@ struct {
 	__type(value, struct rtt_counters);
 } rtt_counters SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, RTT_SETS);
+	__type(key, __u32);
+	__type(value, struct rtt_set);
+} rtt_sets SEC(".maps");
+
 /* The socket of an IPv4 connection may be one of IPv6, with mapped addresses. */
 static __always_inline void read_local(struct bpf_sock_ops *ctx, struct address *local)
 {
@@ -98,7 +106,7 @@ static __always_inline bool is_ours(struct bpf_sock_ops *ctx, const struct rtt_s
 static __always_inline void note(struct bpf_sock_ops *ctx, const struct rtt_settings *all,
 				 struct rtt_counters *counted, __u32 microseconds)
 {
-	if (add_rtt(read_client(ctx), all->seed, microseconds ?: 1))
+	if (add_rtt(&rtt_sets, read_client(ctx), all->seed, microseconds ?: 1))
 		__sync_fetch_and_add(&counted->taken, 1);
 	else
 		__sync_fetch_and_add(&counted->full, 1);

@@ -4,6 +4,7 @@
 #define PORTICO_SELECT_H
 
 #include "forward.h"
+#include "handshake.h"
 #include "packet.h"
 #include "quic.h"
 #include "siphash.h"
@@ -104,6 +105,8 @@ static __always_inline enum outcome select_hashed(struct packet *packet, const s
 
 	h1 = sip_first_half(state);
 	choice->flow_label = h1 & 0xfffff;
+	if (service->flags & SERVICE_HANDSHAKES)
+		watch_handshake(packet, h1);
 	if (named && !(quic >> QUIC_EARLY_SHIFT & 1)) {
 		choice->backend = named;
 		return OUTCOME_BY_ID;

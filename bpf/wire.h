@@ -44,6 +44,7 @@
 #define TCP_SYN 0x02
 #define TCP_RST 0x04
 #define TCP_ACK 0x10
+#define TCP_FLAGS 0x3f /* all but those of ECN */
 
 #define IPV4_DF 0x4000
 #define IPV4_MORE 0x2000

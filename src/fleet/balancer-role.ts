@@ -25,7 +25,7 @@ import type { Log } from './log.ts';
 import type { Folders, Machine } from './machine.ts';
 import { probeSource } from './probe-plan.ts';
 import { SaidOnce } from './said-once.ts';
-import { kernelScheduler, kernelWeight, serviceFlags } from './scheduling.ts';
+import { handshakeFlag, kernelScheduler, kernelWeight, serviceFlags } from './scheduling.ts';
 import {
   type PlannedBackend,
   type PlannedKey,
@@ -206,7 +206,7 @@ export class BalancerRole implements TableTarget {
       newPerSecond: Math.min(tracking.newPerSecond, 0xffffffff),
       shareEntries: Math.floor(tracking.tableShare * this.balancer.connections),
       salt: this.saltOf(subject),
-      flags: serviceFlags(service),
+      flags: serviceFlags(service) | handshakeFlag(service.backends.get(this.site) ?? [], this.#known),
       scheduler: kernelScheduler(service),
       natPort: service.backendPort,
       quic: service.quic,

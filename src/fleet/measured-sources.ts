@@ -100,6 +100,7 @@ export class FleetSources implements MeasuredSources {
     for (const backend of backends.values()) this.#rows.readRtt(site, backend);
     for (const { forwarder } of balancers.values()) {
       const source: TrafficSource = { takeTraffic: (each) => forwarder.takeTraffic(bySubject.keys(), each) };
+      this.#rows.readRtt(site, { takeRtt: (each) => forwarder.handshakes.take(each) });
       this.#rows.readTraffic(site, source, (subject) => bySubject.get(subject));
     }
   }

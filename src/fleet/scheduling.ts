@@ -1,7 +1,8 @@
 /** What a service's scheduler and tracking mean for its tables, and for its element in the kernel. */
-import { type Config, isHashScheduler, type Service } from '../config/model.ts';
+import { type Backend, type Config, isHashScheduler, type Service } from '../config/model.ts';
 import {
   type SchedulerName,
+  SERVICE_HANDSHAKES,
   SERVICE_HASH_SOURCE,
   SERVICE_NAT_TUPLES,
   SERVICE_TRACK_ALL,
@@ -59,6 +60,14 @@ export function serviceFlags(service: Scheduling & Pick<Service, 'withoutBackend
     (service.withoutBackends === 'unreachable' ? SERVICE_UNREACHABLE : 0) |
     (service.natTuples ? SERVICE_NAT_TUPLES : 0)
   );
+}
+
+/** Round trips are measured from SYN to ACK where one of the service's backends has no agent that does it better. */
+export function handshakeFlag(
+  names: readonly string[],
+  known: readonly { readonly backend: Pick<Backend, 'name' | 'agent'> }[],
+): number {
+  return known.some(({ backend }) => !backend.agent && names.includes(backend.name)) ? SERVICE_HANDSHAKES : 0;
 }
 
 /** Weights of backends for the kernel, which has 16 bits: the largest is 65,535, and none is 0. */

@@ -13,6 +13,7 @@ import { type DelayLine, startDelayLine } from '../../src/lab/delay-line.ts';
 import { type Agent, openAgent } from '../../src/serve/vip/agent.ts';
 import { createXdpLink } from '../../src/serve/vip/bpf.ts';
 import { type Forwarder, openForwarder } from '../../src/serve/vip/forwarder.ts';
+import { SERVICE_HANDSHAKES } from '../../src/serve/vip/layout.gen.ts';
 import { closeFd } from '../../src/serve/vip/libc.ts';
 import { inNamespace, interfaceIndexIn, openTcpListener, openTcpSocket } from '../../src/serve/vip/netns.ts';
 import { resolveNextHop } from '../../src/serve/vip/next-hop.ts';
@@ -27,6 +28,7 @@ export const CLIENTS = ['198.51.100.7', '203.0.113.9', '2001:db8:7::7'] as const
 const BALANCER = '10.1.0.2';
 const BACKEND = '10.2.0.2';
 const SLOTS = 7;
+const BATCH = 30;
 
 export interface RttBed {
   readonly agent: Agent;
@@ -36,6 +38,8 @@ export interface RttBed {
   readonly line: DelayLine;
   /** Opens connections from each of CLIENTS and closes them: so often one from each at once. */
   connect(times: number): Promise<void>;
+  /** So many, in batches. */
+  connectAtOnce(flows: number): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -86,7 +90,11 @@ export async function openRttBed(name: string): Promise<RttBed> {
     const connectAll = async (times: number) => {
       for (let i = 0; i < times; i++) await Promise.all(CLIENTS.map(one));
     };
-    return { agent, forwarder, line, restartAgent: start, connect: connectAll, close };
+    const connectAtOnce = async (flows: number) => {
+      for (let left = flows; left > 0; left -= BATCH)
+        await Promise.all(Array.from({ length: BATCH }, (_, i) => one(CLIENTS[i % CLIENTS.length])));
+    };
+    return { agent, forwarder, line, restartAgent: start, connect: connectAll, connectAtOnce, close };
   } catch (error) {
     await close();
     throw error;
@@ -169,8 +177,9 @@ async function openBalancer(netns: string): Promise<Forwarder> {
       forwarder.setVip(address(vip), 2 + at, 0);
       const limits = { forwarding: 'gre', lifetimeTicks: 100, newPerSecond: 1000, shareEntries: 1000 } as const;
       const key = { vip: 2 + at, port: PORT, protocol: 'tcp' } as const;
-      forwarder.setService(key, { subject: SUBJECT, slots: SLOTS, flags: 0, ...limits });
+      forwarder.setService(key, { subject: SUBJECT, slots: SLOTS, flags: SERVICE_HANDSHAKES, ...limits });
     }
+    forwarder.takeTraffic([], () => {}); // from now on it measures
     return forwarder;
   } catch (error) {
     forwarder.close({ keep: false });

@@ -22,6 +22,8 @@ const MAP_NAMES = [
   'pressures',
   'prefixes',
   'tallies',
+  'handshake_rtts',
+  'handshake_counters',
   'demand_sets',
   'demand_rests',
   'probe_sources',

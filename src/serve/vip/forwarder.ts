@@ -18,6 +18,7 @@ import {
 import { Capture, type CaptureOptions } from './capture.ts';
 import { ConnectionView } from './connections.ts';
 import { CounterView } from './counters.ts';
+import { HandshakeRtts } from './handshake-rtts.ts';
 import {
   ADDRESS,
   BACKEND,
@@ -36,6 +37,9 @@ import {
   PREFIX_SET,
   PRESSURE,
   ROLE,
+  RTT_COUNTERS,
+  RTT_SET,
+  RTT_SETS,
   SERVER_ID_BUCKETS,
   SERVER_IDS,
   SETTINGS,
@@ -136,6 +140,7 @@ export class Forwarder {
   readonly counters: CounterView;
   readonly connections: ConnectionView;
   readonly prefixes: PrefixReader;
+  #handshakes: HandshakeRtts | null = null;
   /** Null until the first `takeTraffic`. */
   #traffic: TrafficSets | null = null;
   /** Descriptors of the maps by name: for tests and tools. They close with the forwarder. */
@@ -452,6 +457,15 @@ export class Forwarder {
   /** The end of a service's adoption time, the low 32 bits of `clock >> FINE_SHIFT`. */
   adoptUntil(subject: number): number {
     return this.#pressure.adoptUntil(subject);
+  }
+
+  /** Round trips of flows of services with `SERVICE_HANDSHAKES`. */
+  get handshakes(): HandshakeRtts {
+    this.#handshakes ??= new HandshakeRtts(
+      this.#map('handshake_rtts', RTT_SETS * RTT_SET.sizeBytes),
+      this.#map('handshake_counters', RTT_COUNTERS.sizeBytes),
+    );
+    return this.#handshakes;
   }
 
   /** From the first call on traffic is counted by client prefix; gives what came since the last to services of these subjects. */

@@ -64,6 +64,7 @@ export const SERVICE_TRACK_ALL = 1;
 export const SERVICE_HASH_SOURCE = 2;
 export const SERVICE_QUIC = 4;
 export const SERVICE_UNREACHABLE = 8;
+export const SERVICE_HANDSHAKES = 32;
 export const SERVICE_NAT_TUPLES = 16;
 export const PREFIX_SUBJECT_SHIFT = 49;
 export const PREFIX_IPV6 = 281474976710656;
@@ -72,6 +73,7 @@ export const CAPTURE_BYTES = 512;
 export const RTT_SETS = 2048;
 export const RTT_WAYS = 4;
 export const RTT_SAMPLES = 16;
+export const HANDSHAKES = 4096;
 export const DNS_MAX_LISTEN = 16;
 export const DNS_MAX_EXEMPT = 8;
 export const DNS_COOKIE_KEYS = 4;
@@ -1927,6 +1929,33 @@ export class RttSetView extends StructView {
   }
   setZeros(i: number, value: number): void {
     this.view.setUint32(this.start + 304 + i * 4, value, true);
+  }
+}
+
+/** `struct handshake`: size and offsets in bytes. */
+export const HANDSHAKE = {
+  sizeBytes: 16,
+  offsets: {
+    flow: 0,
+    began: 8,
+  },
+} as const;
+
+export class HandshakeView extends StructView {
+  constructor(buffer: ArrayBuffer = new ArrayBuffer(16)) {
+    super(buffer, 16);
+  }
+  get flow(): bigint {
+    return this.view.getBigUint64(this.start, true);
+  }
+  set flow(value: bigint) {
+    this.view.setBigUint64(this.start, value, true);
+  }
+  get began(): bigint {
+    return this.view.getBigUint64(this.start + 8, true);
+  }
+  set began(value: bigint) {
+    this.view.setBigUint64(this.start + 8, value, true);
   }
 }
 

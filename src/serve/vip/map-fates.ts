@@ -117,6 +117,9 @@ export const MAP_FATES: Readonly<Record<string, Fate>> = {
   // Of services that limit prefixes, and of QUIC.
   prefixes: { kind: 'forget', lost: 'new flows that prefixes have had within the last second' },
   tallies: { kind: 'forget', lost: 'what the report of floods has gathered' },
+  handshakes: { kind: 'forget', lost: 'handshakes under way: their round trips' },
+  handshake_rtts: { kind: 'forget', lost: 'round trips of the last second' },
+  handshake_counters: { kind: 'forget', lost: 'how many handshakes were seen' },
   demand_sets: { kind: 'forget', lost: 'traffic by client prefix of the last second' },
   demand_rests: { kind: 'forget', lost: 'traffic by client prefix of the last second' },
   server_ids: { kind: 'copy' },

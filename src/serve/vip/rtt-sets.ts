@@ -7,6 +7,8 @@ const COUNT = RTT_SET.offsets.count / 4;
 const SAMPLE = RTT_SET.offsets.sample / 4;
 /** Of the upper half of a key: the family, and of IPv6 the first 16 bits. */
 const HIGH_MASK = 0x1_ffff;
+/** In the upper half of a key: the balancer's prober. */
+const PROBE = 0x1000_0000;
 
 /** `high` and `low`: the prefix, as `KeyedRows` have it (observe/steering-rows.ts). */
 export type OnRtt = (high: number, low: number, microseconds: number) => void;
@@ -20,13 +22,21 @@ export class RttSets {
   }
 
   /** Gives what was gathered since the last call, of a prefix the last 16 at most, and makes room. Some 20 us if that is little. */
-  take(each: OnRtt): void {
+  take(each: OnRtt, onProbe: (microseconds: number) => void = () => {}): void {
     const words = this.#words;
     for (let set = 0; set < words.length; set += WORDS) {
       for (let way = 0; way < RTT_WAYS; way++) {
         const key = set + KEY + 2 * way;
         const high = words[key + 1] as number;
-        if (high !== 0) this.#takeOne(set, way, high & HIGH_MASK, words[key] as number, each);
+        if (high === 0) continue;
+        const isProbe = (high & PROBE) !== 0;
+        this.#takeOne(
+          set,
+          way,
+          high & HIGH_MASK,
+          words[key] as number,
+          isProbe ? (_high, _low, us) => onProbe(us) : each,
+        );
       }
     }
   }
