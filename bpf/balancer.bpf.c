@@ -2,6 +2,9 @@
 /* VIP -> backend: parse, select, encapsulate, count. What is not for a VIP is offered to the other roles. */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
+/* The test clock is the first of the data: where others are, the BTF of an unlinked object does not say. */
+#include "clock.h"
+
 #include "demand.h"
 #include "fragments.h"
 #include "icmp-error.h"

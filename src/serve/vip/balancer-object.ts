@@ -76,8 +76,9 @@ export function countPossibleCpus(): number {
 export function chooseTestClock(object: BpfObject, path: string): number {
   const { sections } = readBtf(readFileSync(path));
   const find = (section: string, name: string): number => {
-    const variable = sections.get(section)?.find((candidate) => candidate.name === name);
-    if (variable === undefined) throw new Error(`${path} has no variable ${name} in ${section}`);
+    // Only of the first one an object's BTF tells the offset, before libbpf has set the others.
+    const [variable] = sections.get(section) ?? [];
+    if (variable?.name !== name) throw new Error(`${path}: ${name} is not the first variable in ${section}`);
     return variable.offset;
   };
   object.initialValue('.rodata')[find('.rodata', 'use_test_clock')] = 1;
