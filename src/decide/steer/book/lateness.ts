@@ -16,6 +16,8 @@ const SPREAD = 0.2;
 const REPEATED = 4;
 /** Of what still comes in the last bin: taken for users of other resolvers, which do not go away. */
 const CONSTANT_PART = 0.8;
+/** Of what is more than usual: until shares of prefixes are learnt well, so much is users of other resolvers. */
+const DOUBT = 0.05;
 export const USUAL_LATE = { lateShare: 0.03, lateSeconds: 300 } as const;
 
 export class Lateness {
@@ -85,17 +87,27 @@ export class Lateness {
   }
 
   decayOf(resolver: number, ttlSeconds: number): AnswerDecay {
-    let [area, moment] = [0, 0];
     const constant = CONSTANT_PART * Math.max(0, this.#shareIn(resolver * BINS + BINS - 1, usualAt(BINS - 1)));
+    let most = 0;
+    for (let bin = 0; bin < BINS; bin++) most = Math.max(most, this.#excess(resolver, bin, constant));
+    const part = most > 0 ? Math.max(0, most - DOUBT) / most : 1;
+    let [area, moment] = [0, 0];
     for (let bin = 0; bin < BINS; bin++) {
       const width = EDGES[bin + 1] - EDGES[bin];
-      const share = Math.max(0, this.#shareIn(resolver * BINS + bin, usualAt(bin)) - constant);
+      const excess = this.#excess(resolver, bin, constant);
+      const share = Math.max(0, usualAt(bin) + (excess > 0 ? part * excess : excess));
       area += share * width;
       moment += share * width * (EDGES[bin] + width / 2);
     }
     if (area <= 0) return { ttlSeconds, lateShare: 0, lateSeconds: 0 };
     const lateSeconds = moment / area;
     return { ttlSeconds, lateShare: Math.min(1, area / lateSeconds), lateSeconds };
+  }
+
+  /** Over what is usual; may be below 0. */
+  #excess(resolver: number, bin: number, constant: number): number {
+    const usual = usualAt(bin);
+    return this.#shareIn(resolver * BINS + bin, usual) - constant - usual;
   }
 
   /** What was seen, drawn to what is usual as much as its error says. */
