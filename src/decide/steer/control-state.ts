@@ -160,6 +160,15 @@ export class ControlState {
     };
   }
 
+  /** [site]: 1: is up, and has room beyond what is to come. */
+  sitesWithRoom(): Uint8Array {
+    const { siteLoad } = this.settledLoads();
+    const most = 1 - this.#model.limits.reserve;
+    return Uint8Array.from(siteLoad, (load, s) =>
+      this.#isUp?.[s] === 1 && load < most * this.siteCapacity[s] ? 1 : 0,
+    );
+  }
+
   reasons({ movedShare, heldShare }: ControlStep): string[] {
     const tell = (entries: [string, number][], what: string) =>
       entries

@@ -6,11 +6,14 @@ import { type MeasuredMap, NO_PREFIX, NO_SITE, type Observations } from './measu
 import { MeasuredSteering } from './measured-loop.ts';
 import { DEFAULT_LIMITS, type SteeringModel } from './measured-model.ts';
 
-/** 20 ASes, 4 sites, 64 resolvers. Ways are as distance says, but for one AS its nearest site is slow. */
+/** 12 ASes, 4 sites, 96 resolvers. Ways are as distance says, but for one AS its nearest site is slow. */
 const SITES = SMALL.sites;
 const SLOW_AS = 5;
+/** Its users wait long at the nearest site, as if their access were slow; at the second they would not: nothing but a trial can tell. */
+const FAST_AS = 9;
+const PARAMETERS = { ...SMALL, ases: 12, resolversPerAs: 8, publicResolvers: 0 };
 
-function modelOf(capacity: number): SteeringModel {
+function modelOf(capacity: number, explorationShare = 0.01): SteeringModel {
   const sites = [0, 1, 2, 3];
   return {
     sites: sites.map((s) => ({ name: `site-${s}`, capacity, batchCost: 1 })),
@@ -21,7 +24,7 @@ function modelOf(capacity: number): SteeringModel {
     regionOf: () => 0,
     paths: new Int32Array(SITES * 2).fill(-1),
     ttlSeconds: SMALL.ttlSeconds,
-    limits: DEFAULT_LIMITS,
+    limits: { ...DEFAULT_LIMITS, explorationShare },
   };
 }
 
@@ -31,9 +34,9 @@ class Closed {
   readonly #random: () => number;
   #map: MeasuredMap | null = null;
 
-  constructor(seed: number, capacity = Infinity) {
-    this.net = new SmallInternet(SMALL, seed);
-    this.steering = new MeasuredSteering(modelOf(capacity), this.net.facts, seed);
+  constructor(seed: number, explorationShare = 0.01, publicResolvers = 0) {
+    this.net = new SmallInternet({ ...PARAMETERS, publicResolvers }, seed);
+    this.steering = new MeasuredSteering(modelOf(Infinity, explorationShare), this.net.facts, seed);
     const draw = createRandom(seed + 100);
     this.#random = () => draw() / 2 ** 32;
     for (let r = 0; r < this.net.resolvers; r++) this.net.move(r, this.nearest(this.net.prefixOf(r)));
@@ -46,36 +49,24 @@ class Closed {
 
   trueMs(prefix: number, site: number): number {
     const slow = this.net.facts.asn(prefix) === SLOW_AS && site === this.nearest(prefix) ? 90 : 0;
-    return 10 + 0.015 * this.net.facts.distanceKm(prefix, site) + slow;
+    if (this.net.facts.asn(prefix) === FAST_AS && this.net.facts.distanceKm(prefix, site) === 1100) return 8;
+    if (this.net.facts.asn(prefix) === FAST_AS && site === this.nearest(prefix)) return 45;
+    // Ways are up to half as long again, or shorter, than distance says.
+    const way = 0.6 + ((this.net.facts.asn(prefix) * 7 + site * 5) % 11) / 10;
+    return 10 + way * 0.015 * this.net.facts.distanceKm(prefix, site) + slow;
   }
 
-  /** All resolvers, by demand: mean over users. */
-  meanMs(siteOf: (resolver: number) => number): number {
+  /** Of the demand of an AS at its own resolvers, the share that is answered with a site nearer than so many ms. */
+  shareBelow(asn: number, ms: number): number {
     const { net } = this;
-    let sum = 0;
-    let total = 0;
-    for (let user = 0; user < net.users; user++) {
-      for (let r = 0; r < net.resolvers; r++) {
-        const demand = net.demand[user] * net.share[user * net.resolvers + r];
-        sum += demand * this.trueMs(user, siteOf(r));
-        total += demand;
-      }
+    let [below, all] = [0, 0];
+    for (let r = 0; r < net.resolvers; r++) {
+      const prefix = net.prefixOf(r);
+      if (net.facts.asn(prefix) !== asn) continue;
+      all += net.demandOf(r);
+      if (this.trueMs(prefix, net.answer[r]) < ms) below += net.demandOf(r);
     }
-    return sum / total;
-  }
-
-  bestMs(): number {
-    const best = Array.from({ length: this.net.resolvers }, (_, r) => {
-      const cost = (site: number) => {
-        let sum = 0;
-        for (let user = 0; user < this.net.users; user++) {
-          sum += this.net.demand[user] * this.net.share[user * this.net.resolvers + r] * this.trueMs(user, site);
-        }
-        return sum;
-      };
-      return [0, 1, 2, 3].reduce((least, s) => (cost(s) < cost(least) ? s : least));
-    });
-    return this.meanMs((r) => best[r]);
+    return below / all;
   }
 
   step() {
@@ -119,12 +110,20 @@ class Closed {
 
 describe('the loop from observations to a map', () => {
   it('learns from traffic alone that the nearest site is slow for an AS', () => {
-    const closed = new Closed(1);
-    const before = closed.meanMs((r) => closed.net.answer[r]);
-    for (let minute = 0; minute < 60; minute++) closed.step();
-    const after = closed.meanMs((r) => closed.net.answer[r]);
-    assert.ok(before > 1.15 * closed.bestMs(), `by distance ${before} ms`);
-    assert.ok(after <= 1.05 * closed.bestMs(), `${after} ms, best ${closed.bestMs()} ms`);
+    // Some of its users ask public resolvers, and are sent elsewhere.
+    const closed = new Closed(1, 0, 4);
+    assert.equal(closed.shareBelow(SLOW_AS, 60), 0, 'by distance');
+    for (let minute = 0; minute < 40; minute++) closed.step();
+    assert.ok(closed.shareBelow(SLOW_AS, 60) > 0.9, `${closed.shareBelow(SLOW_AS, 60)} left it`);
+  });
+
+  it('tries a farther site of an AS, which is really the best, with a share of demand that is bounded', () => {
+    const trying = new Closed(3);
+    for (let minute = 0; minute < 40; minute++) assert.ok(trying.step().exploredShare <= 0.01);
+    assert.ok(trying.shareBelow(FAST_AS, 10) > 0.7, `${trying.shareBelow(FAST_AS, 10)} of the AS`);
+    const blind = new Closed(3, 0);
+    for (let minute = 0; minute < 40; minute++) assert.equal(blind.step().exploredShare, 0);
+    assert.ok(blind.shareBelow(FAST_AS, 10) < 0.1, `${blind.shareBelow(FAST_AS, 10)} without trials`);
   });
 
   it('tells why, goes on from a snapshot as it was, and does the same again with the same seed', () => {
@@ -145,12 +144,14 @@ describe('the loop from observations to a map', () => {
     const next = new MeasuredSteering(modelOf(Infinity), closed.net.facts, 2);
     assert.equal(next.restore(steering.snapshot().subarray(8)), false, 'damaged');
     assert.equal(next.restore(steering.snapshot()), true);
-    next.rtt.fit(closed.net.nowMs);
-    steering.rtt.fit(closed.net.nowMs);
+    for (const { rtt } of [next, steering]) rtt.fit(closed.net.nowMs);
     for (const prefix of [1, 50, 170]) {
       for (let s = 0; s < SITES; s++) {
         const [a, b] = [next.rtt.estimate(prefix, s), steering.rtt.estimate(prefix, s)];
-        assert.ok(Math.abs(a.value - b.value) < 0.05 * b.value + 1, `${prefix} at ${s}: ${a.value} and ${b.value}`);
+        assert.ok(
+          b.source !== 'measured' || Math.abs(a.value - b.value) < 3,
+          `${prefix} at ${s}: ${a.value} and ${b.value}`,
+        );
         assert.equal(a.source, b.source);
       }
     }

@@ -8,6 +8,7 @@ import { GroupBuilder, type SteeredGroups } from './demand/groups.ts';
 import { LinkBackground } from './demand/link-background.ts';
 import { PrefixDemand } from './demand/prefix-demand.ts';
 import { explainGroup } from './explain-group.ts';
+import { Exploration, withTrials } from './exploration.ts';
 import type { Forecast } from './forecast/forecast.ts';
 import { forecastMeasured, type MeasuredChange, type MeasuredState } from './forecast/measured.ts';
 import type { MeasuredMap, Observations, PrefixFacts } from './measured.ts';
@@ -46,6 +47,7 @@ export class MeasuredSteering {
   readonly book: ResolverBook;
   readonly demand: PrefixDemand;
   readonly links: LinkBackground;
+  readonly exploration: Exploration;
   readonly #classOf: readonly number[];
   readonly #clock: () => number;
   readonly #builder: GroupBuilder;
@@ -54,6 +56,7 @@ export class MeasuredSteering {
   #paths: Int32Array;
   #map = NO_MAP;
   #target: Target | null = null;
+  #trials: ReadonlyMap<number, number> = new Map();
   groups: SteeredGroups | null = null;
   rttMs = new Float32Array(0);
 
@@ -73,6 +76,7 @@ export class MeasuredSteering {
     const bounds = { resolvers: limits.resolvers, users: limits.users };
     this.book = new ResolverBook({ classOf: this.#classOf, classes, sites, ttlSeconds }, facts, bounds);
     this.demand = new PrefixDemand(facts, classes, limits.prefixes);
+    this.exploration = new Exploration(model, seed);
     this.links = new LinkBackground(model);
     this.#builder = new GroupBuilder(classes, regions, regionOf, limits.groups);
     this.#answers = new ObservedAnswers(classes, limits.prefixes);
@@ -95,7 +99,8 @@ export class MeasuredSteering {
     const { model } = this;
     this.#paths = health.paths ?? model.paths;
     this.rtt.fit(nowMs);
-    const groups = this.#builder.build(this.book, this.demand.forecast(AHEAD_MS), this.rtt);
+    const forecast = this.demand.forecast(AHEAD_MS);
+    const groups = this.#builder.build(this.book, forecast, this.rtt);
     this.groups = groups;
     this.rttMs = new Float32Array(groups.ids.length * model.sites.length);
     this.rtt.estimateMany(groups, this.rttMs);
@@ -104,7 +109,12 @@ export class MeasuredSteering {
     const target = this.#solve(groups, control, this.#target);
     this.#target = target;
     const step = control.step(target, this.rttMs, nowMs);
-    const map = expandMap(groups, step.map, this.#map.version + 1);
+    const base = expandMap(groups, step.map, this.#map.version + 1);
+    const { prefixes } = this.demand;
+    const hasRoom = control.sitesWithRoom();
+    const trials = this.exploration.choose({ groups, forecast, rtt: this.rtt, map: base, hasRoom, prefixes, nowMs });
+    this.#trials = trials.sites;
+    const map = withTrials(base, trials.sites, this.exploration.class);
     this.#tellBook(map, nowMs);
     if (!isSameMap(map, this.#map)) this.#map = map;
     return {
@@ -114,7 +124,7 @@ export class MeasuredSteering {
       ...control.settledLoads(),
       meanRttMs: this.#meanRttMs(groups, step.map),
       movedShare: Object.values(step.movedShare).reduce((sum, share) => sum + share, 0),
-      exploredShare: 0,
+      exploredShare: trials.share,
       reasons: [...target.overloads, ...control.reasons(step)],
     };
   }
@@ -158,7 +168,7 @@ export class MeasuredSteering {
     const item = at * this.#map.classes + c;
     const site = this.#map.site[item];
     const answered = this.#map.splits.get(item) ?? (site === NO_SITE ? [] : [{ site, share: 1 }]);
-    const explores = NO_SITE;
+    const explores = c === this.exploration.class ? (this.#trials.get(asker) ?? NO_SITE) : NO_SITE;
     const input = { model, groups, rtt, rttMs, control, target, answered, explores, paths: this.#paths };
     return explainGroup(input, asker, c);
   }

@@ -155,6 +155,21 @@ export class RttMap {
     return this.#node[node * this.sites + site];
   }
 
+  /** Whether beliefs know a node already. */
+  isFitted(node: number): boolean {
+    return node < this.#fitted;
+  }
+
+  /** Milliseconds: what a node's prefixes have with every site more than others do, as far as is known. */
+  accessOf(node: number): number {
+    return this.#access.mean[node];
+  }
+
+  /** Milliseconds: what ways between a node and a site are counted in. */
+  unitOf(node: number, site: number): number {
+    return unitOf(this.nodes.km[node * this.sites + site]);
+  }
+
   /** Squared units: of the way between a node and a site. */
   nodeVariance(node: number, site: number): number {
     return this.#way.variance[node * this.sites + site];
