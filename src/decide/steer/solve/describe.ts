@@ -63,7 +63,7 @@ function loadsOf(program: Program, scaled: Float64Array): Pick<Solution, 'siteLo
     const all = scaled[row] + background[row];
     const room = capacity[row] * (1 - problem.options.reserve);
     load[row] = all / unit;
-    if (all <= room + LEAST_OVERLOAD || scaled[row] === 0) continue;
+    if (all <= room + Math.max(LEAST_OVERLOAD, problem.options.gap * capacity[row]) || scaled[row] === 0) continue;
     overloads.push({ ...resourceAt(program, row), load: load[row], room: room / unit });
   }
   return { siteLoad: load.slice(0, problem.sites), linkLoad: load.slice(problem.sites), overloads };

@@ -13,7 +13,7 @@ import { WorkingBasis } from './working-basis.ts';
 /** Entries of the inverse's products below this are noise. */
 const PIVOT_TOLERANCE = 1e-9;
 /** Pivots until the inverse is made anew. */
-const REFACTOR_PIVOTS = 150;
+const REFACTOR_PIVOTS = 300;
 const MAX_ENTRIES = 2 * (1 + PATH_LINKS + STAGE_COUNT);
 /** Load that is lacking, as a share of all demand. */
 const HELD_BACK = 1e-10;
@@ -91,7 +91,7 @@ export class GroupSimplex {
   start(): void {
     const { items, demand } = this.program;
     this.pricing.tabulate();
-    this.sweep.full(0, true);
+    this.sweep.full(0, 'move');
     this.#parts.fill(0);
     this.#keyLoad.fill(0);
     for (let item = 0; item < items; item++) {
@@ -201,8 +201,16 @@ export class GroupSimplex {
   lookAtAll(tolerance: number): number {
     this.pricing.tabulate();
     this.singles.price();
-    this.sweep.full(tolerance, false);
+    this.sweep.full(tolerance, 'list');
     return this.sweep.least + this.singles.bound(tolerance);
+  }
+
+  /** Least objective that is possible, from the least cost of all items by the prices of now. */
+  boundOf(least: number, tolerance: number): number {
+    this.singles.activate();
+    this.pricing.update();
+    this.singles.price();
+    return least + this.singles.bound(tolerance);
   }
 
   lookAtCandidates(tolerance: number): void {

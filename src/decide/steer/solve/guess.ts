@@ -11,13 +11,12 @@ export const HELD_ROOM = 1e-9;
 /** Overload above this share of all demand is real. */
 const SOME_OVERLOAD = 1e-6;
 /** Temperatures in cost scales. */
-const LEVELS = [
-  { groups: 1000, from: 0.1, to: 1e-3 },
-  { groups: 10_000, from: 1e-3, to: 1e-4 },
-] as const;
-const LAST_WARMTH = 2e-5;
+const SAMPLE_GROUPS = 2000;
+const FIRST_WARMTH = 0.03;
+const LAST_WARMTH = 1e-3;
 const COOLING = 3;
-const MAX_STEPS = 12;
+const MAX_STEPS = 25;
+const HOPELESS = 1e3;
 
 export interface Guess {
   /** [stage][row]. */
@@ -55,24 +54,9 @@ export function noPrices(rows: number): Float64Array[] {
   return Array.from({ length: STAGE_COUNT }, () => new Float64Array(rows));
 }
 
-export function guessPrices(problem: SteeringProblem, isOver: () => boolean): Guess {
-  let guess: Guess = { prices: [], needsOverload: false };
-  for (const level of LEVELS) {
-    guess = refinePrices(problem, level, guess.prices, isOver);
-    if (problem.groups <= level.groups) break;
-  }
-  return guess;
-}
-
 /** By a sample. Stages are held to the values of the smoothed dual, which are near to what will be reached. */
-function refinePrices(
-  problem: SteeringProblem,
-  { groups, from, to }: (typeof LEVELS)[number],
-  earlier: readonly Float64Array[],
-  isOver: () => boolean,
-): Guess {
-  const isWhole = problem.groups <= groups;
-  const program = createProgram(isWhole ? problem : sampleGroups(problem, groups));
+export function guessPrices(problem: SteeringProblem, isOver: () => boolean): Guess {
+  const program = createProgram(problem.groups <= SAMPLE_GROUPS ? problem : sampleGroups(problem, SAMPLE_GROUPS));
   const pricing = new Pricing(program);
   const dual = new SmoothDual(pricing, new OptionSweep(pricing, new Uint16Array(0)));
   const prices = noPrices(pricing.prices.length);
@@ -81,15 +65,23 @@ function refinePrices(
   for (const stage of stagesOf(program)) {
     const scale = costScale(program, stage);
     pricing.stage = stage;
-    pricing.prices.set(earlier[stage] ?? prices[stage]);
-    let value = 0;
-    const last = isWhole ? LAST_WARMTH : to;
-    for (let warmth = from; warmth > last; warmth /= COOLING) value = dual.settle(warmth * scale, MAX_STEPS, isOver);
+    pricing.prices.fill(0);
+    for (let warmth = FIRST_WARMTH; warmth > LAST_WARMTH; warmth /= COOLING) {
+      const question = {
+        temperature: warmth * scale,
+        steps: MAX_STEPS,
+        least: 0.003,
+        few: false,
+        hopeless: HOPELESS * scale,
+      };
+      dual.settle(question, isOver);
+    }
     prices[stage].set(pricing.prices);
-    if (stage === 0 && value < SOME_OVERLOAD) {
+    if (stage === 0 && dual.hard < SOME_OVERLOAD) {
       needsOverload = false;
       allowOverload(program, false);
-    } else if (stage !== CHURN) pricing.hold(stage, Math.max(value, 0) * (1 + problem.options.slack) + HELD_ROOM);
+    } else if (stage !== CHURN)
+      pricing.hold(stage, Math.max(dual.hard + dual.waste, 0) * (1 + problem.options.slack) + HELD_ROOM);
   }
   return { prices, needsOverload };
 }

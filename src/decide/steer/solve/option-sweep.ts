@@ -19,11 +19,17 @@ export class OptionSweep {
   gain = new Float64Array(1024);
   /** Least cost of all items, by the prices of now; true only after a full pass. */
   least = 0;
+  /** Demand of the items of which the last full pass found the best site not among their candidates. */
+  stale = 0;
   /** [item * CANDIDATES + n], by rising cost; the last one again where there are fewer. */
   readonly candidates: Uint16Array;
-  /** What `nearest` found. */
-  readonly near = new Int32Array(CANDIDATES);
-  readonly cost = new Float64Array(CANDIDATES);
+  /** [item * CANDIDATES + n]: latency cost there. */
+  readonly candidateCost: Float32Array;
+  /** [item]: how many of them are different. */
+  readonly candidateCount: Uint8Array;
+  /** What `nearest` and `nearestCandidates` found. */
+  readonly near: Int32Array;
+  readonly cost: Float64Array;
   readonly #pricing: Pricing;
   readonly #key: Uint16Array;
 
@@ -32,21 +38,32 @@ export class OptionSweep {
     this.#pricing = pricing;
     this.#key = key;
     this.candidates = new Uint16Array(pricing.program.items * CANDIDATES);
+    const most = Math.max(CANDIDATES, pricing.program.problem.sites);
+    this.near = new Int32Array(most);
+    this.cost = new Float64Array(most);
+    this.candidateCost = new Float32Array(this.candidates.length);
+    this.candidateCount = new Uint8Array(pricing.program.items);
   }
 
-  /** Every site of every item; `pricing.tabulate` first. `move`: each goes to its best at once, and nothing is listed. */
-  full(tolerance: number, move: boolean): void {
+  /**
+   * Every site of every item; notes candidates. `pricing.tabulate` first. `move`: each goes to its best at once, and nothing is listed;
+   * `candidates`: nothing else.
+   */
+  full(tolerance: number, purpose: 'list' | 'move' | 'candidates'): void {
     const { problem, demand } = this.#pricing.program;
     const classes = problem.classes.length;
     this.listed = 0;
+    this.stale = 0;
     let least = 0;
     for (let group = 0, item = 0; group < problem.groups; group++) {
       for (let c = 0; c < classes; c++, item++) {
-        if (demand[item] === 0 && !move) continue;
-        this.nearest(group, c, item);
+        if (demand[item] === 0 && purpose !== 'move') continue;
+        const count = this.nearest(group, c, item);
         const site = this.near[0];
-        if (move) this.#key[item] = site;
-        else {
+        if (purpose === 'candidates' && !this.#isCandidate(item, site)) this.stale += demand[item];
+        this.#keep(group, item, count);
+        if (purpose === 'move') this.#key[item] = site;
+        else if (purpose === 'list') {
           least += demand[item] * this.cost[0];
           if (site !== this.#key[item])
             this.#compare(item, this.#costAt(group, c, item, this.#key[item]), this.cost[0], site, tolerance);
@@ -88,14 +105,13 @@ export class OptionSweep {
   }
 
   /**
-   * The cheapest sites of an item by the table of now, at most CANDIDATES, in `near` and `cost` by rising cost, and noted as its candidates. Returns
-   * how many there are.
+   * The cheapest sites of an item by the table of now, at most CANDIDATES, in `near` and `cost` by rising cost. Returns how many there are.
    */
   nearest(group: number, c: number, item: number): number {
     const { program, table: prices, pairWeight, moveWeight } = this.#pricing;
     const { sites, rttMs, options, region } = program.problem;
     const { thresholdMs, aboveThreshold } = options;
-    const { near, cost, candidates } = this;
+    const { near, cost } = this;
     const weight = pairWeight[c];
     const table = (region[group] * program.problem.classes.length + c) * sites;
     const pairs = group * sites;
@@ -119,8 +135,46 @@ export class OptionSweep {
       if (count === CANDIDATES) limit = cost[CANDIDATES - 1];
     }
     if (count === 0) near[0] = NO_SITE;
-    for (let k = 0; k < CANDIDATES; k++)
-      candidates[item * CANDIDATES + k] = near[k < count ? k : Math.max(0, count - 1)];
+    return count;
+  }
+
+  #isCandidate(item: number, site: number): boolean {
+    for (let k = item * CANDIDATES, end = k + CANDIDATES; k < end; k++) if (this.candidates[k] === site) return true;
+    return false;
+  }
+
+  #keep(group: number, item: number, count: number): void {
+    const { near, candidates, candidateCost } = this;
+    const pairs = group * this.#pricing.program.problem.sites;
+    this.candidateCount[item] = count;
+    for (let k = 0, at = item * CANDIDATES; k < CANDIDATES; k++, at++) {
+      candidates[at] = near[k < count ? k : Math.max(0, count - 1)];
+      if (k < count) candidateCost[at] = this.#pricing.latencyOf(pairs + near[k]);
+    }
+  }
+
+  /** The same of the item's candidates only. */
+  nearestCandidates(group: number, c: number, item: number): number {
+    const { program, table: prices, pairWeight, moveWeight } = this.#pricing;
+    const { problem } = program;
+    const { near, cost, candidates, candidateCost } = this;
+    const weight = pairWeight[c];
+    const table = (problem.region[group] * problem.classes.length + c) * problem.sites;
+    const stay = program.previous[item];
+    const move = stay >= 0 ? moveWeight[c] : 0;
+    const count = this.candidateCount[item];
+    for (let k = 0, at = item * CANDIDATES; k < count; k++, at++) {
+      const site = candidates[at];
+      let own = prices[table + site] + weight * candidateCost[at];
+      if (site !== stay) own += move;
+      let place = k;
+      for (; place > 0 && cost[place - 1] > own; place--) {
+        cost[place] = cost[place - 1];
+        near[place] = near[place - 1];
+      }
+      cost[place] = own;
+      near[place] = site;
+    }
     return count;
   }
 

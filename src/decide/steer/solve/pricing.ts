@@ -10,8 +10,6 @@ export class Pricing {
   readonly isHeld = new Uint8Array(STAGE_COUNT);
   /** [stage]: factor of its row, so that what it may use comes to about 1. */
   readonly rowScale = new Float64Array(STAGE_COUNT).fill(1);
-  /** [stage]: how many times as much as it is held to the bound grants it: its optimum is not known better. At least 1. */
-  readonly grace = new Float64Array(STAGE_COUNT).fill(1);
   /** What is minimised. */
   stage = 0;
   /** [class]: weights of costs, those of stages that are held included. */
@@ -39,11 +37,10 @@ export class Pricing {
     this.table = new Float64Array(problem.regions * this.#classes * problem.sites);
   }
 
-  /** From now on a stage uses at most `most`; bounds hold for all who use at most `grace` times that. */
-  hold(stage: number, most: number, grace = 1): void {
+  /** From now on a stage uses at most `most`. */
+  hold(stage: number, most: number): void {
     this.isHeld[stage] = 1;
     this.rowScale[stage] = 1 / most;
-    this.grace[stage] = grace;
   }
 
   /** After a change of prices or stage. */
@@ -90,6 +87,14 @@ export class Pricing {
       if (link >= 0) links += this.prices[this.#sites + link];
     }
     return siteLoad[c] * this.prices[site] + linkLoad[c] * links + this.batchWeight[c] * problem.batchCost[site];
+  }
+
+  /**
+   * Whether items of a class differ by their regions only, by the prices of now. (That a few groups may not use some site is left out of account;
+   * call it where prices are looked for, not where they are proved.)
+   */
+  isShared(c: number): boolean {
+    return this.pairWeight[c] === 0 && this.moveWeight[c] === 0;
   }
 
   /** Latency cost of a pair (group * sites + site). */

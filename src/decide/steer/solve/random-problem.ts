@@ -3,11 +3,11 @@ import { type ClassKind, DEFAULT_OPTIONS, PATH_LINKS, type SteeringProblem } fro
 
 const KINDS: readonly ClassKind[] = ['latency', 'throughput', 'batch'];
 
-/** Exact mode without a limit of time. `random`: from 0 to below 1. */
-export function randomProblem(random: () => number): SteeringProblem {
+/** Exact mode without a limit of time. `random`: from 0 to below 1; `size`: number of groups, default few. */
+export function randomProblem(random: () => number, size?: number): SteeringProblem {
   const below = (count: number) => Math.floor(random() * count);
   const chance = (share: number) => random() < share;
-  const groups = 2 + below(14);
+  const groups = size ?? 2 + below(14);
   const sites = 2 + below(4);
   const links = below(5);
   const regions = 1 + below(3);

@@ -1,6 +1,6 @@
 /** Where the singles of a program stand while the simplex method runs, and what they cost by the prices of now. */
 import type { Pricing } from './pricing.ts';
-import { OVER, type Program, type Singles, STAGE_COUNT, UNDER, USED } from './program.ts';
+import { OVER, OVERLOAD, type Program, type Singles, STAGE_COUNT, UNDER, USED } from './program.ts';
 
 export const LOWER = 0;
 export const UPPER = 1;
@@ -41,12 +41,8 @@ export class SingleStates {
    * a piece in between, or at the border of the box. `load`: [row], what the items put there. Returns the basic single of each row.
    */
   start(load: Float64Array): Int32Array {
-    const { count, kind, row, width } = this.columns;
-    const { resources } = this.#program;
-    for (let index = 0; index < count; index++) {
-      const isOfRow = row[index] < resources || this.#pricing.isHeld[row[index] - resources] === 1;
-      this.isActive[index] = isOfRow && width[index] > 0 ? 1 : 0;
-    }
+    const { count, kind, row } = this.columns;
+    this.activate();
     this.price();
     const left = load.slice();
     this.state.fill(LOWER);
@@ -63,6 +59,16 @@ export class SingleStates {
     }
     for (const index of basicOf) this.state[index] = BASIC;
     return basicOf;
+  }
+
+  /** Finds which ones the stage of now has. */
+  activate(): void {
+    const { count, row, width } = this.columns;
+    const { resources } = this.#program;
+    for (let index = 0; index < count; index++) {
+      const isOfRow = row[index] < resources || this.#pricing.isHeld[row[index] - resources] === 1;
+      this.isActive[index] = isOfRow && width[index] > 0 ? 1 : 0;
+    }
   }
 
   #place(index: number, left: Float64Array, basicOf: Int32Array): void {
@@ -83,6 +89,19 @@ export class SingleStates {
       if (this.#pricing.isHeld[stage] === 1)
         left[this.#program.resources + stage] += value * this.rowCost(index, stage);
     }
+  }
+
+  /** The box is around the prices of now, which are lowered to what overload costs: above it, there would be no end. */
+  centreOnPrices(reach: number): void {
+    const { count, kind, row, width } = this.columns;
+    const { prices } = this.#pricing;
+    this.reach = reach;
+    this.price();
+    for (let index = 0; index < count; index++) {
+      if (kind[index] === OVERLOAD && width[index] > 0)
+        prices[row[index]] = Math.min(prices[row[index]], this.cost[index]);
+    }
+    this.centre.set(prices);
   }
 
   /** Costs by the prices of now. */
@@ -150,14 +169,13 @@ export class SingleStates {
 
   /** What all of them add to the bound. */
   bound(tolerance: number): number {
-    const { count, kind, width, row } = this.columns;
+    const { count, kind, width } = this.columns;
     let sum = 0;
     for (let index = 0; index < count; index++) {
       if (this.isActive[index] === 0 || kind[index] > USED) continue;
       const reduced = this.reduced(index);
       if (reduced >= 0) continue;
-      const grace = kind[index] === USED ? this.#pricing.grace[row[index] - this.#program.resources] : 1;
-      if (width[index] !== Infinity) sum += reduced * width[index] * grace;
+      if (width[index] !== Infinity) sum += reduced * width[index];
       else if (reduced < -tolerance) return -Infinity;
     }
     return sum;

@@ -14,7 +14,8 @@ export interface StageResult {
   readonly gap: number;
   /** In the map that is given, after later stages spent their slack. */
   readonly final: number;
-  readonly pivots: number;
+  /** Of the simplex method, or of Newton's. */
+  readonly steps: number;
   readonly milliseconds: number;
 }
 
