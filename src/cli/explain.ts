@@ -52,7 +52,7 @@ async function explainDns(args: CommandArguments): Promise<number> {
   return 0;
 }
 
-function dnsLines(dns: MeasuredDns): string[] {
+export function dnsLines(dns: MeasuredDns): string[] {
   const lines = [
     `${dns.name} ${dns.type}: ${dns.status}${dns.zone === null ? ', in none of the zones' : `, zone ${dns.zone}`}`,
   ];

@@ -17,6 +17,7 @@ import { type Command, type CommandArguments, CommandError, printJson, stringOpt
 import { loadConfig } from './configuration.ts';
 import { runAttackScenario } from './lab-attack.ts';
 import { BREAKAGE_OPTIONS, runBreakage } from './lab-breakage.ts';
+import { runSteeringScenario } from './lab-steering.ts';
 import { openLog, openPlainLog } from './log.ts';
 
 const EXAMPLE = join(import.meta.dirname, '../../examples/two-sites.yaml');
@@ -25,6 +26,9 @@ const SCENARIOS = {
   breakage: 'what breaks connections: rows of changes, deaths and floods against thousands of held ones',
   attack:
     'fragments, malformed headers, spoofed encapsulation, ICMP and SYN floods at once, while connections carry data',
+  classes: 'steering by what is measured: the same users get another site for search, for upload and for batch',
+  'closed-loop':
+    'steering by what is measured: a region is sent to the site that is far on the map, but near by packets',
 } as const;
 const PER_REGION = 110;
 const OPEN_LIMIT_MS = 20_000;
@@ -55,13 +59,17 @@ export const command: Command = {
       throw new CommandError('the lab needs root: it makes network namespaces and loads kernel programs.');
     const place = placeOf(args);
     if (scenario === 'breakage') return runBreakage(args, place);
+    if (scenario === 'classes' || scenario === 'closed-loop')
+      return runSteeringScenario(args, place, scenario, (source) =>
+        startApiSomewhere({ host: '127.0.0.1', port: 7077, source, log: openLog('error') }),
+      );
     return scenario === 'attack' ? runAttackScenario(args, place) : runTour(args, place);
   },
 };
 
 function listScenarios(json: boolean): number {
   if (json) printJson(SCENARIOS);
-  else for (const [name, summary] of Object.entries(SCENARIOS)) process.stdout.write(`${name.padEnd(10)}${summary}\n`);
+  else for (const [name, summary] of Object.entries(SCENARIOS)) process.stdout.write(`${name.padEnd(12)}${summary}\n`);
   return 0;
 }
 

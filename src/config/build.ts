@@ -123,6 +123,7 @@ function buildSteering(values: NonNullable<NonNullable<FileValues['dns']>['steer
       intervalMs: given(values.interval),
       stepShare: given(values.step),
       deadBandShare: given(values.deadBand),
+      holdMs: given(values.hold),
       reserveShare: given(values.reserve),
       exploreShare: given(values.explore),
       slackShare: given(values.slack),

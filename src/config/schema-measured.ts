@@ -107,7 +107,16 @@ export function measuredShape(build: SchemaBuilder) {
       '30s',
     ),
     step: share('most of the demand of a class that one decision may move', '10%', (raw) => readShare(raw, true)),
-    deadBand: share('a decision that would move less of the demand of a class is not made', '1%', readPart),
+    deadBand: share('a smaller gain, as a share of what it costs now, is not worth a move', '5%', readPart),
+    hold: build.optional(
+      {
+        type: 'string',
+        description: 'who was moved stays for so long, unless something is down or full',
+        examples: ['2m'],
+      },
+      (raw) => readDuration(raw, 0, 24 * 3600 * SECOND_MS),
+      '2m',
+    ),
     reserve: share('share of each capacity that is kept free', '10%', readPart),
     explore: share('most of the demand that may be sent elsewhere to measure there', '1%', readExplored),
     slack: share('how much each aim may give up for the next', '1%', readPart),

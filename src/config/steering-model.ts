@@ -67,8 +67,10 @@ export interface MeasuredSettings {
   readonly intervalMs: number;
   /** Of the demand of a class: more is not moved by one decision. */
   readonly stepShare: number;
-  /** Of the demand of a class: less is not moved. */
+  /** Of what it costs now: a smaller gain is not worth a move. */
   readonly deadBandShare: number;
+  /** Who was moved stays for so long, unless something is down or full. */
+  readonly holdMs: number;
   /** Of each capacity: kept free. */
   readonly reserveShare: number;
   /** Of the predicted demand: may go elsewhere to measure there. */
@@ -85,7 +87,8 @@ export const UNMEASURED: MeasuredSettings = {
   mode: 'off',
   intervalMs: 30_000,
   stepShare: 0.1,
-  deadBandShare: 0.01,
+  deadBandShare: 0.05,
+  holdMs: 120_000,
   reserveShare: 0.1,
   exploreShare: 0.01,
   slackShare: 0.01,

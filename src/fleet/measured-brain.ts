@@ -64,7 +64,7 @@ export class MeasuredBrain {
     const numbers = kept === null ? null : restoreNumbers(kept.prefixes, PREFIX_BOUND, seed);
     this.#numbers = numbers ?? new PrefixNumbers(PREFIX_BOUND, seed);
     this.#setup = measuredSetup(config, this.#numbers, numbers === null || kept === null ? NO_NUMBERS : kept.numbers);
-    this.#steering = new MeasuredSteering(this.#setup.model, this.#setup.facts, seed);
+    this.#steering = new MeasuredSteering(this.#setup.model, this.#setup.facts, seed, () => performance.now());
     const isRestored = numbers !== null && kept !== null && this.#steering.restore(kept.steering);
     this.restored = snapshot === null ? null : isRestored;
     this.#follow();
@@ -75,7 +75,7 @@ export class MeasuredBrain {
     const learned = this.#steering.snapshot();
     this.#config = config;
     this.#setup = measuredSetup(config, this.#numbers, this.#setup.numbers);
-    this.#steering = new MeasuredSteering(this.#setup.model, this.#setup.facts, this.#seed);
+    this.#steering = new MeasuredSteering(this.#setup.model, this.#setup.facts, this.#seed, () => performance.now());
     this.#steering.restore(learned);
     this.#map = null;
     this.#seconds = null;

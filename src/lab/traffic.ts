@@ -35,6 +35,8 @@ export interface TrafficOptions {
   readonly pauseMs?: number;
   /** 3,000 by default. */
   readonly limitMs?: number;
+  /** Names of client machines: all by default. */
+  readonly regions?: readonly string[];
   /** Addresses of the resolvers of a client machine, asked in turn; by default the lab's one. */
   readonly resolversOf?: (client: LabMachine) => readonly string[];
 }
@@ -332,6 +334,7 @@ class RunningTraffic implements Traffic {
  */
 export function startTraffic(lab: Lab, options: TrafficOptions = {}): Traffic {
   const traffic = new RunningTraffic();
-  for (const client of lab.machinesOf('client')) traffic.addClient(lab, client, options);
+  for (const client of lab.machinesOf('client'))
+    if (options.regions?.includes(client.name) ?? true) traffic.addClient(lab, client, options);
   return traffic;
 }

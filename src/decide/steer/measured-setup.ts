@@ -16,6 +16,8 @@ import {
 } from './measured-model.ts';
 import type { PrefixNumbers } from './prefix-numbers.ts';
 
+/** An hour may move as much as so many whole steps. */
+const HOUR_STEPS = 10;
 /** Until connections are measured: a page with its pictures, an upload, a message. */
 const BITS_PER_CONNECTION: Readonly<Record<TrafficClass, number>> = { latency: 4e6, throughput: 8e7, batch: 8e6 };
 
@@ -104,8 +106,15 @@ function siteOf(name: string, site: Site | undefined): SteeringModel['sites'][nu
 }
 
 function limitsOf({ steering: { measured } }: Config, prefixes: number): SteeringModel['limits'] {
-  const { maxGroups: groups, exploreShare: explorationShare, reserveShare: reserve, stepShare } = measured;
-  const control = { ...DEFAULT_LIMITS.control, stepShare };
+  const { maxGroups: groups, exploreShare: explorationShare, reserveShare: reserve } = measured;
+  const { stepShare, deadBandShare, holdMs } = measured;
+  const control = {
+    ...DEFAULT_LIMITS.control,
+    stepShare,
+    hourShare: Math.min(1, HOUR_STEPS * stepShare),
+    minGainShare: deadBandShare,
+    holdSeconds: holdMs / 1000,
+  };
   return { ...DEFAULT_LIMITS, groups, prefixes, explorationShare, reserve, control };
 }
 
