@@ -14,6 +14,7 @@ import { type CommandArguments, printJson, stringOption } from './command.ts';
 import { loadConfig } from './configuration.ts';
 import { dnsLines } from './explain.ts';
 import { openLog, openPlainLog } from './log.ts';
+import { mapLines } from './measured-text.ts';
 
 const EXAMPLE = join(import.meta.dirname, '../../examples/classes.yaml');
 /** Of each service and region. */
@@ -58,7 +59,8 @@ export async function runSteeringScenario(
       const answer = await source.explainDns({ name, type: 'A', from, ecs: null });
       return answer.ok ? dnsLines(answer.value as Parameters<typeof dnsLines>[0]) : [answer.error];
     };
-    const report = await runSteps(scenario, { runtime, config, explain }, traffic, say);
+    const mapText = () => mapLines(runtime.measured.status());
+    const report = await runSteps(scenario, { runtime, config, explain, mapText }, traffic, say);
     if (args.json) printJson(report);
     else say(report.ok ? '\nEverything held.' : '\nNOT everything held: see above.');
     if (args.values.once !== true) {

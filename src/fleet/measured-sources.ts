@@ -3,8 +3,8 @@ import type { Config, LinkInterface } from '../config/model.ts';
 import { linksOfModel } from '../decide/steer/measured-setup.ts';
 import { type KeyedBeacons, keyBeacons } from '../observe/beacon-rows.ts';
 import { LinkLoads } from '../observe/link-load.ts';
-import { type KeyedQueries, QueryColumns } from '../observe/query-rows.ts';
-import { type KeyedRows, SteeringRows, type TrafficSource } from '../observe/steering-rows.ts';
+import { askedKey, type KeyedQueries, QueryColumns } from '../observe/query-rows.ts';
+import { type KeyedRows, type RttSource, SteeringRows, type TrafficSource } from '../observe/steering-rows.ts';
 import type { DnsServer } from '../serve/dns/server.ts';
 import { interfaceBytes } from '../serve/vip/netns.ts';
 import type { BeaconRole } from './beacon-role.ts';
@@ -58,9 +58,10 @@ export class FleetSources implements MeasuredSources {
         // Of a name that has just left the file.
         if (service !== undefined && site !== undefined) this.#queries.add(resolver, subnet, service, site, queries);
       });
+    const ours = probersOf(config);
     for (const [name, site] of this.#options.sites) {
       const number = sites.get(name);
-      if (number !== undefined) this.#readSite(number, site, services);
+      if (number !== undefined) this.#readSite(number, site, services, ours);
     }
     return {
       rows: this.#rows.take(),
@@ -95,12 +96,32 @@ export class FleetSources implements MeasuredSources {
   }
 
   /** What the kernels of its machines have measured. */
-  #readSite(site: number, { plan, balancers, backends }: SiteRuntime, services: ReadonlyMap<string, number>): void {
+  #readSite(
+    site: number,
+    { plan, balancers, backends }: SiteRuntime,
+    services: ReadonlyMap<string, number>,
+    ours: ReadonlySet<number>,
+  ): void {
     const bySubject = new Map(plan.services.map(({ subject, service }) => [subject, services.get(service.name)]));
-    for (const backend of backends.values()) this.#rows.readRtt(site, backend);
+    const ofUsers = (take: RttSource['takeRtt']): RttSource => ({
+      takeRtt: (each) => take((high, low, us) => (ours.has(keyOf(high, low)) ? undefined : each(high, low, us))),
+    });
+    for (const backend of backends.values())
+      this.#rows.readRtt(
+        site,
+        ofUsers((each) => backend.takeRtt(each)),
+      );
     for (const { forwarder } of balancers.values()) {
-      const source: TrafficSource = { takeTraffic: (each) => forwarder.takeTraffic(bySubject.keys(), each) };
-      this.#rows.readRtt(site, { takeRtt: (each) => forwarder.handshakes.take(each) });
+      const source: TrafficSource = {
+        takeTraffic: (each) =>
+          forwarder.takeTraffic(bySubject.keys(), (high, low, subject, connections, bytes) => {
+            if (!ours.has(keyOf(high, low))) each(high, low, subject, connections, bytes);
+          }),
+      };
+      this.#rows.readRtt(
+        site,
+        ofUsers((each) => forwarder.handshakes.take(each)),
+      );
       this.#rows.readTraffic(site, source, (subject) => bySubject.get(subject));
     }
   }
@@ -130,4 +151,18 @@ export class FleetSources implements MeasuredSources {
     }
     return all === 0 || healthy === 0 ? 1 : healthy / all;
   }
+}
+
+/** One number for a prefix as the kernel has it. */
+function keyOf(high: number, low: number): number {
+  return high * 2 ** 32 + low;
+}
+
+/** Prefixes that Portico itself probes VIPs from: they are no users. */
+function probersOf({ balancers, nameServers }: Config): ReadonlySet<number> {
+  const probers = [...balancers.values()].flatMap(({ probePrefix }) =>
+    probePrefix === null ? [] : [probePrefix.address],
+  );
+  const servers = [...nameServers.values()].flatMap(({ listen }) => listen.map(({ address }) => address));
+  return new Set([...probers, ...servers].map((address) => keyOf(...askedKey(address))));
 }

@@ -81,12 +81,16 @@ export class QueryColumns {
   }
 }
 
-/** Keys of a prefix; see `steering-rows.ts`. */
-export function highOf({ family, bytes }: AskedPrefix): number {
+/** Key of the /24 or /48 that bytes in wire order begin with; see `steering-rows.ts`. */
+export function askedKey(prefix: Pick<AskedPrefix, 'family' | 'bytes'>): [high: number, low: number] {
+  return [highOf(prefix), lowOf(prefix)];
+}
+
+export function highOf({ family, bytes }: Pick<AskedPrefix, 'family' | 'bytes'>): number {
   return family === 4 ? 0 : KEY_IPV6 | (bytes[0] << 8) | bytes[1];
 }
 
-export function lowOf({ family, bytes }: AskedPrefix): number {
+export function lowOf({ family, bytes }: Pick<AskedPrefix, 'family' | 'bytes'>): number {
   if (family === 4) return (bytes[0] << 16) | (bytes[1] << 8) | bytes[2];
   return ((bytes[2] << 24) | (bytes[3] << 16) | (bytes[4] << 8) | bytes[5]) >>> 0;
 }

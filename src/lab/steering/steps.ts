@@ -7,7 +7,7 @@ export const STEERING_SCENARIOS = ['classes', 'closed-loop'] as const;
 export type SteeringScenario = (typeof STEERING_SCENARIOS)[number];
 
 /** The design's bound is ten minutes; here names live for 3 s, and it is decided every 2 s. */
-const LIMIT_MS = 120_000;
+const LIMIT_MS = 25_000;
 const FIRST_MS = 30_000;
 
 export interface SteeringWorld {
@@ -15,6 +15,8 @@ export interface SteeringWorld {
   readonly config: Config;
   /** Lines of `portico explain dns` for a client address. */
   explain(name: string, client: string): Promise<readonly string[]>;
+  /** Those of `portico steer map`. */
+  mapText(): readonly string[];
 }
 
 /** As the file says, but for what is done with measurements. */
@@ -37,7 +39,7 @@ function everywhere(site: string, region: string) {
   return { search: { [region]: site }, upload: { [region]: site }, batch: { [region]: site } };
 }
 
-function classSteps({ runtime, config, explain }: SteeringWorld): SteeringStep[] {
+function classSteps({ runtime, config, explain, mapText }: SteeringWorld): SteeringStep[] {
   const { amsterdam } = REGION;
   return [
     {
@@ -56,14 +58,14 @@ function classSteps({ runtime, config, explain }: SteeringWorld): SteeringStep[]
       act: () => runtime.apply(withMode(config, 'on'), true),
       async explain() {
         const names = ['search', 'upload', 'batch'].map((name) => explain(`${name}.example.test`, AMSTERDAM));
-        return (await Promise.all(names)).flat();
+        return [...(await Promise.all(names)).flat(), ...mapText()];
       },
       check: (explained) => missing(explained, ['class latency', 'class throughput', 'class batch']),
     },
   ];
 }
 
-function loopSteps({ runtime, config, explain }: SteeringWorld): SteeringStep[] {
+function loopSteps({ runtime, config, explain, mapText }: SteeringWorld): SteeringStep[] {
   const { amsterdam, dakar } = REGION;
   return [
     {
@@ -80,7 +82,7 @@ function loopSteps({ runtime, config, explain }: SteeringWorld): SteeringStep[] 
       goes: { search: { [dakar]: 'br', [amsterdam]: 'eu' } },
       limitMs: LIMIT_MS,
       act: () => runtime.apply(withMode(config, 'on'), true),
-      explain: () => explain('search.example.test', DAKAR),
+      explain: async () => [...(await explain('search.example.test', DAKAR)), ...mapText()],
       check: (explained) => missing(explained, ['measured of 198.18.113.0/24', 'br: gets it', 'by measured']),
     },
   ];

@@ -10,6 +10,7 @@ import { BPF_F_MMAPABLE, createMap, MAP_TYPE_ARRAY, mapInfo, openPinned } from '
 import { DNS_LIMIT_LINES, DNS_LINE_BYTES, ROLE } from '../../vip/layout.gen.ts';
 import { closeFd, mapMemory } from '../../vip/libc.ts';
 import { makePinFolder, pinFolder, removeEmptyFolders, removePin, replacePin } from '../../vip/pins.ts';
+import { countsAskers } from '../asker-counts.ts';
 import type { DnsCounters } from '../counters.ts';
 import type { Signing } from '../dnssec/signing.ts';
 import type { AnswerSources } from '../exchange.ts';
@@ -28,7 +29,7 @@ export interface DnsKernelOptions {
   readonly listen: readonly Listen[];
   /** Rather not than generically, after the kernel has made a packet of the frame. */
   readonly nativeOnly?: boolean;
-  /** Counts who asks for what, for steering by what is measured. */
+  /** Counts who asks for what; default: where steering measures. */
   readonly countsAskers?: boolean;
   /** Folder of the compiled objects; default build/bpf of this tree. */
   readonly objects?: string;
@@ -93,7 +94,7 @@ export class DnsKernel {
       rolesFd: this.#root.rolesFd,
       limitsFd: this.limits.fd,
       seed: this.limits.seed,
-      countsAskers: this.#options.countsAskers === true,
+      countsAskers: this.#options.countsAskers ?? countsAskers(config),
     });
     try {
       program.refresh(sources.view);
