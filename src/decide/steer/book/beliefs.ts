@@ -157,7 +157,8 @@ export class Beliefs {
     const isNear = (slot: number) => this.#resolvers.nearest[slot] === near;
     const first = own.length > OWN ? [...own.filter(isNear), ...own.filter((slot) => !isNear(slot))] : own;
     const others = (this.#bySite.get(near) ?? []).slice(0, 4 * OTHERS);
-    const foreign = others.filter((slot) => this.#resolvers.asn[slot] !== asn[network]).slice(0, OTHERS);
+    const isForeign = (slot: number) => asn[network] === 0 || this.#resolvers.asn[slot] !== asn[network];
+    const foreign = others.filter(isForeign).slice(0, OTHERS);
     const ownShare = own.length === 0 ? 0 : foreign.length === 0 ? 1 : 1 - OTHERS_SHARE;
     const weigh = (slot: number) => this.#rate[slot] * (isNear(slot) ? NEAR_FACTOR : 1) + 1e-9;
     for (const [list, share] of [
@@ -176,7 +177,7 @@ export class Beliefs {
     for (const [n, resolver] of this.#some.entries()) {
       if (n < NETWORK_TOP) {
         this.top[network * NETWORK_TOP + n] = resolver;
-        this.topShare[network * NETWORK_TOP + n] = this.#sum[resolver] / all;
+        this.topShare[network * NETWORK_TOP + n] = all > 0 ? this.#sum[resolver] / all : 0;
       }
       this.#sum[resolver] = 0;
     }
