@@ -126,6 +126,8 @@ export interface MeasuredAnswers {
   readonly version: number;
   /** Names, by the numbers in `orders`. */
   readonly sites: readonly string[];
+  /** How many asking prefixes it is for. */
+  readonly groups: number;
   /** By name of service. */
   readonly classes: ReadonlyMap<string, number>;
   readonly classCount: number;

@@ -17,6 +17,9 @@ import type { ExplainedGroup, MeasuredDecided, MeasuredQuestion, MeasuredSummary
 
 const KEEP_MS = 300_000;
 const STOP_MS = 3_000;
+/** After a start, users are still to be met: until then no map takes the place of one for more than so many times as many groups. */
+const WARM_MS = 600_000;
+const FEWER = 0.5;
 /** A map older than so many intervals is told of. */
 const OLD_INTERVALS = 10;
 
@@ -76,6 +79,9 @@ export class MeasuredController {
   #decidedMs: number | null = null;
   #tickMs: number | null = null;
   #askedMs = 0;
+  /** When the thread that runs began. */
+  #beganMs = 0;
+  #restarts = 0;
   #keptMs = 0;
   #held: string | null = null;
   /** Could not be taken over; tried again after the next decision. */
@@ -130,6 +136,7 @@ export class MeasuredController {
     const snapshot = () => readKept(this.#file('learned'));
     const version = () => this.#newest?.version ?? 0;
     this.#askedMs = nowMs();
+    this.#beganMs = nowMs();
     this.#keptMs = nowMs();
     const onDecided = (decided: MeasuredDecided) => this.#onDecided(decided);
     this.#thread = new MeasuredThread({ config, log, nowMs, snapshot, version, onDecided, ...thread });
@@ -186,6 +193,9 @@ export class MeasuredController {
 
   #onDecided({ answers, maps, summary }: MeasuredDecided): void {
     this.#last = summary;
+    const { restarts } = this.#thread?.status ?? { restarts: 0 };
+    if (restarts > this.#restarts) this.#beganMs = this.#options.nowMs();
+    this.#restarts = restarts;
     this.#decidedMs = this.#options.nowMs();
     this.#refused = null;
     if (answers === null || this.#config === null) return;
@@ -204,12 +214,21 @@ export class MeasuredController {
       this.#held = null;
       return;
     }
-    this.#held = fleet.orders.frozenSinceMs === null ? this.#held : 'the map is frozen';
-    if (fleet.orders.frozenSinceMs !== null || this.#isApplying || newest === this.#refused) return;
+    const isFrozen = fleet.orders.frozenSinceMs !== null;
+    if (isFrozen || this.#isTooSmall(newest)) {
+      this.#held = isFrozen ? 'the map is frozen' : 'since the start fewer users were met than it was for before';
+      return;
+    }
+    if (this.#isApplying || newest === this.#refused) return;
     this.#isApplying = true;
     void this.#serve(newest).finally(() => {
       this.#isApplying = false;
     });
+  }
+
+  #isTooSmall({ groups }: MeasuredAnswers): boolean {
+    const { fleet, nowMs } = this.#options;
+    return nowMs() - this.#beganMs < WARM_MS && groups < FEWER * (fleet.orders.measured?.groups ?? 0);
   }
 
   async #serve(answers: MeasuredAnswers): Promise<void> {

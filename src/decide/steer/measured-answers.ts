@@ -44,6 +44,7 @@ export function measuredAnswers({ map, numbers, sites, classes, second, demand }
   }
   return {
     version: map.version,
+    groups: columns[4].count + columns[6].count,
     sites,
     classes,
     classCount: map.classes,
