@@ -54,7 +54,14 @@ test('from rows as machines give them: each class its site, the region by its ro
         if (second % 4 === 0) queries.add(resolver, subnet, service, site, 1);
       }
     const nowMs = second * 1000;
-    brain.take({ nowMs, intervalMs: 1000, rows: rows.take(), queries: queries.take(), linkLoad: new Map() });
+    brain.take({
+      nowMs,
+      intervalMs: 1000,
+      rows: rows.take(),
+      queries: queries.take(),
+      beacons: null,
+      linkLoad: new Map(),
+    });
     if (second % 2 === 0) {
       const { answers } = brain.decide(nowMs, { sites: new Map(SITES.map((site) => [site, 1])) });
       if (answers !== null)
