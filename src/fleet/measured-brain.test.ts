@@ -85,7 +85,7 @@ test('from rows as machines give them: each class its site, the region by its ro
   const [best] = why?.candidates ?? [];
   assert.equal(best?.site, 'br');
   assert.equal(best?.source, 'measured');
-  assert.ok(best.rttMs < 10 && best.share === 1, JSON.stringify(best));
+  assert.ok(best.rttMs < 10 && best.share > 0.99, JSON.stringify(best));
   const learned = brain.snapshot();
   const next = new MeasuredBrain(config, { snapshot: learned, seed: 6, version: 9 }, () => 0);
   assert.equal(next.restored, true);
