@@ -22,7 +22,7 @@ const DOWN_SHARE = 1e-6;
  * Of caches that are asked all the time, those that hold an answer when it changes: some refresh before the TTL is over, some keep to shorter ones. Not
  * measured; what the resolvers of the simulation do on average.
  */
-const USUAL_HELD = 0.87;
+const USUAL_HELD = 0.93;
 
 export class ControlState {
   load: PredictedLoad;
