@@ -8,6 +8,7 @@ const SUBJECTS = {
   prefixes: () => import('../../bench/prefixes.ts'),
   scale: () => import('../../bench/scale.ts'),
   dns: () => import('../../bench/dns.ts'),
+  steering: () => import('../../bench/steering.ts'),
 } as const;
 
 type Subject = keyof typeof SUBJECTS;
