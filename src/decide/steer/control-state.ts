@@ -13,7 +13,9 @@ import { type Target, waitCost } from './target.ts';
  * A class that wants no nearness gains so much by being where it should: little, so that who waits moves first. Its targets have many equals
  * and change often; they would fill every step.
  */
-const PLACE_MS = 3;
+const PLACE_MS = 5;
+/** And stays so many times longer where it is. */
+const PLACED_HOLDS = 15;
 /** Of its round trip, beside that: enough to choose among equals. */
 const FAR_SHARE = 0.002;
 /** Capacity of a link that is down, as a share: a solver needs something. */
@@ -126,7 +128,11 @@ export class ControlState {
           Math.max(capacity * DOWN_SHARE, capacity - this.linkBackground[l]),
         ),
       },
-      limits: { ...control, fillShare: Math.max(control.fillShare, 1 - reserve) },
+      limits: {
+        ...control,
+        fillShare: Math.max(control.fillShare, 1 - reserve),
+        holdTimes: kinds.map((kind) => (kind === 'latency' ? 1 : PLACED_HOLDS)),
+      },
       budget: this.#budget,
       cost: (item, site) => {
         const c = item % classes;

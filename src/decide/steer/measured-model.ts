@@ -68,7 +68,7 @@ export const DEFAULT_LIMITS: SteeringLimits = {
   rttPairs: 1 << 22,
   explorationShare: 0.01,
   reserve: 0.1,
-  control: { ...DEFAULT_CONTROL_LIMITS, minGainMs: 1, minGainShare: 0.02 },
+  control: { ...DEFAULT_CONTROL_LIMITS, minGainMs: 3, minGainShare: 0.05 },
   solveMs: 5000,
 };
 

@@ -13,6 +13,8 @@ export interface ControlLimits {
   /** Who was moved stays at least so long, in seconds and in TTLs, unless something is overloaded or down. */
   readonly holdSeconds: number;
   readonly holdTtls: number;
+  /** [class]: so many times `holdSeconds`; absent: once. */
+  readonly holdTimes?: readonly number[];
   /** Shares of capacity: to which moves fill a site or link, from which it is relieved, and down to which. */
   readonly fillShare: number;
   readonly reliefFrom: number;

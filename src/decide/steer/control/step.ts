@@ -335,7 +335,8 @@ class Step {
       this.#states[item] = LITTLE_GAIN;
       return null;
     }
-    const holdMs = Math.max(limits.holdSeconds, limits.holdTtls * load.columns.ttlSeconds[item]) * 1000;
+    const holdSeconds = limits.holdSeconds * (limits.holdTimes?.[item % load.model.classes] ?? 1);
+    const holdMs = Math.max(holdSeconds, limits.holdTtls * load.columns.ttlSeconds[item]) * 1000;
     if (nowMs - load.sinceMs[item] >= holdMs) return gain;
     this.#states[item] = MOVED_LATELY;
     return null;

@@ -22,6 +22,8 @@ export interface Comparison {
   /** Greatest of all stages, relative. */
   readonly difference: number;
   readonly text: string;
+  /** What the solver says of itself. */
+  readonly isComplete: boolean;
 }
 
 /** `random`: as of `randomProblem`. */
@@ -42,5 +44,5 @@ export function compareWithHighs(highs: LinearSolver, random: () => number): Com
     worst = Math.max(worst, difference);
     limits[place] = Math.max(0, objective, ObjectiveValue) * (1 + problem.options.slack) + ROOM;
   }
-  return { stages: solution.stages.length, difference: worst, text };
+  return { stages: solution.stages.length, difference: worst, text, isComplete: solution.isComplete };
 }
