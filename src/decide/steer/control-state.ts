@@ -7,13 +7,15 @@ import type { LinkBackground } from './demand/link-background.ts';
 import { NO_SITE, type TrafficRows } from './measured.ts';
 import type { SteeringHealth, SteeringModel } from './measured-model.ts';
 import type { ObservedAnswers } from './observed-answers.ts';
-import { type Target, waitCost } from './target.ts';
+import { placedCost, type Target, waitCost } from './target.ts';
 
 /**
  * A class that wants no nearness gains so much by being where it should: little, so that who waits moves first. Its targets have many equals
  * and change often; they would fill every step.
  */
 const PLACE_MS = 5;
+/** The gain is whole where the other site costs a tenth more; between equals, of which there are many, nobody moves. */
+const PLACE_GAIN = 10;
 /** And stays so many times longer where it is. */
 const PLACED_HOLDS = 15;
 /** Of its round trip, beside that: enough to choose among equals. */
@@ -140,13 +142,34 @@ export class ControlState {
         const group = (item - c) / classes;
         const ms = waitCost(rttMs[group * sites + site]);
         if (kinds[c] === 'latency') return ms + target.scarcityMs[(region[group] * classes + c) * sites + site];
-        return FAR_SHARE * ms + (isTarget(target, item, site) ? 0 : PLACE_MS);
+        return FAR_SHARE * ms + (isTarget(target, item, site) ? 0 : this.#misplacedMs(target, rttMs, item, site));
       },
       nowMs,
     });
     load.answered(step.map, nowMs);
     this.#step = step;
     return step;
+  }
+
+  /** What an item of a class that wants no nearness loses by not being where it should: nothing at a site that costs the same. */
+  #misplacedMs(target: Target, rttMs: Float32Array, item: number, site: number): number {
+    const { sites, classes } = this.load.model;
+    const c = item % classes;
+    const group = (item - c) / classes;
+    const { kind } = this.#model.classes[c];
+    const best = target.splits.get(item)?.[0].site ?? target.site[item];
+    if (kind === 'latency' || best >= sites) return PLACE_MS;
+    const scarce = (this.load.columns.region[group] * classes + c) * sites;
+    const costAt = (s: number) => {
+      return placedCost(
+        kind,
+        rttMs[group * sites + s],
+        this.#model.sites[s].batchCost,
+        target.placedScarcity[scarce + s],
+      );
+    };
+    const least = costAt(best);
+    return Math.min(PLACE_MS, (PLACE_GAIN * PLACE_MS * Math.max(0, costAt(site) - least)) / Math.max(least, 1e-9));
   }
 
   /** What became of an item in the last step: index in `ITEM_STATES`; null: there was none. */

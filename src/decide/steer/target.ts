@@ -38,6 +38,8 @@ export interface Target {
   readonly prices: readonly Float64Array[];
   /** [(region * classes + class) * sites + site]: milliseconds that the scarcity of sites and links adds for class `latency`. */
   readonly scarcityMs: Float64Array;
+  /** The same of each class by the prices of its own stage, in that stage's unit: `placedCost`. */
+  readonly placedScarcity: Float64Array;
   /** [site], [link]: the same of each alone, by a connection of class 0. */
   readonly sitePriceMs: Float64Array;
   readonly linkPriceMs: Float64Array;
@@ -54,6 +56,11 @@ const LATENCY = STAGES.indexOf('latency');
 /** What a millisecond costs a user of class `latency`. */
 export function waitCost(ms: number): number {
   return latencyCost(ms, DEFAULT_OPTIONS.thresholdMs, DEFAULT_OPTIONS.aboveThreshold);
+}
+
+/** What a unit of demand of a class that wants no nearness costs at a site, in the unit of its stage: `scarcity` of `placedScarcity`. */
+export function placedCost(kind: 'throughput' | 'batch', ms: number, batchCost: number, scarcity: number): number {
+  return scarcity + (kind === 'batch' ? batchCost : DEFAULT_OPTIONS.throughputRtt * ms);
 }
 
 /** Prices of a world that was otherwise - with another site - can lead the simplex method astray: then it begins anew. */
@@ -77,14 +84,19 @@ export function solveTarget(input: TargetInput): Target {
   const sitePriceMs = Float64Array.from({ length: sites }, (_, s) => Math.max(0, latency[s] ?? 0));
   const linkPriceMs = Float64Array.from(model.links, (_, l) => Math.max(0, latency[sites + l] ?? 0));
   const scarcityMs = new Float64Array(model.regions * classes * sites);
+  const placedScarcity = new Float64Array(scarcityMs.length);
+  const own = model.classes.map(({ kind }) => solution.prices[STAGES.indexOf(kind)] ?? latency);
   for (let region = 0, at = 0; region < model.regions; region++) {
     for (let c = 0; c < classes; c++) {
       const load = input.bitsPerConnection[c] / meanBits;
       for (let s = 0; s < sites; s++, at++) {
         scarcityMs[at] = sitePriceMs[s];
+        placedScarcity[at] = Math.max(0, own[c][s] ?? 0);
         for (let n = 0; n < PATH_LINKS; n++) {
           const link = paths[(region * sites + s) * PATH_LINKS + n];
-          if (link >= 0) scarcityMs[at] += load * linkPriceMs[link];
+          if (link < 0) continue;
+          scarcityMs[at] += load * linkPriceMs[link];
+          placedScarcity[at] += load * Math.max(0, own[c][sites + link] ?? 0);
         }
       }
     }
@@ -97,6 +109,7 @@ export function solveTarget(input: TargetInput): Target {
     isComplete: solution.isComplete,
     prices: solution.prices,
     scarcityMs,
+    placedScarcity,
     sitePriceMs,
     linkPriceMs: linkPriceMs.map((price) => (price * (input.bitsPerConnection[0] ?? 0)) / meanBits),
     overloads: solution.overloads.map(
