@@ -38,7 +38,7 @@ import {
   MEMBER,
   ROLE,
 } from './layout.gen.ts';
-import { closeFd, type MappedMemory, mapMemory } from './libc.ts';
+import { closeFd } from './libc.ts';
 import { CandidateTable, type MemberFields } from './machine-entry.ts';
 import { removeMapPins } from './maps.ts';
 import { detachClamp, MssClamp } from './mss-clamp.ts';
@@ -150,7 +150,6 @@ export class Agent {
   readonly #candidates: CandidateTable;
   readonly #settings: InterfaceSettings;
   readonly #view: AgentSettingsView;
-  readonly #memories: MappedMemory[] = [];
   #changingVips: Promise<void> = Promise.resolve();
   #closed = false;
 
@@ -177,9 +176,11 @@ export class Agent {
       object.load();
       takeover.fill();
       this.inheritance = takeover.inheritance;
-      this.counters = new AgentCounterView(this.#map('agent_counters', cpus * AGENT_COUNTERS.sizeBytes));
-      this.#candidates = new CandidateTable(this.#map('agent_candidates', MAX_BACKENDS * MEMBER.sizeBytes));
-      this.#view = new AgentSettingsView(this.#map('agent_settings', AGENT_SETTINGS.sizeBytes));
+      this.counters = new AgentCounterView(this.#object.mappedMap('agent_counters', cpus * AGENT_COUNTERS.sizeBytes));
+      this.#candidates = new CandidateTable(
+        this.#object.mappedMap('agent_candidates', MAX_BACKENDS * MEMBER.sizeBytes),
+      );
+      this.#view = new AgentSettingsView(this.#object.mappedMap('agent_settings', AGENT_SETTINGS.sizeBytes));
       this.#writeSettings(this.#view);
       settings = new InterfaceSettings(netns, interfaces);
       this.#settings = settings;
@@ -195,7 +196,6 @@ export class Agent {
     } catch (error) {
       settings?.restore();
       takeover?.abort(error);
-      for (const memory of this.#memories) memory.unmap();
       object?.close();
       this.#root.close();
       throw error;
@@ -221,12 +221,6 @@ export class Agent {
     } catch (error) {
       this.clampTrouble = (error as Error).message;
     }
-  }
-
-  #map(name: string, lengthBytes: number): ArrayBuffer {
-    const memory = mapMemory(this.#object.mapFd(name), lengthBytes, `map ${name}`);
-    this.#memories.push(memory);
-    return memory.buffer;
   }
 
   #writeSettings(view: AgentSettingsView): void {
@@ -347,7 +341,6 @@ export class Agent {
     }
     this.clamp?.close({ keep: staysBehind || !isThere });
     this.rtt?.close({ keep: staysBehind });
-    for (const memory of this.#memories) memory.unmap();
     if (!staysBehind) {
       this.#root.leave(ROLE.BACKEND);
       if (this.#folder !== null) {

@@ -5,7 +5,7 @@
 import { join } from 'node:path';
 import { countPossibleCpus } from './balancer-object.ts';
 import { CLAMP_COUNTERS, CLAMP_SETTINGS, ClampSettingsView } from './layout.gen.ts';
-import { interfaceIndex, type MappedMemory, mapMemory } from './libc.ts';
+import { interfaceIndex } from './libc.ts';
 import { pinMaps, prepareMaps } from './maps.ts';
 import { inNamespace } from './netns.ts';
 import { BpfObject } from './object.ts';
@@ -56,7 +56,6 @@ export function detachClamp(netns: string | null, interfaces: readonly string[])
 export class MssClamp {
   readonly #options: ClampOptions;
   readonly #object: BpfObject;
-  readonly #memories: MappedMemory[] = [];
   readonly #settings: ClampSettingsView;
   readonly #counters: BigUint64Array;
 
@@ -71,8 +70,8 @@ export class MssClamp {
       const created = prepareMaps(this.#object, folder, { clamp_counters: cpus }, vipMaps);
       this.#object.load();
       if (folder !== null) pinMaps(this.#object, folder, created);
-      this.#settings = new ClampSettingsView(this.#map('clamp_settings', CLAMP_SETTINGS.sizeBytes));
-      this.#counters = new BigUint64Array(this.#map('clamp_counters', cpus * CLAMP_COUNTERS.sizeBytes));
+      this.#settings = new ClampSettingsView(this.#object.mappedMap('clamp_settings', CLAMP_SETTINGS.sizeBytes));
+      this.#counters = new BigUint64Array(this.#object.mappedMap('clamp_counters', cpus * CLAMP_COUNTERS.sizeBytes));
       inNamespace(netns, () => {
         for (const name of interfaces) {
           attachEgress(interfaceIndex(name), this.#object.programFd('clamp'));
@@ -81,15 +80,9 @@ export class MssClamp {
       });
     } catch (error) {
       detachClamp(netns, attached);
-      this.#release();
+      this.#object.close();
       throw error;
     }
-  }
-
-  #map(name: string, lengthBytes: number): ArrayBuffer {
-    const memory = mapMemory(this.#object.mapFd(name), lengthBytes, `map ${name}`);
-    this.#memories.push(memory);
-    return memory.buffer;
   }
 
   /** From now on; null: as sockets say. `mtuBytes`: of clients' packets that fit on every way to this machine. */
@@ -109,11 +102,6 @@ export class MssClamp {
     return { lowered, fit, failed };
   }
 
-  #release(): void {
-    for (const memory of this.#memories.splice(0)) memory.unmap();
-    this.#object.close();
-  }
-
   /** `keep`: it goes on without this process. Otherwise it is detached and its pins are removed; those of other objects stay. */
   close({ keep }: { readonly keep: boolean }): void {
     const { folder, netns, interfaces } = this.#options;
@@ -121,6 +109,6 @@ export class MssClamp {
       detachClamp(netns, interfaces);
       if (folder !== null) for (const name of MAPS) removePin(join(folder, name));
     }
-    this.#release();
+    this.#object.close();
   }
 }

@@ -5,7 +5,7 @@
 import koffi from 'koffi';
 import { libbpf, libbpfErrno, type MapDefinition } from './bpf.ts';
 import { systemError } from './errno.ts';
-import { formatVariadic } from './libc.ts';
+import { formatVariadic, type MappedMemory, mapMemory } from './libc.ts';
 
 const LOG_LINES = 16;
 const MESSAGE_BYTES = 4096;
@@ -95,6 +95,7 @@ const OUTDATED = 'It was compiled from other sources than these: run scripts/bui
 /** Open until `close`; maps and programs that others opened, pinned or attached live on. */
 export class BpfObject {
   readonly path: string;
+  readonly #memories: MappedMemory[] = [];
   #object: bigint | null;
 
   constructor(path: string) {
@@ -194,12 +195,20 @@ export class BpfObject {
     return this.#must(bindings().mapFd(this.#map(name)), `open map ${name}`);
   }
 
+  /** Memory of a mappable map, until `close`: who reads or writes it afterwards ends the process. */
+  mappedMap(name: string, lengthBytes: number): ArrayBuffer {
+    const memory = mapMemory(this.mapFd(name), lengthBytes, `map ${name}`);
+    this.#memories.push(memory);
+    return memory.buffer;
+  }
+
   /** After `load`. The descriptor is the object's: closed by `close`. */
   programFd(name: string): number {
     return this.#must(bindings().programFd(this.#program(name)), `open program ${name}`);
   }
 
   close(): void {
+    for (const memory of this.#memories.splice(0)) memory.unmap();
     if (this.#object === null) return;
     bindings().close(this.#object);
     this.#object = null;

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { detachLink } from './bpf.ts';
 import { attachSockops } from './cgroup.ts';
 import { RTT_COUNTERS, RTT_SET, RTT_SETS, RTT_SETTINGS, RttSettingsView } from './layout.gen.ts';
-import { closeFd, type MappedMemory, mapMemory } from './libc.ts';
+import { closeFd } from './libc.ts';
 import { pinMaps, prepareMaps } from './maps.ts';
 import { namespaceCookie } from './netns.ts';
 import { BpfObject } from './object.ts';
@@ -35,7 +35,6 @@ export interface RttCounters {
 export class RttProgram {
   readonly #options: RttProgramOptions;
   readonly #object: BpfObject;
-  readonly #memories: MappedMemory[] = [];
   readonly #counters: BigUint64Array;
   readonly #sets: RttSets;
   #linkFd: number | null = null;
@@ -53,11 +52,11 @@ export class RttProgram {
         pinMaps(this.#object, folder, wanted);
         created = wanted;
       }
-      const settings = new RttSettingsView(this.#map('rtt_settings', RTT_SETTINGS.sizeBytes));
+      const settings = new RttSettingsView(this.#object.mappedMap('rtt_settings', RTT_SETTINGS.sizeBytes));
       if (settings.seed === 0n) settings.seed = randomBytes(8).readBigUInt64LE();
       settings.netnsCookie = namespaceCookie(netns);
-      this.#counters = new BigUint64Array(this.#map('rtt_counters', RTT_COUNTERS.sizeBytes));
-      this.#sets = new RttSets(this.#map('rtt_sets', RTT_SETS * RTT_SET.sizeBytes));
+      this.#counters = new BigUint64Array(this.#object.mappedMap('rtt_counters', RTT_COUNTERS.sizeBytes));
+      this.#sets = new RttSets(this.#object.mappedMap('rtt_sets', RTT_SETS * RTT_SET.sizeBytes));
       this.#sets.take(() => {});
       const pin = folder === null ? null : join(folder, SOCKOPS_PIN);
       this.#linkFd = attachSockops(this.#object.programFd('rtt'), pin);
@@ -66,12 +65,6 @@ export class RttProgram {
       this.#release();
       throw error;
     }
-  }
-
-  #map(name: string, lengthBytes: number): ArrayBuffer {
-    const memory = mapMemory(this.#object.mapFd(name), lengthBytes, `map ${name}`);
-    this.#memories.push(memory);
-    return memory.buffer;
   }
 
   /** Round trips since the last call, of a prefix the last 16 at most. */
@@ -85,7 +78,6 @@ export class RttProgram {
   }
 
   #release(): void {
-    for (const memory of this.#memories.splice(0)) memory.unmap();
     if (this.#linkFd !== null) closeFd(this.#linkFd);
     this.#linkFd = null;
     this.#object.close();

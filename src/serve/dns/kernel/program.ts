@@ -11,7 +11,6 @@ import {
   DNS_CHOICES,
   DNS_COOKIE_KEYS,
   DNS_COUNTERS,
-  DNS_LIMIT_LINES,
   DNS_LINE_BYTES,
   DNS_MAX_EXEMPT,
   DNS_MAX_LISTEN,
@@ -21,7 +20,7 @@ import {
   DNS_SETTINGS,
   DnsSettingsView,
 } from '../../vip/layout.gen.ts';
-import { coarseClockNs, type MappedMemory, mapMemory } from '../../vip/libc.ts';
+import { coarseClockNs, mapMemory } from '../../vip/libc.ts';
 import { BpfObject } from '../../vip/object.ts';
 import { intervalTicks } from '../rate-limit.ts';
 import { ASKER_SETS, Askers } from './askers.ts';
@@ -50,7 +49,6 @@ export interface ProgramOptions {
 
 /** Bytes of a hit. */
 const HIT_BYTES = 8;
-export const LIMIT_MAP_BYTES = DNS_LIMIT_LINES * DNS_LINE_BYTES;
 /**
  * So long without a word from the process the kernel goes on answering from what it was told last: a restart takes less, and what has failed
  * meanwhile is told to nobody for longer than answers are kept.
@@ -83,7 +81,6 @@ export class DnsProgram {
   /** Null: they are not counted. */
   readonly askers: Askers | null = null;
   readonly #object: BpfObject;
-  readonly #memories: MappedMemory[] = [];
   readonly #settings: DnsSettingsView;
   readonly #choices: KernelChoices;
   readonly #testClock: DataView | null;
@@ -102,17 +99,21 @@ export class DnsProgram {
       const clockOffset = options.testClock ? chooseTestClock(this.#object, path) : -1;
       this.#object.load();
       this.#fillTables();
-      this.counters = new Uint32Array(this.#map('dns_counters', DNS_COUNTERS.sizeBytes * this.cpus));
-      this.hits = new Uint32Array(this.#map('dns_hits', HIT_BYTES * (sizes.dns_hits ?? 1)));
-      const choices = this.#map('dns_choices', DNS_CHOICES.sizeBytes * (sizes.dns_choices ?? 1));
+      this.counters = new Uint32Array(this.#object.mappedMap('dns_counters', DNS_COUNTERS.sizeBytes * this.cpus));
+      this.hits = new Uint32Array(this.#object.mappedMap('dns_hits', HIT_BYTES * (sizes.dns_hits ?? 1)));
+      const choices = this.#object.mappedMap('dns_choices', DNS_CHOICES.sizeBytes * (sizes.dns_choices ?? 1));
       this.#choices = new KernelChoices(tables.steerings, new Uint16Array(choices));
-      this.#settings = new DnsSettingsView(this.#map('dns_settings', DNS_SETTINGS.sizeBytes));
+      this.#settings = new DnsSettingsView(this.#object.mappedMap('dns_settings', DNS_SETTINGS.sizeBytes));
       this.#fillSettings(options);
       if (askerSets > 0) {
-        this.askers = new Askers(this.#map('dns_askers', askerSets * DNS_ASKER_SET.sizeBytes), tables.meanings);
+        this.askers = new Askers(
+          this.#object.mappedMap('dns_askers', askerSets * DNS_ASKER_SET.sizeBytes),
+          tables.meanings,
+        );
         this.#settings.askerMask = askerSets - 1;
       }
-      this.#testClock = clockOffset < 0 ? null : new DataView(this.#map('.data', clockOffset + 8), clockOffset);
+      this.#testClock =
+        clockOffset < 0 ? null : new DataView(this.#object.mappedMap('.data', clockOffset + 8), clockOffset);
     } catch (error) {
       this.close();
       throw error;
@@ -125,12 +126,6 @@ export class DnsProgram {
 
   get limitsFd(): number {
     return this.#object.mapFd('dns_limits');
-  }
-
-  #map(name: string, bytes: number): ArrayBuffer {
-    const memory = mapMemory(this.#object.mapFd(name), bytes, `map ${name}`);
-    this.#memories.push(memory);
-    return memory.buffer;
   }
 
   #fill(name: string, bytes: number, fill: (buffer: ArrayBuffer) => void): void {
@@ -218,7 +213,6 @@ export class DnsProgram {
   }
 
   close(): void {
-    for (const memory of this.#memories.splice(0)) memory.unmap();
     this.#object.close();
   }
 }
