@@ -1,4 +1,5 @@
 /** Lines about measured steering: for `portico explain dns`, `portico steer map` and `portico status`. */
+import { percent } from '../decide/steer/explain-policy.ts';
 import { briefOf, type MeasuredBrief, type MeasuredStatus } from '../fleet/measured-steering.ts';
 import type { ExplainedGroup, ExplainedSite, MeasuredSummary } from '../fleet/measured-words.ts';
 
@@ -86,8 +87,4 @@ function number(value: number | null): string {
   return Math.abs(value) >= 100 || Number.isInteger(value)
     ? String(Math.round(value))
     : value.toFixed(Math.abs(value) < 1 ? 2 : 1);
-}
-
-function percent(share: number): string {
-  return `${(share * 100).toFixed(1)} %`;
 }

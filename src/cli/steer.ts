@@ -1,5 +1,7 @@
 /** `portico steer`: how policies came out, pins, freeze, and what a changed configuration would move. */
+
 import type { SteeringStatus } from '../api/steering.ts';
+import { percent } from '../decide/steer/explain-policy.ts';
 import type { ServiceDiff } from '../decide/steer/map-diff.ts';
 import { API_OPTION, callApi } from './api-client.ts';
 import { takePositionals } from './arguments.ts';
@@ -108,8 +110,4 @@ function statusLines({ frozenSinceMs, pins, services }: SteeringStatus): string[
     }
   }
   return lines;
-}
-
-function percent(share: number): string {
-  return `${(share * 100).toFixed(1)} %`;
 }

@@ -4,7 +4,6 @@ import { NO_SITE, type SiteShare } from './measured.ts';
 import { PATH_LINKS, type StageSummary, type SteeringModel } from './measured-model.ts';
 import { type ClassSpec, DEFAULT_OPTIONS, type SteeringProblem } from './solve/problem.ts';
 import { latencyCost, STAGES } from './solve/program.ts';
-import type { Solution } from './solve/solution.ts';
 import { solveSteering } from './solve/solve.ts';
 
 export interface TargetInput {
@@ -63,20 +62,10 @@ export function placedCost(kind: 'throughput' | 'batch', ms: number, batchCost: 
   return scarcity + (kind === 'batch' ? batchCost : DEFAULT_OPTIONS.throughputRtt * ms);
 }
 
-/** Prices of a world that was otherwise - with another site - can lead the simplex method astray: then it begins anew. */
-function solve(problem: SteeringProblem, warm: readonly Float64Array[]): Solution {
-  if (warm.length === 0) return solveSteering(problem);
-  try {
-    return solveSteering(problem, warm);
-  } catch {
-    return solveSteering(problem);
-  }
-}
-
 /** Cost: see `solve/`; some 1 to 3 us a group, site and class when prices are known. */
 export function solveTarget(input: TargetInput): Target {
   const problem = problemOf(input);
-  const solution = solve(problem, input.warm);
+  const solution = solveSteering(problem, input.warm);
   const latency = solution.prices[LATENCY] ?? new Float64Array(0);
   const { model, paths } = input;
   const [sites, classes] = [model.sites.length, model.classes.length];

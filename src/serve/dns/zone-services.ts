@@ -1,5 +1,7 @@
 /** What services add to zones: steered names, and the records that lead to them. */
+
 import type { Config, Service } from '../../config/model.ts';
+import { percent } from '../../decide/steer/explain-policy.ts';
 import { compileSteering, type ServiceSteering } from '../../decide/steer/policy.ts';
 import { type Address, isHost } from '../../net/address.ts';
 import { encodeParameters, PARAMETER } from './presentation/parameters.ts';
@@ -63,10 +65,6 @@ function warnAboutWeights({ service, weighted }: ServiceSteering, report: ZoneRe
     const remedy = 'give networks with much demand as several prefixes, or more of the demand that there is';
     report.warn(origin, `weights are missed: of the predicted demand ${shares.join(', ')}`, remedy);
   }
-}
-
-function percent(share: number): string {
-  return `${(share * 100).toFixed(1)} %`;
 }
 
 /** VIPs that are prefixes are no addresses to answer with. */

@@ -4,7 +4,6 @@
  */
 import type { PrefixFacts } from '../measured.ts';
 
-export const LEVELS = ['distance', 'country', 'as', 'metro'] as const;
 /** Places nearer than this to each other, as seen from the sites, are one. */
 const METRO_KM = 60;
 const UNKNOWN = -1;

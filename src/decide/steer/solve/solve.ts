@@ -52,8 +52,20 @@ interface Reached {
   readonly steps: number;
 }
 
-/** `warm`: prices of an earlier solution with as many sites and links; groups and classes may differ. */
+/**
+ * `warm`: prices of an earlier solution with as many sites and links; groups and classes may differ. Those of a world that was otherwise - with
+ * another site - can lead the simplex method astray: then it begins without them.
+ */
 export function solveSteering(problem: SteeringProblem, warm: readonly Float64Array[] = []): Solution {
+  if (warm.length === 0) return solveFrom(problem, warm);
+  try {
+    return solveFrom(problem, warm);
+  } catch {
+    return solveFrom(problem, []);
+  }
+}
+
+function solveFrom(problem: SteeringProblem, warm: readonly Float64Array[]): Solution {
   const { nowMs, limitMs, gap, maxMoved } = problem.options;
   const endMs = nowMs() + limitMs;
   const isOver = () => nowMs() > endMs;
